@@ -1,0 +1,385 @@
+//! Whether kernels compute what they should, before anybody takes their time.
+//!
+//! The kernels in float32 against the definitions in float64, from the same weights and inputs: the output and the
+//! gradient of the input and of every weight, each as root mean square of the difference over root mean square of
+//! the truth.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
+use simattn::attention::Attention;
+use simattn::init::Initialiser;
+use simattn::{Decoder, ModelConfig, named};
+use simattn_kernels::Kernels;
+use simattn_random::{Stream, stream};
+use thiserror::Error;
+
+use super::BenchError;
+use super::decode::Decoding;
+use super::layer::without_positions;
+use super::train::random_batch;
+use super::workload::{SEED, Sizes, Variant, Work, normals};
+
+/// The largest relative error that passes.
+pub const TOLERANCE: f64 = 1e-5;
+
+/// A kernel that does not agree with its definition.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[error(
+    "the {kernels} kernels are wrong and are not timed: {case}: relative error {error:.1e} in {tensor}, at most \
+     {limit:.0e} is allowed",
+    limit = TOLERANCE
+)]
+pub struct Disagreement {
+    /// "fast" or "reference".
+    pub kernels: &'static str,
+    /// What was computed.
+    pub case: String,
+    /// The tensor that is furthest off.
+    pub tensor: String,
+    /// Its relative error.
+    pub error: f64,
+}
+
+/// Checks what `work` runs: at a small odd shape, and a layer also at the widths that are timed, over a few tokens.
+///
+/// # Errors
+/// Sizes that describe no model, or the worst disagreement above [`TOLERANCE`].
+pub fn of(work: Work, variant: Variant, sizes: &Sizes, kernels: Kernels) -> Result<(), BenchError> {
+    let odd = Sizes::odd();
+    let at_widths = Sizes {
+        batch: 1,
+        seq: sizes.seq.min(odd.seq),
+        ..*sizes
+    };
+    for sizes in [&odd, &at_widths] {
+        let model = sizes.layer(variant)?;
+        let compared = match work {
+            Work::Layer | Work::Train => layer(&model, sizes, kernels),
+            Work::Decode => decode(&model, sizes, kernels),
+        };
+        compared.into_result(kernels)?;
+    }
+    if work == Work::Train {
+        decoder(&odd.decoder(variant)?, &odd, kernels)?.into_result(kernels)?;
+    }
+    Ok(())
+}
+
+/// A tensor's name and its values.
+type Named = (String, Vec<f64>);
+
+/// The errors of one case, tensor by tensor.
+#[derive(Clone, Debug)]
+struct Comparison {
+    case: String,
+    errors: Vec<(String, f64)>,
+}
+
+impl Comparison {
+    /// `scale` is that of a gradient where the truth is zero and has none of its own.
+    fn new(case: String, got: &[Named], truth: &[Named], scale: f64) -> Self {
+        let errors = got.iter().zip(truth).map(|((name, got), (_, truth_here))| {
+            // The gradient of a bias may vanish, as where it shifts all scores of a query alike; what rounding
+            // leaves of it is judged beside the gradient of its weight.
+            let weight = name
+                .strip_suffix(".bias")
+                .map(|layer| format!("{layer}.weight"))
+                .and_then(|weight| truth.iter().find(|(name, _)| *name == weight));
+            let scale = scale.max(weight.map_or(0.0, |(_, values)| rms(values)));
+            (name.clone(), relative_error(got, truth_here, scale))
+        });
+        Self {
+            case,
+            errors: errors.collect(),
+        }
+    }
+
+    fn into_result(self, kernels: Kernels) -> Result<(), BenchError> {
+        // NaN is the worst of all.
+        let worst = self.errors.into_iter().max_by(|(_, a), (_, b)| {
+            let rank = |error: &f64| {
+                if error.is_nan() {
+                    f64::INFINITY
+                } else {
+                    *error
+                }
+            };
+            rank(a).total_cmp(&rank(b))
+        });
+        match worst {
+            Some((tensor, error)) if error.is_nan() || error > TOLERANCE => Err(Disagreement {
+                kernels: match kernels {
+                    Kernels::Fast => "fast",
+                    Kernels::Reference => "reference",
+                },
+                case: self.case,
+                tensor,
+                error,
+            }
+            .into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn rms(values: &[f64]) -> f64 {
+    (values.iter().map(|x| x * x).sum::<f64>() / values.len().max(1) as f64).sqrt()
+}
+
+fn relative_error(got: &[f64], truth: &[f64], scale: f64) -> f64 {
+    if got.len() != truth.len() {
+        return f64::NAN;
+    }
+    let difference: Vec<f64> = got.iter().zip(truth).map(|(a, b)| a - b).collect();
+    let (difference, size) = (rms(&difference), rms(truth));
+    if difference == 0.0 {
+        return 0.0;
+    }
+    difference / if size > 1e-12 * scale { size } else { scale }
+}
+
+/// A layer's output, and the gradients of x and of all weights.
+fn layer(model: &ModelConfig, sizes: &Sizes, kernels: Kernels) -> Comparison {
+    let device = Device::flex().autodiff();
+    let init = Initialiser::new(model, SEED, &device);
+    let tested = Attention::new(model, &init).map(&mut Shake::new(&device));
+    let exact = tested.clone().map(&mut InFloat64(&device));
+    let shape = [sizes.batch, sizes.seq, model.width];
+    let [x, dy] = ["check.x", "check.dy"].map(|name| normals(name, shape.iter().product()));
+    let run = |layer: &Attention, kernels: Kernels, dtype: DType| {
+        let tensor = |values: &[f32]| {
+            Tensor::<3>::from_data(TensorData::new(values.to_vec(), shape), (&device, dtype))
+        };
+        let x = tensor(&x).require_grad();
+        let y = layer.forward(x.clone(), &without_positions(kernels));
+        let mut found = vec![("the output".to_owned(), numbers(y.clone().inner()))];
+        let gradients = (y * tensor(&dy)).sum().backward();
+        let of_x = x.grad(&gradients).map_or_else(Vec::new, numbers);
+        found.push(("the gradient of x".to_owned(), of_x));
+        found.extend(gradients_of(layer, &gradients));
+        found
+    };
+    let dy: Vec<f64> = dy.iter().map(|&x| f64::from(x)).collect();
+    Comparison::new(
+        format!("{} layer of {}", model.attention.name(), shown(sizes)),
+        &run(&tested, kernels, DType::F32),
+        &run(&exact, Kernels::Reference, DType::F64),
+        rms(&dy),
+    )
+}
+
+/// A decoder's loss and the gradients of all weights.
+fn decoder(model: &ModelConfig, sizes: &Sizes, kernels: Kernels) -> Result<Comparison, BenchError> {
+    let device = Device::flex().autodiff();
+    let tested = Decoder::new(model, SEED, &device)?.map(&mut Shake::new(&device));
+    let exact = tested.clone().map(&mut InFloat64(&device));
+    let (inputs, targets) = {
+        let batch = random_batch(sizes);
+        let shape = [batch.batch, batch.context];
+        let ids = |ids: Vec<i32>| Tensor::<2, Int>::from_data(TensorData::new(ids, shape), &device);
+        (ids(batch.inputs), ids(batch.targets))
+    };
+    let run = |decoder: &Decoder| {
+        let loss = decoder.loss(inputs.clone(), targets.clone());
+        let mut found = vec![("the loss".to_owned(), numbers(loss.clone().inner()))];
+        found.extend(gradients_of(decoder, &loss.backward()));
+        found
+    };
+    Ok(Comparison::new(
+        format!("{} decoder of {}", model.attention.name(), shown(sizes)),
+        &run(&tested.with_kernels(kernels)),
+        &run(&exact.with_kernels(Kernels::Reference)),
+        0.0,
+    ))
+}
+
+/// Two tokens through a layer with a cache.
+fn decode(model: &ModelConfig, sizes: &Sizes, kernels: Kernels) -> Comparison {
+    let device = Device::flex();
+    let init = Initialiser::new(model, SEED, &device);
+    let tested = Attention::new(model, &init).map(&mut Shake::new(&device));
+    let exact = tested.clone().map(&mut InFloat64(&device));
+    let run = |layer: Attention, kernels: Kernels, dtype: DType| {
+        let mut decoding = Decoding::new(layer.valid(), sizes, &device, dtype);
+        let tokens = ["the first token", "the second token"];
+        tokens.map(|name| (name.to_owned(), numbers(decoding.step(kernels))))
+    };
+    Comparison::new(
+        format!("{} decoding at {}", model.attention.name(), shown(sizes)),
+        &run(tested, kernels, DType::F32),
+        &run(exact, Kernels::Reference, DType::F64),
+        0.0,
+    )
+}
+
+fn shown(sizes: &Sizes) -> String {
+    let Sizes {
+        batch,
+        seq,
+        heads,
+        expanded_heads,
+        head_dim,
+        expanded_head_dim,
+        kernel_size,
+        ..
+    } = sizes;
+    format!(
+        "{batch}×{seq} tokens, heads {heads}→{expanded_heads}, width {head_dim}→{expanded_head_dim}, kernel size \
+         {kernel_size}"
+    )
+}
+
+fn numbers<const R: usize>(x: Tensor<R>) -> Vec<f64> {
+    x.into_data().iter::<f64>().collect()
+}
+
+/// The gradients of all parameters under their names; an empty one where there is none.
+fn gradients_of<M: Module>(module: &M, gradients: &Gradients) -> Vec<Named> {
+    struct Collect<'a> {
+        path: named::Path,
+        gradients: &'a Gradients,
+        found: Vec<Named>,
+    }
+    impl ModuleVisitor for Collect<'_> {
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            self.path.enter(name, container_type);
+        }
+        fn exit_module(&mut self, _: &str, container_type: &str) {
+            self.path.exit(container_type);
+        }
+        fn visit_float<const R: usize>(&mut self, param: &Param<Tensor<R>>) {
+            let gradient = param.val().grad(self.gradients);
+            let values = gradient.map_or_else(Vec::new, numbers);
+            let name = format!("the gradient of {}", self.path.name());
+            self.found.push((name, values));
+        }
+    }
+    let mut collect = Collect {
+        path: named::Path::default(),
+        gradients,
+        found: Vec::new(),
+    };
+    module.visit(&mut collect);
+    collect.found
+}
+
+/// Moves every weight by chance, so that biases that start at zero and weights that start at one take part.
+struct Shake<'a> {
+    chance: Stream,
+    device: &'a Device,
+}
+
+impl<'a> Shake<'a> {
+    fn new(device: &'a Device) -> Self {
+        Self {
+            chance: stream(SEED, "check.weights"),
+            device,
+        }
+    }
+}
+
+impl ModuleMapper for Shake<'_> {
+    fn map_float<const R: usize>(&mut self, param: Param<Tensor<R>>) -> Param<Tensor<R>> {
+        let data = param.val().into_data();
+        let shape = data.shape().clone();
+        let values: Vec<f32> = data
+            .iter::<f32>()
+            .map(|value| value + 0.05 * self.chance.normal() as f32)
+            .collect();
+        Param::from_tensor(Tensor::from_data(
+            TensorData::new(values, shape),
+            self.device,
+        ))
+    }
+}
+
+/// The same weights in float64.
+struct InFloat64<'a>(&'a Device);
+
+impl ModuleMapper for InFloat64<'_> {
+    fn map_float<const R: usize>(&mut self, param: Param<Tensor<R>>) -> Param<Tensor<R>> {
+        let data = param.val().into_data();
+        Param::from_tensor(Tensor::from_data(data, (self.0, DType::F64)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn comparison(errors: &[(&str, f64)]) -> Comparison {
+        Comparison {
+            case: "a case".into(),
+            errors: errors
+                .iter()
+                .map(|&(name, error)| (name.to_owned(), error))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn the_kernels_agree_with_their_definitions_wherever_the_bench_looks() {
+        let sizes = Sizes {
+            seq: 21,
+            heads: 2,
+            expanded_heads: 4,
+            head_dim: 6,
+            expanded_head_dim: 10,
+            ..Sizes::default()
+        };
+        for work in [Work::Layer, Work::Train, Work::Decode] {
+            for variant in [Variant::Sas, Variant::Mha] {
+                of(work, variant, &sizes, Kernels::Fast).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn every_weight_of_a_layer_is_compared() {
+        let odd = Sizes::odd();
+        for (variant, weights) in [(Variant::Sas, 8 + 20), (Variant::Mha, 8)] {
+            let model = odd.layer(variant).unwrap();
+            let compared = layer(&model, &odd, Kernels::Fast);
+            assert_eq!(compared.errors.len(), 2 + weights, "{compared:?}");
+            // float32 beside float64: an error of exactly zero would mean that nothing was compared.
+            assert!(compared.errors.iter().all(|(_, error)| *error > 0.0));
+        }
+    }
+
+    #[test]
+    fn a_wrong_kernel_is_named_with_its_worst_tensor() {
+        let wrong = comparison(&[("x", 1e-7), ("q.weight", 3e-3), ("k.weight", 2e-5)]);
+        let error = wrong.into_result(Kernels::Fast).unwrap_err();
+        assert!(!error.is_input());
+        assert_eq!(
+            error.to_string(),
+            "the fast kernels are wrong and are not timed: a case: relative error 3.0e-3 in q.weight, at most \
+             1e-5 is allowed"
+        );
+    }
+
+    #[test]
+    fn nothing_that_is_not_a_number_passes() {
+        let wrong = comparison(&[("x", 1e-7), ("q.weight", f64::NAN)]);
+        let error = wrong.into_result(Kernels::Fast).unwrap_err();
+        assert!(error.to_string().contains("q.weight"), "{error}");
+        let fine = comparison(&[("x", 1e-7), ("q.weight", 9e-6)]);
+        assert!(fine.into_result(Kernels::Fast).is_ok());
+    }
+
+    #[test]
+    fn a_missing_gradient_is_an_error_and_a_vanishing_one_has_a_scale() {
+        assert!(relative_error(&[], &[1.0], 1.0).is_nan());
+        assert_eq!(relative_error(&[0.0], &[0.0], 0.0), 0.0);
+        assert_eq!(relative_error(&[1e-6], &[0.0], 2.0), 5e-7);
+        assert_eq!(relative_error(&[1.5], &[1.0], 100.0), 0.5);
+        let named = |bias: f64| {
+            vec![
+                ("the gradient of k.weight".to_owned(), vec![3.0, -3.0]),
+                ("the gradient of k.bias".to_owned(), vec![bias]),
+            ]
+        };
+        let compared = Comparison::new("".into(), &named(3e-6), &named(0.0), 0.0);
+        assert!((compared.errors[1].1 - 1e-6).abs() < 1e-12, "{compared:?}");
+    }
+}

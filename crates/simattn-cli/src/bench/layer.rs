@@ -1,0 +1,82 @@
+//! One attention layer: x [B, T, C] → projections of q, k and v → attention → output projection.
+
+use std::convert::Infallible;
+use std::hint::black_box;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use simattn::attention::{Attention, Pass};
+use simattn::init::Initialiser;
+use simattn_kernels::Kernels;
+
+use super::record::{Measurement, Record, Setting};
+use super::timing::{Repetitions, Times, measure};
+use super::workload::{Operations, SEED, normals};
+use super::{Bench, BenchError};
+use crate::memory::Peak;
+
+/// A pass without positions.
+pub(super) fn without_positions(kernels: Kernels) -> Pass<'static> {
+    Pass {
+        rope: None,
+        kernels,
+    }
+}
+
+/// Times the forward pass without a graph, then forward and backward with the gradients of x and of all weights.
+///
+/// # Errors
+/// Sizes that describe no layer.
+pub fn bench(
+    bench: &Bench,
+    setting: &Setting,
+    emit: &mut dyn FnMut(&Record),
+) -> Result<(), BenchError> {
+    let (batch, tokens) = (bench.sizes.batch, bench.sizes.seq);
+    let model = bench.sizes.layer(bench.variant)?;
+    let device = Device::flex().autodiff();
+    let layer = Attention::new(&model, &Initialiser::new(&model, SEED, &device));
+    let values = normals("bench.x", batch * tokens * model.width);
+    let data = TensorData::new(values, [batch, tokens, model.width]);
+    let x = Tensor::<3>::from_data(data, &device).require_grad();
+    let operations = Operations::of_layer(&model, batch, tokens);
+    let pass = without_positions(bench.kernels);
+
+    let mut record = |what, operations, (times, peak): (Times, _)| {
+        let measurement = Measurement {
+            what,
+            positions: "none",
+            times: &times,
+            tokens: batch * tokens,
+            operations,
+            peak,
+            parameters: None,
+        };
+        emit(&Record::new(setting, &measurement));
+    };
+    let plain = layer.valid();
+    let plain_x = x.clone().inner();
+    let forward = timed(bench.repetitions, || {
+        black_box(plain.forward(plain_x.clone(), &pass));
+    });
+    record("layer forward", operations.forward(), forward);
+    drop((plain, plain_x));
+    let both = timed(bench.repetitions, || {
+        // From a gradient of ones, which costs no operation to make part of the graph.
+        black_box(layer.forward(x.clone(), &pass).backward());
+    });
+    let all = operations.forward() + operations.backward();
+    record("layer forward+backward", all, both);
+    Ok(())
+}
+
+/// Times of work that cannot fail, and the largest resident set meanwhile.
+pub(super) fn timed(repetitions: Repetitions, mut work: impl FnMut()) -> (Times, Option<u64>) {
+    let peak = Peak::start();
+    let times = measure(repetitions, || {
+        work();
+        Ok::<(), Infallible>(())
+    });
+    let Ok(times) = times;
+    (times, peak.bytes())
+}

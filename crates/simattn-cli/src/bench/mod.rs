@@ -1,0 +1,120 @@
+//! How fast a layer, a training step and decoding are here, and what they take.
+//!
+//! [`workload`] says what is timed and how many operations it has by definition; [`layer`], [`train`] and [`decode`]
+//! do the work; [`check`] compares the kernels with their definitions first, because the time of a wrong kernel
+//! means nothing; [`timing`] takes times, also of a plain matrix product beside them; [`record`] is the line that
+//! comes out; [`torch`] runs the same beside a PyTorch program and compares.
+//!
+//! ```
+//! use simattn_cli::bench::workload::{Operations, Sizes, Variant};
+//!
+//! let sizes = Sizes { batch: 1, ..Sizes::default() };
+//! let sas = Operations::of_layer(&sizes.layer(Variant::Sas)?, sizes.batch, sizes.seq);
+//! let mha = Operations::of_layer(&sizes.layer(Variant::Mha)?, sizes.batch, sizes.seq);
+//! assert!(sas.forward() > 2.0 * mha.forward());
+//! # Ok::<(), simattn_cli::bench::BenchError>(())
+//! ```
+
+pub mod check;
+pub mod decode;
+pub mod layer;
+pub mod record;
+pub mod timing;
+pub mod torch;
+pub mod train;
+pub mod workload;
+
+use rayon::ThreadPoolBuilder;
+use simattn::ConfigError;
+use simattn_kernels::Kernels;
+use simattn_train::TrainError;
+use thiserror::Error;
+
+use check::Disagreement;
+use record::{Record, Setting};
+use timing::Repetitions;
+use workload::{Sizes, Variant, Work};
+
+/// One call of the bench.
+#[derive(Clone, Copy, Debug)]
+pub struct Bench {
+    /// What is timed.
+    pub work: Work,
+    /// With which attention.
+    pub variant: Variant,
+    /// How large it is.
+    pub sizes: Sizes,
+    /// Through which implementation.
+    pub kernels: Kernels,
+    /// Threads of all kernels.
+    pub threads: usize,
+    /// How often it runs.
+    pub repetitions: Repetitions,
+}
+
+/// Why a bench ended early. `Display` is one line.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BenchError {
+    /// Sizes that describe no model.
+    #[error(transparent)]
+    Sizes(#[from] ConfigError),
+    /// Sizes that no machine holds.
+    #[error("these sizes ask for {values:.1e} values in one place: give smaller ones")]
+    TooLarge {
+        /// Values of the largest activation, or parameters.
+        values: f64,
+    },
+    /// A kernel that does not compute what it should.
+    #[error(transparent)]
+    Wrong(#[from] Disagreement),
+    /// A training step that failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// The thread pool exists already.
+    #[error("cannot run on {threads} threads: {reason}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the pool says.
+        reason: String,
+    },
+}
+
+impl BenchError {
+    /// Whether other arguments would put it right.
+    pub fn is_input(&self) -> bool {
+        matches!(self, Self::Sizes(_) | Self::TooLarge { .. })
+    }
+}
+
+impl Bench {
+    /// Checks the kernels, then times the work; `emit` gets each record as soon as it is there.
+    ///
+    /// Sets the threads of the whole process: to be called once, before any other work.
+    ///
+    /// # Errors
+    /// Sizes that cannot be, kernels that fail their check, a training step that breaks off.
+    pub fn run(&self, emit: &mut dyn FnMut(&Record)) -> Result<(), BenchError> {
+        self.sizes.validate(self.work, self.variant)?;
+        ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .build_global()
+            .map_err(|error| BenchError::Threads {
+                threads: self.threads,
+                reason: error.to_string(),
+            })?;
+        check::of(self.work, self.variant, &self.sizes, self.kernels)?;
+        let setting = Setting {
+            variant: self.variant,
+            kernels: self.kernels,
+            threads: self.threads,
+            product_rate: timing::product_rate(),
+        };
+        match self.work {
+            Work::Layer => layer::bench(self, &setting, emit),
+            Work::Train => train::bench(self, &setting, emit),
+            Work::Decode => decode::bench(self, &setting, emit),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! `simattn bench`: how fast the kernels are here, alone and beside PyTorch.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{CliError, KernelsArg, failure, input};
+use crate::bench::{
+    Bench,
+    timing::Repetitions,
+    torch::{self, Peer},
+    workload::{Sizes, Variant, Work},
+};
+
+/// Time an attention layer, a training step or decoding on the CPU, and print one JSON object a line.
+///
+/// The kernels are first compared with their definitions; wrong ones are not timed. Times are medians after a
+/// warm-up; GFLOP/s count operations by definition and stand beside the rate of a plain matrix product in the same
+/// process.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// What to time.
+    #[arg(value_enum)]
+    pub work: Work,
+    /// The attention.
+    #[arg(long, value_enum, default_value = "sas")]
+    pub variant: Variant,
+    /// Sequences.
+    #[arg(long, value_name = "B", default_value_t = 4, value_parser = at_least_one)]
+    pub batch: usize,
+    /// Tokens of a sequence, or in the cache that a new token attends to.
+    #[arg(long, value_name = "T", default_value_t = 512, value_parser = at_least_one)]
+    pub seq: usize,
+    /// Projected heads.
+    #[arg(long, value_name = "H", default_value_t = 12, value_parser = at_least_one)]
+    pub heads: usize,
+    /// Heads after the expansion (sas).
+    #[arg(long, value_name = "H2", default_value_t = 36, value_parser = at_least_one)]
+    pub expanded_heads: usize,
+    /// Width of a projected head.
+    #[arg(long, value_name = "D", default_value_t = 64, value_parser = at_least_one)]
+    pub head_dim: usize,
+    /// Width of an expanded head's q and k (sas).
+    #[arg(long, value_name = "D2", default_value_t = 96, value_parser = at_least_one)]
+    pub expanded_head_dim: usize,
+    /// Kernel size of the head expansion, odd (sas).
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = at_least_one)]
+    pub kernel: usize,
+    /// Blocks of the decoder (train).
+    #[arg(long, value_name = "L", default_value_t = 12, value_parser = at_least_one)]
+    pub layers: usize,
+    /// Token ids of the decoder (train).
+    #[arg(long, value_name = "V", default_value_t = 50_304, value_parser = at_least_one)]
+    pub vocab: usize,
+    /// Threads of all kernels.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = threads)]
+    pub threads: usize,
+    /// Timed runs.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    pub iters: usize,
+    /// Runs before the timed ones.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub warmup: usize,
+    /// The implementation of the operations.
+    #[arg(long, value_enum, default_value = "fast")]
+    pub kernels: KernelsArg,
+    /// Run this bench and a PyTorch program in turn with this Python, and print how often our time it takes.
+    #[arg(long, value_name = "PYTHON", requires = "peer")]
+    pub against_torch: Option<PathBuf>,
+    /// The PyTorch program: it takes the options of this command and prints lines with the same keys.
+    #[arg(long, value_name = "FILE", requires = "against_torch")]
+    pub peer: Option<PathBuf>,
+    /// How often each of the two runs.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one, requires = "against_torch")]
+    pub rounds: usize,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1 is needed".into()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("a whole number is needed".into()),
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1024;
+    match at_least_one(text)? {
+        number if number > MOST => Err(format!("at most {MOST} are possible")),
+        number => Ok(number),
+    }
+}
+
+impl BenchArgs {
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            batch: self.batch,
+            seq: self.seq,
+            heads: self.heads,
+            expanded_heads: self.expanded_heads,
+            head_dim: self.head_dim,
+            expanded_head_dim: self.expanded_head_dim,
+            kernel_size: self.kernel,
+            layers: self.layers,
+            vocabulary: self.vocab,
+        }
+    }
+
+    /// The arguments that this program and the PyTorch one share.
+    fn shared(&self) -> Vec<String> {
+        let numbers = [
+            ("batch", self.batch),
+            ("seq", self.seq),
+            ("heads", self.heads),
+            ("expanded-heads", self.expanded_heads),
+            ("head-dim", self.head_dim),
+            ("expanded-head-dim", self.expanded_head_dim),
+            ("kernel", self.kernel),
+            ("layers", self.layers),
+            ("vocab", self.vocab),
+            ("threads", self.threads),
+            ("iters", self.iters),
+            ("warmup", self.warmup),
+        ];
+        let mut arguments = vec![self.work.name().to_owned()];
+        arguments.extend(["--variant".to_owned(), self.variant.name().to_owned()]);
+        for (name, number) in numbers {
+            arguments.extend([format!("--{name}"), number.to_string()]);
+        }
+        arguments
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError::Input`] for sizes that describe no model and programs that are not there; [`CliError::Failure`] for
+/// kernels that fail their check, and for whatever breaks off.
+pub fn run(args: &BenchArgs) -> Result<(), CliError> {
+    match (&args.against_torch, &args.peer) {
+        (Some(python), Some(script)) => {
+            let (python, script) = (python.clone(), script.clone());
+            against(args, &Peer { python, script })
+        }
+        _ => alone(args),
+    }
+}
+
+fn alone(args: &BenchArgs) -> Result<(), CliError> {
+    let bench = Bench {
+        work: args.work,
+        variant: args.variant,
+        sizes: args.sizes(),
+        kernels: args.kernels.into(),
+        threads: args.threads,
+        repetitions: Repetitions {
+            warmup: args.warmup,
+            iterations: args.iters,
+        },
+    };
+    bench
+        .run(&mut |record| print_line(record))
+        .map_err(|error| match error.is_input() {
+            true => input(error),
+            false => failure(error),
+        })
+}
+
+fn against(args: &BenchArgs, peer: &Peer) -> Result<(), CliError> {
+    let program = std::env::current_exe().map_err(failure)?;
+    args.sizes()
+        .validate(args.work, args.variant)
+        .map_err(input)?;
+    let shared = args.shared();
+    let mut own = vec!["bench".to_owned()];
+    own.extend(shared.clone());
+    let kernels = match args.kernels {
+        KernelsArg::Fast => "fast",
+        KernelsArg::Reference => "reference",
+    };
+    own.extend(["--kernels".to_owned(), kernels.to_owned()]);
+    let ratios = torch::compare(
+        (&program, &own),
+        (peer, &shared),
+        args.rounds,
+        &mut |line| eprintln!("{line}"),
+    )
+    .map_err(|error| match error.is_input() {
+        true => input(error),
+        false => failure(error),
+    })?;
+    for ratio in &ratios {
+        print_line(ratio);
+    }
+    Ok(())
+}
+
+fn print_line(value: &impl serde::Serialize) {
+    match serde_json::to_string(value) {
+        Ok(line) => println!("{line}"),
+        Err(error) => eprintln!("simattn: a measurement cannot be written as JSON: {error}"),
+    }
+}

@@ -1,0 +1,238 @@
+//! `simattn compare`: the same training for several attentions, and which learns better.
+
+use std::{io::IsTerminal, path::PathBuf, time::SystemTime};
+
+use clap::{Args, ValueEnum};
+use simattn_data::TokenizerSpec;
+use simattn_train::{
+    Dataset, RunConfig,
+    model_folder::{Reservation, check_free},
+    parse_document,
+};
+
+use super::{CliError, KernelsArg, failure, input};
+use crate::{
+    machine,
+    study::{
+        matching::{self, VARIANTS},
+        report,
+        results::{CorpusFacts, Equal, Schedule, StudyResults},
+        running::{self, Plan},
+        table::Table,
+        timestamp,
+        verdict::verdict,
+    },
+};
+
+/// The preset that `compare` runs when no other is named.
+const QUICK: &str = include_str!("../../../../configs/quick.toml");
+
+/// Train models that differ only in their attention, side by side, and say which learns better.
+///
+/// Without arguments: all variants on the embedded stories, within five minutes on two cores.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// The variants, in the order of the table: mha, gqa, mqa, mla, mfa, tpa, sas.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_values = VARIANTS)]
+    pub variants: Vec<String>,
+    /// A configuration for model, data and training; left out: the quick preset.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A text file or a folder of text files; "tales" for the embedded stories.
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<String>,
+    /// "bytes", "bpe:N" or a tokenizer.json.
+    #[arg(long, value_name = "T")]
+    pub tokenizer: Option<TokenizerSpec>,
+    /// Steps of every variant; of the baseline, where FLOPs or time are held equal.
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
+    /// Runs of every variant, each with a seed of its own.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seeds: u64,
+    /// What every variant gets the same amount of.
+    #[arg(long, value_enum, default_value = "steps")]
+    pub equal: EqualArg,
+    /// Name of the study: its folder is runs/NAME and must not exist yet.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The folder to make instead of runs/NAME.
+    #[arg(long, value_name = "DIR", conflicts_with = "name")]
+    pub out: Option<PathBuf>,
+    /// The implementation of the operations.
+    #[arg(long, value_enum, default_value = "fast")]
+    pub kernels: KernelsArg,
+}
+
+/// Values of `--equal`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EqualArg {
+    /// The same number of updates.
+    Steps,
+    /// The training FLOPs of the baseline.
+    Flops,
+    /// The training seconds of the baseline.
+    Time,
+}
+
+impl CompareArgs {
+    /// The configuration with what the command line says instead.
+    fn config(&self) -> Result<RunConfig, CliError> {
+        let mut config = match &self.config {
+            Some(path) => RunConfig::from_file(path).map_err(input)?,
+            None => parse_document(QUICK, "configs/quick.toml".as_ref()).map_err(input)?,
+        };
+        if let Some(data) = &self.data {
+            config.data.source.clone_from(data);
+        }
+        if let Some(tokenizer) = &self.tokenizer {
+            config.data.tokenizer.clone_from(tokenizer);
+        }
+        if let Some(steps) = self.steps {
+            config.train.steps = steps;
+        }
+        config.validate().map_err(input)?;
+        if self.seeds == 0 || self.seeds > 1000 {
+            return Err(CliError::Input(format!(
+                "--seeds {}: give 1 to 1000",
+                self.seeds
+            )));
+        }
+        if self.variants.iter().all(|name| name.trim().is_empty()) {
+            return Err(CliError::Input("--variants: name at least one".into()));
+        }
+        Ok(config)
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError::Input`] for whatever the user can put right before the first step, with nothing
+/// written; [`CliError::Failure`] for results that cannot be written.
+pub fn run(args: &CompareArgs) -> Result<(), CliError> {
+    let created = timestamp::now(SystemTime::now());
+    let name = match (&args.name, &args.out) {
+        (Some(name), _) => name.clone(),
+        (None, Some(out)) => out.file_name().unwrap_or_default().to_string_lossy().into(),
+        (None, None) => format!("compare-{}", created.replace([':', '-'], "")),
+    };
+    if args.out.is_none()
+        && (name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.'))
+    {
+        return Err(CliError::Input(format!(
+            "--name {name}: not the name of a folder"
+        )));
+    }
+    let folder = args
+        .out
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("runs").join(&name));
+    check_free(&folder).map_err(input)?;
+    let config = args.config()?;
+    // Names and sizes are wrong sooner than a corpus is read.
+    let mut sized = config.model.clone();
+    sized.vocabulary = sized.vocabulary.max(1024);
+    matching::candidates(&sized, &args.variants).map_err(input)?;
+
+    if std::io::stderr().is_terminal() {
+        eprintln!("reading {} and building the tokenizer", config.data.source);
+    }
+    let dataset = Dataset::prepare(&config.data, config.seed).map_err(input)?;
+    let config = dataset.complete(&config).map_err(input)?;
+    let (candidates, matching) =
+        matching::candidates(&config.model, &args.variants).map_err(input)?;
+    let baseline = match args.variants.iter().any(|name| name == "mha") {
+        true => "mha".to_owned(),
+        false => args.variants[0].clone(),
+    };
+    let plan = Plan {
+        equal: match args.equal {
+            EqualArg::Steps => Equal::Steps,
+            EqualArg::Flops => Equal::Flops,
+            EqualArg::Time => Equal::Time,
+        },
+        seeds: (0..args.seeds)
+            .map(|n| config.seed.wrapping_add(n))
+            .collect(),
+        baseline: baseline.clone(),
+        kernels: args.kernels.into(),
+        config,
+    };
+    let train = &plan.config.train;
+    // A text shorter than a window shows here, before a folder is made.
+    simattn_train::Trainer::new(
+        &RunConfig {
+            model: candidates[0].model.clone(),
+            ..plan.config.clone()
+        },
+        &dataset,
+        simattn_train::Budget::Steps(train.steps),
+        &burn::tensor::Device::flex(),
+    )
+    .map_err(input)?;
+    let reservation = Reservation::new(&folder).map_err(input)?;
+    for line in &matching {
+        eprintln!("{line}");
+    }
+    let mut study = StudyResults {
+        name,
+        created,
+        command: command_line(),
+        machine: machine::this(),
+        tool_version: env!("CARGO_PKG_VERSION").into(),
+        corpus: CorpusFacts {
+            source: dataset.name.clone(),
+            tokenizer: plan.config.data.tokenizer.to_string(),
+            vocabulary: dataset.tokenizer.vocabulary() as u64,
+            train_tokens: dataset.train.ids.len() as u64,
+            validation_tokens: dataset.validation.ids.len() as u64,
+            validation_bytes: dataset.validation.bytes,
+        },
+        schedule: Schedule {
+            equal: plan.equal,
+            steps: train.steps,
+            batch: train.sequences_per_step() as u64,
+            context: plan.config.model.context as u64,
+            tokens_per_step: (train.sequences_per_step() * plan.config.model.context) as u64,
+            learning_rate: train.learning_rate,
+            seeds: plan.seeds.clone(),
+        },
+        matching,
+        variants: Vec::new(),
+        baseline,
+    };
+    study.variants = running::run(&plan, &candidates, &dataset).map_err(failure)?;
+
+    let json = serde_json::to_vec_pretty(&study).map_err(failure)?;
+    let preset = plan.config.to_toml().map_err(failure)?;
+    reservation.write("results.json", &json).map_err(failure)?;
+    reservation
+        .write("config.toml", preset.as_bytes())
+        .map_err(failure)?;
+    reservation
+        .write("report.html", report::html(&study).as_bytes())
+        .map_err(failure)?;
+    reservation.publish().map_err(failure)?;
+    println!("{}", Table::new(&study).to_text());
+    for sentence in verdict(&study) {
+        println!("{sentence}");
+    }
+    println!("\n{}", folder.join("report.html").display());
+    Ok(())
+}
+
+/// The command as it was given, for whoever wants to run it again.
+fn command_line() -> String {
+    let words = std::env::args().skip(1).map(|word| {
+        let plain = |c: char| c.is_alphanumeric() || "-_./:=,".contains(c);
+        match !word.is_empty() && word.chars().all(plain) {
+            true => word,
+            false => format!("'{}'", word.replace('\'', r"'\''")),
+        }
+    });
+    std::iter::once("simattn".to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
+}

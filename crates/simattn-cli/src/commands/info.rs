@@ -1,0 +1,139 @@
+//! `simattn info`: what a configuration costs, before anything is trained.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use simattn::cost::Cost;
+use simattn_data::{DataError, Tokenizer, TokenizerSpec};
+use simattn_train::RunConfig;
+
+use super::{CliError, input};
+use crate::{
+    machine,
+    study::quantity::{bytes, count, grouped, with_decimals},
+};
+
+/// Print a model's size and costs, or what this machine offers.
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// A configuration, a TOML file; see configs/.
+    #[arg(required_unless_present = "machine")]
+    pub config: Option<PathBuf>,
+    /// Print the processor, its cores and the instruction set the kernels use.
+    #[arg(long)]
+    pub machine: bool,
+    /// The vocabulary to count with where the configuration takes it from the tokenizer.
+    #[arg(long, value_name = "V")]
+    pub vocabulary: Option<usize>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError::Input`] for a configuration that cannot be used.
+pub fn run(args: &InfoArgs) -> Result<(), CliError> {
+    if args.machine {
+        print_machine();
+    }
+    if let Some(path) = &args.config {
+        let mut config = RunConfig::from_file(path).map_err(input)?;
+        if let Some(vocabulary) = args.vocabulary {
+            config.model.vocabulary = vocabulary;
+        } else if config.model.vocabulary == 0 {
+            config.model.vocabulary = vocabulary_of(&config.data.tokenizer).map_err(input)?;
+        }
+        config.validate().map_err(input)?;
+        print!("{}", describe(&config));
+    }
+    Ok(())
+}
+
+/// The vocabulary that a tokenizer will have; what is trained on the data gets what was asked for.
+fn vocabulary_of(spec: &TokenizerSpec) -> Result<usize, DataError> {
+    Ok(match spec {
+        TokenizerSpec::Bytes => Tokenizer::bytes().vocabulary(),
+        TokenizerSpec::Bpe { vocabulary } => *vocabulary,
+        TokenizerSpec::File(path) => Tokenizer::from_file(path)?.vocabulary(),
+    })
+}
+
+fn print_machine() {
+    let machine = machine::this();
+    println!("processor        {}", machine.cpu);
+    println!("cores            {}", machine.cores);
+    println!("threads          {}", machine.threads);
+    println!("memory           {}", bytes(machine.memory_bytes as f64));
+    println!("instruction set  {}", machine.instruction_set);
+}
+
+/// The lines that `info CONFIG` prints.
+fn describe(config: &RunConfig) -> String {
+    let model = &config.model;
+    let cost = Cost::of(model);
+    let number = |n: u128| grouped(n as f64);
+    let share = |part: u128| {
+        let percent = 100.0 * part as f64 / cost.parameters.total.max(1) as f64;
+        format!("{} ({}%)", number(part), with_decimals(percent, 1))
+    };
+    let mut lines = vec![
+        ("attention", model.attention.name().to_owned()),
+        ("layers", number(model.layers as u128)),
+        ("width", number(model.width as u128)),
+        ("context", number(model.context as u128)),
+        ("vocabulary", number(model.vocabulary as u128)),
+        ("parameters", number(cost.parameters.total)),
+        ("  embedding", share(cost.parameters.embedding)),
+        ("  attention", share(cost.parameters.attention)),
+    ];
+    if cost.parameters.expansion > 0 {
+        lines.push(("  SAS adds", share(cost.parameters.expansion)));
+    }
+    let cache = |values: u128| {
+        format!(
+            "{} in bfloat16, {} in float32",
+            bytes(2.0 * values as f64),
+            bytes(4.0 * values as f64)
+        )
+    };
+    lines.push((
+        "forward FLOPs",
+        format!(
+            "{} per token at context {}",
+            count(cost.forward_flops_per_token(model.context)),
+            grouped(model.context as f64)
+        ),
+    ));
+    lines.push((
+        "K/V cache",
+        format!("{} per token", cache(cost.cache_values_per_token)),
+    ));
+    if cost.expanded_cache_values_per_token != cost.cache_values_per_token {
+        let expanded = cache(cost.expanded_cache_values_per_token);
+        lines.push(("  if expanded", format!("{expanded} per token")));
+    }
+    lines
+        .into_iter()
+        .map(|(name, value)| format!("{name:<15}{value}\n"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn info_names_what_sas_adds() {
+        let config: RunConfig = simattn_train::parse_document(
+            "[model]\ncontext = 512\nlayers = 12\nwidth = 768\nvocabulary = 50304\n\
+             [model.attention]\nkind = \"sas\"\nheads = 12\nhead_dim = 64\n\
+             expanded_heads = 36\nexpanded_head_dim = 96\nkernel_size = 5\n",
+            "info.toml".as_ref(),
+        )
+        .unwrap();
+        let text = describe(&config);
+        // 57,240 a layer, as facts about the published sizes state.
+        assert!(text.contains("686,880"), "{text}");
+        assert!(text.contains("if expanded"), "{text}");
+        assert!(text.lines().all(|line| line.len() < 100), "{text}");
+    }
+}

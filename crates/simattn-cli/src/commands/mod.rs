@@ -1,0 +1,83 @@
+//! The command line: one file a subcommand.
+
+mod bench;
+mod compare;
+mod eval;
+mod info;
+mod train;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use simattn_kernels::Kernels;
+use thiserror::Error;
+
+/// Train, compare and evaluate language models that differ in their attention.
+#[derive(Debug, Parser)]
+#[command(name = "simattn", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Compare(compare::CompareArgs),
+    Train(train::TrainArgs),
+    Eval(eval::EvalArgs),
+    Info(info::InfoArgs),
+    Bench(bench::BenchArgs),
+}
+
+impl Cli {
+    /// Runs the command that was asked for.
+    ///
+    /// # Errors
+    /// What the user can put right, or what broke off; one line each.
+    pub fn run(&self) -> Result<(), CliError> {
+        match &self.command {
+            Command::Compare(args) => compare::run(args),
+            Command::Train(args) => train::run(args),
+            Command::Eval(args) => eval::run(args),
+            Command::Info(args) => info::run(args),
+            Command::Bench(args) => bench::run(args),
+        }
+    }
+}
+
+/// Values of `--kernels`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KernelsArg {
+    /// The fastest correct ones for the device.
+    Fast,
+    /// The definitions in plain tensor operations, to compare with.
+    Reference,
+}
+
+impl From<KernelsArg> for Kernels {
+    fn from(kernels: KernelsArg) -> Self {
+        match kernels {
+            KernelsArg::Fast => Self::Fast,
+            KernelsArg::Reference => Self::Reference,
+        }
+    }
+}
+
+/// Why a command ended early. `Display` is one line.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CliError {
+    /// Something in the arguments or the files they name: exit code 2, nothing written.
+    #[error("{0}")]
+    Input(String),
+    /// Something that went wrong on the way: exit code 1.
+    #[error("{0}")]
+    Failure(String),
+}
+
+/// An error that the user can put right.
+fn input(error: impl std::fmt::Display) -> CliError {
+    CliError::Input(error.to_string())
+}
+
+/// An error on the way.
+fn failure(error: impl std::fmt::Display) -> CliError {
+    CliError::Failure(error.to_string())
+}

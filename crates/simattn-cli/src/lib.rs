@@ -1,0 +1,21 @@
+//! What the `simattn` binary is made of.
+//!
+//! [`commands`] holds one file a subcommand, [`study`] a comparison of attention variants: how its
+//! models are matched, how they run, its results and the ways to show them; [`mod@bench`] times the
+//! kernels after checking them. [`progress`] shows a
+//! run that goes on, [`memory`] measures what it took, [`machine`] says what it ran on.
+//!
+//! ```
+//! use simattn_cli::study::results::Estimate;
+//!
+//! let losses = Estimate::of(&[3.1, 3.3]).unwrap();
+//! assert!((losses.mean - 3.2).abs() < 1e-12);
+//! assert!((losses.standard_error.unwrap() - 0.1).abs() < 1e-12);
+//! ```
+
+pub mod bench;
+pub mod commands;
+pub mod machine;
+pub mod memory;
+pub mod progress;
+pub mod study;

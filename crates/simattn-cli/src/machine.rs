@@ -1,0 +1,40 @@
+//! What a measurement ran on.
+
+use std::{fs, thread};
+
+use simattn_kernels::cpu::simd::InstructionSet;
+
+use crate::study::results::Machine;
+
+/// This machine, as far as the system tells.
+pub fn this() -> Machine {
+    let cores = thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let threads = std::env::var("RAYON_NUM_THREADS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .filter(|&threads| threads > 0)
+        .unwrap_or(cores);
+    Machine {
+        cores,
+        threads,
+        cpu: line_of("/proc/cpuinfo", "model name")
+            .unwrap_or_else(|| std::env::consts::ARCH.into()),
+        memory_bytes: memory_bytes().unwrap_or(0),
+        instruction_set: InstructionSet::current().name().into(),
+    }
+}
+
+fn memory_bytes() -> Option<u64> {
+    let text = line_of("/proc/meminfo", "MemTotal")?;
+    let kibibytes: u64 = text.strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// The value after `key :` in a file of such lines.
+fn line_of(path: &str, key: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        (name.trim() == key).then(|| value.trim().to_owned())
+    })
+}

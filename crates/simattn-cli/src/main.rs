@@ -1,0 +1,26 @@
+//! The `simattn` binary: reads the command line, runs one command, says in one line what failed.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use simattn_cli::{
+    commands::{Cli, CliError},
+    memory,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    memory::keep_freed_pages();
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("simattn: {error}");
+            match error {
+                CliError::Input(_) => ExitCode::from(2),
+                CliError::Failure(_) => ExitCode::from(1),
+            }
+        }
+    }
+}

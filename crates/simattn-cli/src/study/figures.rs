@@ -1,0 +1,315 @@
+//! The figures that readers compare, computed from what was measured.
+
+use super::results::{
+    CorpusFacts, Estimate, EvalPoint, RunResults, RunStatus, StudyResults, VariantResults,
+};
+
+/// Where on its way a run is asked about: the horizontal axis of a curve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Optimiser steps.
+    Steps,
+    /// Target tokens trained on.
+    Tokens,
+    /// Training FLOPs.
+    Flops,
+    /// Training seconds, without evaluation.
+    Seconds,
+}
+
+impl EvalPoint {
+    /// How far training was at this evaluation.
+    pub fn at(&self, progress: Progress) -> f64 {
+        match progress {
+            Progress::Steps => self.step as f64,
+            Progress::Tokens => self.tokens as f64,
+            Progress::Flops => self.flops,
+            Progress::Seconds => self.seconds,
+        }
+    }
+}
+
+impl RunResults {
+    /// Whether the run trained to its budget and its last validation loss is a number.
+    pub fn finished(&self) -> bool {
+        self.final_loss().is_some()
+    }
+
+    /// The last validation loss in nats per token; None where the run failed or diverged.
+    pub fn final_loss(&self) -> Option<f64> {
+        match self.status {
+            RunStatus::Finished => self
+                .evaluations
+                .last()
+                .map(|point| point.loss)
+                .filter(|loss| loss.is_finite()),
+            RunStatus::Failed { .. } => None,
+        }
+    }
+
+    /// Why the run has no final loss; None where it has one.
+    pub fn failure(&self) -> Option<String> {
+        match &self.status {
+            RunStatus::Failed { reason } => Some(reason.clone()),
+            RunStatus::Finished if self.evaluations.is_empty() => {
+                Some("was never evaluated".to_owned())
+            }
+            RunStatus::Finished if !self.finished() => {
+                Some("its last validation loss is not a number".to_owned())
+            }
+            RunStatus::Finished => None,
+        }
+    }
+
+    /// How far the run had come when its validation loss first fell to `loss` (nats per token).
+    ///
+    /// Between the last evaluation above `loss` and the first at or below it, the loss is taken to fall on a
+    /// straight line. A run whose first evaluation is low enough gets that evaluation's place; one that never gets
+    /// there gets None. Evaluations that are not finite are passed over.
+    pub fn progress_to(&self, loss: f64, progress: Progress) -> Option<f64> {
+        let mut above: Option<(f64, f64)> = None;
+        for point in &self.evaluations {
+            let (at, measured) = (point.at(progress), point.loss);
+            if !at.is_finite() || !measured.is_finite() {
+                continue;
+            }
+            if measured <= loss {
+                return Some(match above {
+                    Some((before, higher)) => {
+                        before + (at - before) * (higher - loss) / (higher - measured)
+                    }
+                    None => at,
+                });
+            }
+            above = Some((at, measured));
+        }
+        None
+    }
+}
+
+/// How the runs of a variant fared on their way to a loss.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reach {
+    /// Runs that got there.
+    pub reached: usize,
+    /// Runs that trained to their budget.
+    pub runs: usize,
+    /// The mean place at which they did; None unless every run got there.
+    pub at: Option<Estimate>,
+}
+
+impl VariantResults {
+    /// The runs that trained to their budget; every mean below is over these.
+    pub fn finished_runs(&self) -> impl Iterator<Item = &RunResults> {
+        self.runs.iter().filter(|run| run.finished())
+    }
+
+    /// The mean of `figure` over the finished runs.
+    pub fn mean(&self, figure: impl Fn(&RunResults) -> f64) -> Option<Estimate> {
+        Estimate::of(&self.finished_runs().map(figure).collect::<Vec<_>>())
+    }
+
+    /// The final validation loss in nats per token.
+    pub fn final_loss(&self) -> Option<Estimate> {
+        self.mean(|run| run.final_loss().unwrap_or(f64::NAN))
+    }
+
+    /// The final validation perplexity, exp(loss): the mean of every run's own.
+    pub fn perplexity(&self) -> Option<Estimate> {
+        self.mean(|run| run.final_loss().unwrap_or(f64::NAN).exp())
+    }
+
+    /// The final validation loss in bits per byte of text: loss × tokens ÷ bytes ÷ ln 2.
+    pub fn bits_per_byte(&self, corpus: &CorpusFacts) -> Option<Estimate> {
+        let per_nat = corpus.validation_tokens as f64
+            / corpus.validation_bytes as f64
+            / std::f64::consts::LN_2;
+        self.mean(|run| run.final_loss().unwrap_or(f64::NAN) * per_nat)
+    }
+
+    /// Training speed in tokens per second.
+    pub fn tokens_per_second(&self) -> Option<Estimate> {
+        self.mean(|run| run.tokens_per_second)
+    }
+
+    /// The most memory that any run held, in bytes.
+    pub fn peak_memory_bytes(&self) -> Option<u64> {
+        self.runs
+            .iter()
+            .filter_map(|run| run.peak_memory_bytes)
+            .max()
+    }
+
+    /// How far the finished runs had come when they first fell to `loss`; see [`RunResults::progress_to`].
+    pub fn reach(&self, loss: f64, progress: Progress) -> Reach {
+        self.reach_each(|_| loss, progress)
+    }
+
+    fn reach_each(&self, loss: impl Fn(&RunResults) -> f64, progress: Progress) -> Reach {
+        let runs = self.finished_runs().count();
+        let places: Vec<f64> = self
+            .finished_runs()
+            .filter_map(|run| run.progress_to(loss(run), progress))
+            .collect();
+        let at = if places.len() == runs {
+            Estimate::of(&places)
+        } else {
+            None
+        };
+        Reach {
+            reached: places.len(),
+            runs,
+            at,
+        }
+    }
+}
+
+impl StudyResults {
+    /// The variant that the others are measured against, if it is among them.
+    pub fn baseline_variant(&self) -> Option<&VariantResults> {
+        self.variants
+            .iter()
+            .find(|variant| variant.name == self.baseline)
+    }
+
+    /// The name that readers see for the baseline.
+    pub fn baseline_label(&self) -> &str {
+        self.baseline_variant()
+            .map_or(&self.baseline, |variant| &variant.label)
+    }
+
+    /// How far `variant` had come when it first fell to the baseline's mean final loss; None without that loss.
+    ///
+    /// The baseline's own runs are each measured against their own final loss: against their mean, about half of
+    /// them would never arrive.
+    pub fn reach_of_baseline(&self, variant: &VariantResults, progress: Progress) -> Option<Reach> {
+        let target = self.baseline_variant()?.final_loss()?.mean;
+        Some(if variant.name == self.baseline {
+            variant.reach_each(|run| run.final_loss().unwrap_or(f64::NAN), progress)
+        } else {
+            variant.reach(target, progress)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::study::synthetic;
+
+    fn run(losses: &[(u64, f64)]) -> RunResults {
+        let evaluations = losses.iter().map(|&(step, loss)| EvalPoint {
+            step,
+            tokens: step * 10,
+            seconds: step as f64 / 2.0,
+            flops: step as f64 * 1e9,
+            loss,
+        });
+        RunResults {
+            evaluations: evaluations.collect(),
+            ..synthetic::empty_run()
+        }
+    }
+
+    #[test]
+    fn progress_is_interpolated_between_evaluations() {
+        let run = run(&[(0, 8.0), (100, 4.0), (200, 2.0)]);
+        assert_eq!(run.progress_to(3.0, Progress::Steps), Some(150.0));
+        assert_eq!(run.progress_to(3.5, Progress::Steps), Some(125.0));
+        assert_eq!(run.progress_to(3.0, Progress::Tokens), Some(1500.0));
+        assert_eq!(run.progress_to(3.0, Progress::Seconds), Some(75.0));
+        assert_eq!(run.progress_to(3.0, Progress::Flops), Some(150e9));
+        assert_eq!(run.progress_to(2.0, Progress::Steps), Some(200.0));
+        assert_eq!(run.progress_to(9.0, Progress::Steps), Some(0.0));
+        assert_eq!(run.progress_to(1.9, Progress::Steps), None);
+    }
+
+    #[test]
+    fn the_first_crossing_counts_and_what_is_not_a_number_is_passed_over() {
+        let run = run(&[(0, 8.0), (50, f64::NAN), (100, 4.0), (200, 6.0), (300, 2.0)]);
+        assert_eq!(run.progress_to(6.0, Progress::Steps), Some(50.0));
+        assert_eq!(run.progress_to(f64::NAN, Progress::Steps), None);
+    }
+
+    #[test]
+    fn figures_of_two_runs_are_those_worked_out_by_hand() {
+        let mut study = synthetic::study(1);
+        study.corpus.validation_tokens = 1_000;
+        study.corpus.validation_bytes = 4_000;
+        study.baseline = "a".to_owned();
+        let variant = |name: &str, runs: Vec<RunResults>| VariantResults {
+            name: name.to_owned(),
+            runs,
+            ..study.variants[0].clone()
+        };
+        let baseline = variant(
+            "a",
+            vec![run(&[(0, 6.0), (100, 3.0)]), run(&[(0, 6.0), (100, 1.0)])],
+        );
+        let other = variant(
+            "b",
+            vec![run(&[(0, 6.0), (100, 1.0)]), run(&[(0, 4.0), (100, 0.0)])],
+        );
+        let half = variant(
+            "c",
+            vec![run(&[(0, 6.0), (100, 1.0)]), run(&[(0, 4.0), (100, 3.0)])],
+        );
+        study.variants = vec![baseline, other, half];
+
+        let [a, b, c] = &study.variants[..] else {
+            unreachable!()
+        };
+        let loss = a.final_loss().unwrap();
+        assert_eq!(
+            (loss.mean, loss.standard_error, loss.runs),
+            (2.0, Some(1.0), 2)
+        );
+        let perplexity = a.perplexity().unwrap();
+        assert!((perplexity.mean - (3f64.exp() + 1f64.exp()) / 2.0).abs() < 1e-12);
+        // Two nats a token, a quarter token a byte: half a nat a byte.
+        assert!((a.bits_per_byte(&study.corpus).unwrap().mean - 0.5 / 2f64.ln()).abs() < 1e-12);
+
+        // 6 → 1 crosses 2 at 80 steps, 4 → 0 at 50.
+        let reach = study.reach_of_baseline(b, Progress::Steps).unwrap();
+        assert_eq!(
+            reach.at.unwrap(),
+            Estimate {
+                mean: 65.0,
+                standard_error: Some(15.0),
+                runs: 2
+            }
+        );
+        let reach = study.reach_of_baseline(c, Progress::Steps).unwrap();
+        assert_eq!((reach.reached, reach.runs, reach.at), (1, 2, None));
+        let reach = study.reach_of_baseline(a, Progress::Steps).unwrap();
+        assert_eq!(reach.at.unwrap().mean, 100.0);
+    }
+
+    #[test]
+    fn a_failed_run_has_a_reason_and_no_loss() {
+        let mut failed = run(&[(0, 8.0), (100, 4.0)]);
+        failed.status = RunStatus::Failed {
+            reason: "out of memory".to_owned(),
+        };
+        assert_eq!(
+            (failed.final_loss(), failed.failure().as_deref()),
+            (None, Some("out of memory"))
+        );
+        let diverged = run(&[(0, 8.0), (100, f64::NAN)]);
+        assert!(diverged.final_loss().is_none() && diverged.failure().is_some());
+        assert!(run(&[]).failure().is_some());
+
+        // The others' mean stands without it.
+        let mut variant = synthetic::study(1).variants.remove(0);
+        variant.runs = vec![failed, run(&[(0, 8.0), (100, 4.0)])];
+        let loss = variant.final_loss().unwrap();
+        assert_eq!((loss.mean, loss.runs), (4.0, 1));
+    }
+
+    #[test]
+    fn a_corpus_without_bytes_has_no_bits_per_byte() {
+        let mut study = synthetic::study(1);
+        study.corpus.validation_bytes = 0;
+        assert_eq!(study.variants[0].bits_per_byte(&study.corpus), None);
+    }
+}

@@ -1,0 +1,196 @@
+//! A table as text: for a terminal, and as Markdown.
+
+use super::markup::shortened;
+use super::table::{Cell, Table};
+
+/// The widest line [`Table::to_text`] writes, in characters.
+pub const TEXT_WIDTH: usize = 120;
+
+impl Table {
+    /// The table for a terminal, at most [`TEXT_WIDTH`] characters wide; `*` marks the best value of a column.
+    pub fn to_text(&self) -> String {
+        let written = |cell: &Cell| {
+            let error = cell
+                .error
+                .as_ref()
+                .map(|error| format!("±{error}"))
+                .unwrap_or_default();
+            format!("{}{error}{}", cell.text, if cell.best { "*" } else { " " })
+        };
+        let mut widths: Vec<usize> = (0..self.headings.len())
+            .map(|column| {
+                let headings = self.headings[column]
+                    .iter()
+                    .map(|line| line.chars().count() + 1);
+                headings
+                    .chain(
+                        self.rows
+                            .iter()
+                            .map(|row| written(&row[column]).chars().count()),
+                    )
+                    .max()
+                    .unwrap_or(0)
+            })
+            .collect();
+        let others: usize = widths.iter().skip(1).map(|width| width + 1).sum();
+        widths[0] = widths[0].min(TEXT_WIDTH.saturating_sub(others).max(8));
+
+        let mut text = String::new();
+        let mut line = |cells: Vec<String>| {
+            let mut written = format!(
+                "{:<width$}",
+                shortened(&cells[0], widths[0]),
+                width = widths[0]
+            );
+            for (cell, width) in cells.iter().zip(&widths).skip(1) {
+                written.push_str(&format!(" {cell:>width$}"));
+            }
+            text.push_str(written.trim_end());
+            text.push('\n');
+        };
+        for part in 0..2 {
+            line(
+                self.headings
+                    .iter()
+                    .map(|heading| format!("{} ", heading[part]))
+                    .collect(),
+            );
+        }
+        line(
+            widths
+                .iter()
+                .map(|width| "─".repeat(width.saturating_sub(1)) + " ")
+                .collect(),
+        );
+        for row in &self.rows {
+            line(row.iter().map(written).collect());
+        }
+        text.push_str("* best of its column\n");
+        for note in &self.notes {
+            text.push_str(&wrapped(note, TEXT_WIDTH));
+        }
+        text
+    }
+
+    /// The table as Markdown; the best value of a column is bold.
+    pub fn to_markdown(&self) -> String {
+        let safe = |text: &str| {
+            let mut safe = String::new();
+            for character in text.chars() {
+                if "\\|*_`<>[]&".contains(character) {
+                    safe.push('\\');
+                }
+                safe.push(character);
+            }
+            safe
+        };
+        let mut text = String::new();
+        let headings = self
+            .headings
+            .iter()
+            .map(|[first, second]| safe(format!("{first} {second}").trim()));
+        text.push_str(&format!(
+            "| {} |\n",
+            headings.collect::<Vec<_>>().join(" | ")
+        ));
+        text.push_str(&format!(
+            "|---{}|\n",
+            "|---:".repeat(self.headings.len() - 1)
+        ));
+        for row in &self.rows {
+            let cells = row.iter().map(|cell| {
+                let error = cell
+                    .error
+                    .as_ref()
+                    .map(|error| format!(" ± {error}"))
+                    .unwrap_or_default();
+                let mark = if cell.best { "**" } else { "" };
+                format!("{mark}{}{mark}{error}", safe(&cell.text))
+            });
+            text.push_str(&format!("| {} |\n", cells.collect::<Vec<_>>().join(" | ")));
+        }
+        text.push_str("\nBold: best of its column.\n");
+        for note in &self.notes {
+            text.push_str(&format!("\n{}\n", safe(note)));
+        }
+        text
+    }
+}
+
+/// `text` broken between words into lines of at most `width` characters, where words allow.
+fn wrapped(text: &str, width: usize) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("never empty");
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push(format!("  {word}"));
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::study::synthetic;
+
+    #[test]
+    fn fits_a_terminal_and_stays_aligned() {
+        for seeds in [1, 3] {
+            let text = Table::new(&synthetic::study(seeds)).to_text();
+            let lines: Vec<&str> = text.lines().collect();
+            assert!(
+                lines.iter().all(|line| line.chars().count() <= TEXT_WIDTH),
+                "{text}"
+            );
+            assert_eq!(
+                lines.iter().filter(|line| line.starts_with("SAS")).count(),
+                1,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_long_label_does_not_widen_the_table() {
+        let mut study = synthetic::study(3);
+        study.variants[1].label =
+            "an attention\u{1b}[31m with a name that goes on and on".repeat(4);
+        let text = Table::new(&study).to_text();
+        assert!(
+            text.lines().all(|line| line.chars().count() <= TEXT_WIDTH),
+            "{text}"
+        );
+        assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn markdown_has_the_same_columns_in_every_row() {
+        let mut study = synthetic::study(3);
+        study.variants[2].label = "a|b".to_owned();
+        let markdown = Table::new(&study).to_markdown();
+        let rows: Vec<&str> = markdown
+            .lines()
+            .take_while(|line| !line.is_empty())
+            .collect();
+        assert_eq!(rows.len(), 2 + study.variants.len());
+        assert!(
+            rows.iter()
+                .all(|row| row.replace("\\|", "").matches('|').count() == 11),
+            "{markdown}"
+        );
+        assert!(markdown.contains("**"));
+    }
+
+    #[test]
+    fn an_empty_study_has_a_table() {
+        let mut study = synthetic::study(1);
+        study.variants.clear();
+        assert!(Table::new(&study).to_text().contains("variant"));
+    }
+}

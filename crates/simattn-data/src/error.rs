@@ -1,0 +1,169 @@
+//! What can be wrong with data, in one line for people: what, where, what to do.
+
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Everything this crate can refuse.
+#[derive(Debug, Error)]
+pub enum DataError {
+    /// Nothing lies at the path.
+    #[error("{path}: no such file or folder; check the path", path = path.display())]
+    Missing {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// The path exists but the system refused to read or write it.
+    #[error("{path}: {problem}", path = path.display())]
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        problem: String,
+    },
+    /// The file has no text.
+    #[error("{path}: the file holds no text; give a file with text in it", path = path.display())]
+    EmptyFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The folder has no file that would be taken as text.
+    #[error(
+        "{path}: no text in this folder or below (hidden, empty and binary files are skipped)",
+        path = path.display()
+    )]
+    EmptyFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The file is not text in UTF-8.
+    #[error(
+        "{path}: not UTF-8 at byte {offset}; convert the file or take it out of the folder",
+        path = path.display()
+    )]
+    InvalidUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// The first byte that cannot be decoded.
+        offset: usize,
+    },
+    /// A single document cannot be split into training and validation parts.
+    #[error(
+        "{source_name}: only one document, which cannot be split for validation; \
+         separate documents by blank lines or lines of <|endoftext|>, or give a folder of files"
+    )]
+    OneDocument {
+        /// Where the document came from.
+        source_name: String,
+    },
+    /// The validation part is not a sensible share.
+    #[error("a validation fraction of {fraction}: choose one above 0 and at most 0.5")]
+    ValidationFraction {
+        /// What was asked for.
+        fraction: f64,
+    },
+    /// The embedded corpus was asked for an empty part.
+    #[error("the {part} part of the tales is asked to have 0 bytes; ask for at least 1")]
+    NoTales {
+        /// "training" or "validation".
+        part: &'static str,
+    },
+    /// A tokenizer specification that cannot be read.
+    #[error(
+        "tokenizer \"{text}\": {problem}; write bytes, bpe:4096 or the path of a tokenizer.json"
+    )]
+    TokenizerSpec {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The file is not a tokenizer.
+    #[error("{origin}: not a usable tokenizer.json: {problem}")]
+    TokenizerFile {
+        /// The file, or what stands for it.
+        origin: String,
+        /// What the reader says.
+        problem: String,
+    },
+    /// The tokenizer does not say which token closes a document.
+    #[error("{origin}: no end-of-text token among the added tokens; add one of {tried}")]
+    NoEndOfText {
+        /// The file, or what stands for it.
+        origin: String,
+        /// The names that were looked for.
+        tried: String,
+    },
+    /// A byte-level vocabulary needs all bytes and the end of text.
+    #[error(
+        "a byte-level vocabulary of {asked}: it needs at least {least} (256 bytes and the end of text)"
+    )]
+    VocabularyTooSmall {
+        /// What was asked for.
+        asked: usize,
+        /// The least possible.
+        least: usize,
+    },
+    /// The text has too few repeated pairs for so many tokens.
+    #[error(
+        "the text supports a vocabulary of at most {reached}, not {asked}; ask for bpe:{reached} or give more text"
+    )]
+    VocabularyUnreachable {
+        /// What was asked for.
+        asked: usize,
+        /// What the text gives.
+        reached: usize,
+    },
+    /// An id that the tokenizer does not have.
+    #[error(
+        "token {id} is not in the vocabulary of {vocabulary}; the tokens belong to another tokenizer"
+    )]
+    UnknownToken {
+        /// The id.
+        id: u32,
+        /// The size of the vocabulary.
+        vocabulary: usize,
+    },
+    /// The tokenizer failed on a text.
+    #[error("the tokenizer failed: {problem}")]
+    Tokenizer {
+        /// What it says.
+        problem: String,
+    },
+    /// The tokens do not fill a single window.
+    #[error(
+        "the text has {tokens} tokens, but one window of context {context} needs {needed}; \
+         give more text or a shorter context"
+    )]
+    TextTooShort {
+        /// Tokens there are.
+        tokens: usize,
+        /// Tokens one window needs.
+        needed: usize,
+        /// The context that was asked for.
+        context: usize,
+    },
+    /// A batch without rows or columns.
+    #[error("a batch of {batch} windows of {context} tokens is empty; both must be at least 1")]
+    EmptyShape {
+        /// Rows.
+        batch: usize,
+        /// Columns.
+        context: usize,
+    },
+    /// A loader position from other data or another configuration.
+    #[error(
+        "window {window} of epoch {epoch}: that epoch has only {windows} windows; \
+         the position belongs to other data, another context or another seed"
+    )]
+    PositionOutside {
+        /// The epoch of the position.
+        epoch: u64,
+        /// The window of the position.
+        window: u64,
+        /// The windows that epoch has.
+        windows: u64,
+    },
+    /// Bits per byte of nothing.
+    #[error("no byte of text was encoded, so there are no bits per byte")]
+    NoText,
+}

@@ -1,0 +1,156 @@
+//! Sums over tokens: `C[i][j] += Σ a[i]·b[j]` with the tokens in the lanes of both, as gradients of weights need them.
+
+use pulp::{Simd, WithSimd};
+
+use super::blocked::EDGE;
+use super::tile::{load, unrolled};
+
+/// Rows of 16 lanes: lane group `k` of row `i` stands at `pointer + i * row_stride + k * step_stride`.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows {
+    /// First value.
+    pub pointer: *const f32,
+    /// Distance between rows.
+    pub row_stride: usize,
+    /// Distance between groups of 16 lanes.
+    pub step_stride: usize,
+}
+
+/// `sums[i * columns + j] += Σ_k Σ_lane left[i, k, lane] · right[j, k, lane]`.
+///
+/// # Safety
+/// Operands and sums are valid over the whole index range; the sums overlap no operand.
+#[inline(always)]
+pub unsafe fn correlate<S: Simd>(
+    simd: S,
+    rows: usize,
+    columns: usize,
+    steps: usize,
+    left: Rows,
+    right: Rows,
+    sums: *mut f32,
+) {
+    simd.vectorize(Correlation {
+        rows,
+        columns,
+        steps,
+        left,
+        right,
+        sums,
+    });
+}
+
+/// `sums[i] += Σ_k Σ_lane values[i, k, lane]`.
+///
+/// # Safety
+/// As [`correlate`].
+#[inline(always)]
+pub unsafe fn add_up<S: Simd>(simd: S, rows: usize, steps: usize, values: Rows, sums: *mut f32) {
+    for row in 0..rows {
+        let mut sum = simd.splat_f32s(0.0);
+        // SAFETY: inside the ranges that the caller promises.
+        unsafe {
+            for step in 0..steps {
+                let place = values
+                    .pointer
+                    .add(row * values.row_stride + step * values.step_stride);
+                for part in 0..EDGE / S::F32_LANES {
+                    sum = simd.add_f32s(sum, load(simd, place.add(part * S::F32_LANES)));
+                }
+            }
+            *sums.add(row) += simd.reduce_sum_f32s(sum);
+        }
+    }
+}
+
+struct Correlation {
+    rows: usize,
+    columns: usize,
+    steps: usize,
+    left: Rows,
+    right: Rows,
+    sums: *mut f32,
+}
+
+impl WithSimd for Correlation {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let mut row = 0;
+        // SAFETY: tiles inside rows × columns.
+        unsafe {
+            while row < self.rows {
+                let left = self.rows - row;
+                row += if S::REGISTER_COUNT >= 32 && left >= 4 {
+                    self.row::<S, 4, 6>(simd, row)
+                } else if left >= 2 {
+                    self.row::<S, 2, 4>(simd, row)
+                } else {
+                    self.row::<S, 1, 4>(simd, row)
+                };
+            }
+        }
+    }
+}
+
+impl Correlation {
+    #[inline(always)]
+    unsafe fn row<S: Simd, const M: usize, const N: usize>(&self, simd: S, row: usize) -> usize {
+        let mut column = 0;
+        // SAFETY: tiles inside rows × columns.
+        unsafe {
+            while self.columns - column >= N {
+                self.tile::<S, M, N>(simd, row, column);
+                column += N;
+            }
+            while self.columns - column >= 2 {
+                self.tile::<S, M, 2>(simd, row, column);
+                column += 2;
+            }
+            if column < self.columns {
+                self.tile::<S, M, 1>(simd, row, column);
+            }
+        }
+        M
+    }
+
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const M: usize, const N: usize>(
+        &self,
+        simd: S,
+        row: usize,
+        column: usize,
+    ) {
+        let (left, right) = (self.left, self.right);
+        let mut sums = [[simd.splat_f32s(0.0); N]; M];
+        // SAFETY: `row + M <= rows`, `column + N <= columns`, steps below `steps`, by the promise to `correlate`.
+        unsafe {
+            let mut a = left.pointer.add(row * left.row_stride);
+            let mut b = right.pointer.add(column * right.row_stride);
+            for _ in 0..self.steps {
+                for part in 0..EDGE / S::F32_LANES {
+                    let at = part * S::F32_LANES;
+                    let mut x = [simd.splat_f32s(0.0); M];
+                    unrolled!(m < M, {
+                        x[m] = load(simd, a.add(m * left.row_stride + at));
+                    });
+                    unrolled!(n < N, {
+                        let y = load(simd, b.add(n * right.row_stride + at));
+                        unrolled!(m < M, {
+                            sums[m][n] = simd.mul_add_e_f32s(x[m], y, sums[m][n]);
+                        });
+                    });
+                }
+                a = a.wrapping_add(left.step_stride);
+                b = b.wrapping_add(right.step_stride);
+            }
+            unrolled!(m < M, {
+                unrolled!(n < N, {
+                    *self.sums.add((row + m) * self.columns + column + n) +=
+                        simd.reduce_sum_f32s(sums[m][n]);
+                });
+            });
+        }
+    }
+}

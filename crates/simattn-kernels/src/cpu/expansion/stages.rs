@@ -1,0 +1,348 @@
+//! The stages of an expansion on one chunk, as products.
+
+use pulp::Simd;
+
+use super::lanes::{rotate, zero, zero_planes};
+use super::{CHUNK, Chunk, Prepared, Sizes};
+use crate::cpu::blocked::BLOCK;
+use crate::cpu::tile::{Expand, Finish, Left, Right, Target, load, product, store};
+use crate::cpu::transpose::transpose;
+
+impl Prepared<'_> {
+    /// Brings tokens into lanes, between zero planes; unused lanes become zero.
+    #[inline(always)]
+    pub(super) unsafe fn read_tokens<S: Simd>(
+        &self,
+        simd: S,
+        chunk: Chunk,
+        source: *const f32,
+        input: *mut f32,
+    ) {
+        let Sizes { heads, width, .. } = self.sizes;
+        let plane = heads * CHUNK;
+        // SAFETY: `input` holds width + κ − 1 planes, `source` the chunk's tokens.
+        unsafe {
+            zero_planes(simd, input, self.padding(), width, plane);
+            let inner = input.add(self.padding() * plane);
+            if chunk.count < CHUNK {
+                zero(simd, inner, width * plane);
+            }
+            for head in 0..heads {
+                transpose(
+                    simd,
+                    chunk.count,
+                    width,
+                    source.add(head * width),
+                    heads * width,
+                    inner.add(head * CHUNK),
+                    plane,
+                );
+            }
+            if let Some(rotation) = self.before {
+                rotate(simd, &rotation, chunk, inner, heads, 1.0);
+            }
+        }
+    }
+
+    /// Convolution `index` of `convolutions`, from `[inputs, outputs]` heads, on padded planes.
+    #[inline(always)]
+    pub(super) unsafe fn convolve<S: Simd>(
+        &self,
+        simd: S,
+        index: usize,
+        [inputs, outputs]: [usize; 2],
+        from: *const f32,
+        to: *mut f32,
+        finish: Finish,
+    ) {
+        let steps = self.sizes.kernel_size * inputs;
+        let left = Left {
+            pointer: self.convolutions[index].as_ptr(),
+            row_stride: steps,
+            step_stride: 1,
+        };
+        for part in 0..CHUNK / S::F32_LANES {
+            let at = part * S::F32_LANES;
+            // SAFETY: the planes hold width + κ − 1 (from) and width (to) times their heads of 16 lanes.
+            unsafe {
+                let right = Right {
+                    pointer: from.add(at),
+                    vector_stride: inputs * CHUNK,
+                    step_stride: CHUNK,
+                };
+                let target = Target {
+                    pointer: to.add(at),
+                    row_stride: CHUNK,
+                    vector_stride: outputs * CHUNK,
+                };
+                product(
+                    simd,
+                    outputs,
+                    self.sizes.width,
+                    steps,
+                    left,
+                    right,
+                    target,
+                    finish.moved_by(at),
+                );
+            }
+        }
+    }
+
+    /// E1: its activation to `active` (padded), itself to `plain`.
+    #[inline(always)]
+    pub(super) unsafe fn first_convolution<S: Simd>(
+        &self,
+        simd: S,
+        input: *const f32,
+        active: *mut f32,
+        plain: Option<*mut f32>,
+    ) {
+        let Sizes {
+            heads,
+            expanded_heads,
+            width,
+            ..
+        } = self.sizes;
+        let Some(stage) = &self.weights.heads else {
+            return;
+        };
+        let plane = expanded_heads * CHUNK;
+        // SAFETY: `active` holds width + κ − 1 planes.
+        unsafe {
+            zero_planes(simd, active, self.padding(), width, plane);
+            let inner = active.add(self.padding() * plane);
+            let finish = Finish::Expand(Expand {
+                bias: stage.first_bias.as_ptr(),
+                accumulate: false,
+                keep: plain.is_some() && self.options.residual,
+                activated: Target {
+                    pointer: inner,
+                    row_stride: CHUNK,
+                    vector_stride: plane,
+                },
+                relu: self.options.relu,
+            });
+            self.convolve(
+                simd,
+                0,
+                [heads, expanded_heads],
+                input,
+                plain.unwrap_or(inner),
+                finish,
+            );
+        }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn second_convolution<S: Simd>(
+        &self,
+        simd: S,
+        active: *const f32,
+        expanded: *mut f32,
+    ) {
+        let heads = self.sizes.expanded_heads;
+        let Some(stage) = &self.weights.heads else {
+            return;
+        };
+        let finish = self.second(stage.second_bias);
+        // SAFETY: padded and plain planes of H' heads.
+        unsafe { self.convolve(simd, 1, [heads, heads], active, expanded, finish) }
+    }
+
+    /// F1: its activation to `active`, itself to `plain`.
+    #[inline(always)]
+    pub(super) unsafe fn first_map<S: Simd>(
+        &self,
+        simd: S,
+        from: *const f32,
+        active: *mut f32,
+        plain: Option<*mut f32>,
+    ) {
+        let Sizes {
+            expanded_heads,
+            width,
+            expanded_width,
+            ..
+        } = self.sizes;
+        let Some(stage) = &self.weights.features else {
+            return;
+        };
+        let (plane, lanes) = (expanded_heads * CHUNK, S::F32_LANES);
+        let target = |pointer| Target {
+            pointer,
+            row_stride: plane,
+            vector_stride: lanes,
+        };
+        let finish = Finish::Expand(Expand {
+            bias: stage.first_bias.as_ptr(),
+            accumulate: false,
+            keep: plain.is_some() && self.options.residual,
+            activated: target(active),
+            relu: self.options.relu,
+        });
+        let left = Left {
+            pointer: stage.first_weight.as_ptr(),
+            row_stride: width,
+            step_stride: 1,
+        };
+        let right = Right {
+            pointer: from,
+            vector_stride: lanes,
+            step_stride: plane,
+        };
+        // SAFETY: planes of H' heads; weights of the checked sizes.
+        unsafe {
+            product(
+                simd,
+                expanded_width,
+                plane / lanes,
+                width,
+                left,
+                right,
+                target(plain.unwrap_or(active)),
+                finish,
+            )
+        }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn second_map<S: Simd>(&self, simd: S, active: *const f32, wide: *mut f32) {
+        let Sizes {
+            expanded_heads,
+            expanded_width,
+            ..
+        } = self.sizes;
+        let Some(stage) = &self.weights.features else {
+            return;
+        };
+        let (plane, lanes) = (expanded_heads * CHUNK, S::F32_LANES);
+        let left = Left {
+            pointer: stage.second_weight.as_ptr(),
+            row_stride: expanded_width,
+            step_stride: 1,
+        };
+        let right = Right {
+            pointer: active,
+            vector_stride: lanes,
+            step_stride: plane,
+        };
+        let target = Target {
+            pointer: wide,
+            row_stride: plane,
+            vector_stride: lanes,
+        };
+        let finish = self.second(stage.second_bias);
+        // SAFETY: planes of H' heads; weights of the checked sizes.
+        unsafe {
+            product(
+                simd,
+                expanded_width,
+                plane / lanes,
+                expanded_width,
+                left,
+                right,
+                target,
+                finish,
+            )
+        }
+    }
+
+    /// How a second stage ends.
+    pub(super) fn second(&self, bias: &[f32]) -> Finish {
+        Finish::Expand(Expand {
+            bias: bias.as_ptr(),
+            accumulate: self.options.residual,
+            keep: true,
+            activated: Target {
+                pointer: std::ptr::null_mut(),
+                row_stride: 0,
+                vector_stride: 0,
+            },
+            relu: false,
+        })
+    }
+
+    /// How a gradient passes back through the activation in front of a second stage.
+    pub(super) fn through(&self, active: *const f32) -> Finish {
+        match (self.options.residual, self.options.relu) {
+            (true, true) => Finish::AddMasked(active),
+            (true, false) => Finish::Add,
+            (false, true) => Finish::Masked(active),
+            (false, false) => Finish::Store,
+        }
+    }
+
+    /// Rotates, multiplies, and places a result where attention reads it.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    pub(super) unsafe fn deliver<S: Simd>(
+        &self,
+        simd: S,
+        chunk: Chunk,
+        result: *mut f32,
+        heads: usize,
+        width: usize,
+        target: *mut f32,
+        head_stride: usize,
+    ) {
+        let lanes = S::F32_LANES;
+        let factor = simd.splat_f32s(self.factor);
+        // SAFETY: `result` holds [width][heads][16], the target as promised by the builder.
+        unsafe {
+            if let Some(rotation) = self.after {
+                rotate(simd, &rotation, chunk, result, heads, 1.0);
+            }
+            // Heads lie far apart in the blocks, often at the same place of the cache: one after another.
+            for head in 0..heads {
+                for d in 0..width {
+                    for at in (0..CHUNK).step_by(lanes) {
+                        let value = load(simd, result.add((d * heads + head) * CHUNK + at));
+                        store(
+                            simd,
+                            target.add(head * head_stride + d * BLOCK + at),
+                            simd.mul_f32s(value, factor),
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// The reverse of [`Prepared::deliver`] for gradients.
+    #[inline(always)]
+    pub(super) unsafe fn collect<S: Simd>(
+        &self,
+        simd: S,
+        chunk: Chunk,
+        gradient: *const f32,
+        head_stride: usize,
+        to: *mut f32,
+    ) {
+        let lanes = S::F32_LANES;
+        let factor = simd.splat_f32s(self.factor);
+        let Sizes {
+            expanded_heads: heads,
+            expanded_width: width,
+            ..
+        } = self.sizes;
+        // SAFETY: as `deliver`.
+        unsafe {
+            for head in 0..heads {
+                for d in 0..width {
+                    for at in (0..CHUNK).step_by(lanes) {
+                        let value = load(simd, gradient.add(head * head_stride + d * BLOCK + at));
+                        store(
+                            simd,
+                            to.add((d * heads + head) * CHUNK + at),
+                            simd.mul_f32s(value, factor),
+                        );
+                    }
+                }
+            }
+            if let Some(rotation) = self.after {
+                rotate(simd, &rotation, chunk, to, heads, -1.0);
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! CPU kernels on plain slices: float32, forward and backward, no Burn types.
+//!
+//! Results are bit for bit independent of the number of threads: work is cut by shape alone, and partial sums are
+//! added in a fixed order.
+
+pub mod activation;
+pub mod adamw;
+pub mod attention;
+mod blocked;
+mod blocked_backward;
+mod correlate;
+pub mod embedding;
+mod expansion;
+pub mod gradient_norm;
+pub mod linear;
+pub mod loss;
+mod memory;
+pub mod norm;
+pub mod output;
+mod product;
+pub mod sas_attention;
+pub mod scale;
+pub mod simd;
+mod tile;
+mod transpose;
+mod vectorised;

@@ -1,0 +1,27 @@
+//! Attention that trains, on Burn: Simulated Attention Scores (SAS, arXiv 2507.07694) and the
+//! softmax attention under it, with the operations that surround them in a language model.
+//!
+//! - [`reference`](mod@reference) holds the definitions in plain Burn operations: any backend, any
+//!   float type, differentiable.
+//! - [`Kernels`] chooses, per call, between those and the fastest form a device has.
+//!
+//! ```
+//! use burn::tensor::{Device, Distribution, Tensor};
+//! use simattn_kernels::reference::{AttentionOptions, attention};
+//!
+//! let device = Device::flex();
+//! let random = |shape| Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+//! // Eight query heads read two key/value heads; q and k are wider than v.
+//! let q = random([1, 8, 5, 24]);
+//! let k = random([1, 2, 5, 24]);
+//! let v = random([1, 2, 5, 16]);
+//! let out = attention(q, k, v, &AttentionOptions::causal(24));
+//! assert_eq!(out.dims(), [1, 8, 5, 16]);
+//! ```
+
+pub mod cpu;
+mod kernels;
+pub mod ops;
+pub mod reference;
+
+pub use kernels::Kernels;

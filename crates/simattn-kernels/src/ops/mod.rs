@@ -1,0 +1,41 @@
+//! The operations around attention on Burn tensors, each with its own backward pass.
+//!
+//! float32 tensors on Burn's CPU device (Flex), with or without autodiff, go through the kernels of
+//! [`cpu`](crate::cpu); everything else, other float types and other devices, through the plain Burn operations of
+//! [`reference`](mod@crate::reference). Non-contiguous inputs are copied first. Gradients are worked out only for inputs
+//! that need them; a second derivative through a kernel is not supported.
+//!
+//! ```
+//! use burn::tensor::{Device, Distribution, Tensor};
+//! use simattn_kernels::ops::{GeluForm, gelu, linear};
+//!
+//! let device = Device::flex().autodiff();
+//! let x = Tensor::<3>::random([2, 5, 8], Distribution::Normal(0.0, 1.0), &device);
+//! let weight = Tensor::<2>::random([12, 8], Distribution::Normal(0.0, 0.3), &device).require_grad();
+//! let y = gelu(linear(x, weight.clone(), None), GeluForm::Exact);
+//! assert_eq!(y.dims(), [2, 5, 12]);
+//! let gradients = y.sum().backward();
+//! assert_eq!(weight.grad(&gradients).unwrap().dims(), [12, 8]);
+//! ```
+
+mod activation;
+mod attention;
+mod embedding;
+mod flex;
+mod linear;
+mod loss;
+mod norm;
+mod optimizer;
+mod sas_attention;
+
+pub use activation::{bias_gelu, gelu, swiglu, swiglu_packed};
+pub use attention::attention;
+pub use embedding::embedding;
+pub use linear::linear;
+pub use loss::{cross_entropy, head_cross_entropy};
+pub use norm::{layer_norm, rms_norm};
+pub use optimizer::{AdamWState, GroupSettings, adamw_step, adamw_step_portable, squared_norm};
+pub use sas_attention::sas_attention;
+
+pub use crate::cpu::activation::GeluForm;
+pub use crate::cpu::adamw::AdamW;

@@ -1,0 +1,387 @@
+use burn::backend::autodiff::Autodiff;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::Tensor;
+
+use super::flex::{has_kernels, tensor, values};
+use crate::cpu::sas_attention::{
+    self as kernel, Expansion, ExpansionGradients, FeatureExpansion, HeadExpansion, Rotation,
+    SasGradients, SasInputs, SasShape,
+};
+use crate::reference::{self, Aggregation, RopePlacement, RopeTable, SasOptions, SasWeights};
+
+/// Simulated attention between the projections: `q` [B, T, H, D], `k` and `v` [B, S, G, D] → [B, T, H·D] or [B, T, H'·D]; see
+/// [`reference::sas_attention`].
+///
+/// One operation: only q, k, v and the log-sum-exp are kept for backward, which expands again; memory grows with T and S,
+/// never with their product.
+///
+/// # Panics
+/// If the shapes of inputs and weights do not match, or heads do not divide.
+pub fn sas_attention(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    weights: &SasWeights,
+    tables: Option<(&RopeTable, &RopeTable)>,
+    options: &SasOptions,
+) -> Tensor<3> {
+    let tables = tables.filter(|_| options.rope != RopePlacement::None);
+    let packed = PackedWeights::new(weights, q.dims()[2], &q.device());
+    let on_kernels = has_kernels(&q)
+        && has_kernels(&k)
+        && has_kernels(&v)
+        && packed
+            .as_ref()
+            .is_none_or(|packed| has_kernels(&packed.values))
+        && tables.is_none_or(|(q, k)| has_kernels(&q.cos) && has_kernels(&k.cos));
+    let Some(packed) = packed.filter(|_| on_kernels) else {
+        return reference::sas_attention(q, k, v, weights, tables, options);
+    };
+    let [batch, queries, heads, head_dim] = q.dims();
+    let [_, keys, kv_heads, _] = k.dims();
+    assert_eq!(k.dims(), [batch, keys, kv_heads, head_dim], "k beside q");
+    assert_eq!(v.dims(), k.dims(), "v beside k");
+    let expanded_head_dim = packed.expanded_head_dim.unwrap_or(head_dim);
+    let shape = SasShape {
+        batch,
+        queries,
+        keys,
+        heads,
+        kv_heads,
+        expanded_heads: packed.expanded_heads,
+        head_dim,
+        expanded_head_dim,
+        kernel_size: packed.kernel_size,
+    };
+    let half = tables.map_or(0, |(q, _)| q.cos.dims()[1]);
+    let call = SasCall {
+        shape,
+        options: *options,
+        stages: packed.stages,
+        half,
+    };
+    // Constants: cosines and sines of the queries, then of the keys.
+    let table = match tables {
+        Some((q, k)) => {
+            let parts = [&q.cos, &q.sin, &k.cos, &k.sin];
+            Tensor::cat(parts.map(|t| flat(t.clone())).to_vec(), 0)
+        }
+        None => Tensor::zeros([1], &q.device()),
+    };
+    let y = Tensor::<4>::from_dispatch(Dispatch::simulated_attention(
+        q.into_dispatch(),
+        k.into_dispatch(),
+        v.into_dispatch(),
+        packed.values.into_dispatch(),
+        table.into_dispatch(),
+        call,
+    ));
+    let [_, _, out_heads, _] = y.dims();
+    y.reshape([batch, queries, out_heads * head_dim])
+}
+
+fn flat<const R: usize>(x: Tensor<R>) -> Tensor<1> {
+    let len = x.shape().num_elements();
+    x.reshape([len])
+}
+
+/// All weights one after another: one differentiable input instead of twenty that may be absent. They are small.
+struct PackedWeights {
+    values: Tensor<1>,
+    /// Which stages there are: heads and features of q, of k, heads of v.
+    stages: [bool; 5],
+    expanded_heads: usize,
+    expanded_head_dim: Option<usize>,
+    kernel_size: usize,
+}
+
+impl PackedWeights {
+    /// `None` if the stages are of a combination that the kernels do not know.
+    fn new(weights: &SasWeights, heads: usize, device: &burn::tensor::Device) -> Option<Self> {
+        let SasWeights { q, k, v } = weights;
+        let stages = [
+            q.heads.is_some(),
+            q.features.is_some(),
+            k.heads.is_some(),
+            k.features.is_some(),
+            v.heads.is_some(),
+        ];
+        let known = v.features.is_none() && stages[2] == stages[4] && stages[1] == stages[3];
+        let mut kernel_sizes = [q, k, v]
+            .into_iter()
+            .flat_map(|e| &e.heads)
+            .map(|s| s.first_weight.dims()[2]);
+        let kernel_size = kernel_sizes.next().unwrap_or(1);
+        if !known || kernel_sizes.any(|other| other != kernel_size) {
+            return None;
+        }
+        let mut parts = Vec::new();
+        for expansion in [q, k, v] {
+            if let Some(stage) = &expansion.heads {
+                parts.push(flat(stage.first_weight.clone()));
+                parts.push(stage.first_bias.clone());
+                parts.push(flat(stage.second_weight.clone()));
+                parts.push(stage.second_bias.clone());
+            }
+            if let Some(stage) = &expansion.features {
+                parts.push(flat(stage.first_weight.clone()));
+                parts.push(stage.first_bias.clone());
+                parts.push(flat(stage.second_weight.clone()));
+                parts.push(stage.second_bias.clone());
+            }
+        }
+        let values = match parts.is_empty() {
+            true => Tensor::zeros([1], device),
+            false => Tensor::cat(parts, 0),
+        };
+        Some(Self {
+            values,
+            stages,
+            expanded_heads: q.heads.as_ref().map_or(heads, |s| s.first_weight.dims()[0]),
+            expanded_head_dim: q.features.as_ref().map(|s| s.first_weight.dims()[0]),
+            kernel_size,
+        })
+    }
+}
+
+/// What a call is, beside its tensors.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SasCall {
+    /// Sizes.
+    pub shape: SasShape,
+    /// Mask, placement of the rotation, form of the expansions, aggregation.
+    pub options: SasOptions,
+    /// Which stages the packed weights hold: heads and features of q, of k, heads of v.
+    pub stages: [bool; 5],
+    /// Rotated pairs of features; 0 without rotation.
+    pub half: usize,
+}
+
+impl SasCall {
+    /// The expansion of one tensor, taken from the front of `packed`.
+    fn expansion<'a>(
+        &self,
+        packed: &mut &'a [f32],
+        inputs: usize,
+        stages: [bool; 2],
+    ) -> Expansion<'a> {
+        let n = self.shape;
+        let mut take = |len: usize| {
+            let (piece, rest) = packed.split_at(len);
+            *packed = rest;
+            piece
+        };
+        let heads = stages[0].then(|| HeadExpansion {
+            first_weight: take(n.expanded_heads * inputs * n.kernel_size),
+            first_bias: take(n.expanded_heads),
+            second_weight: take(n.expanded_heads * n.expanded_heads * n.kernel_size),
+            second_bias: take(n.expanded_heads),
+        });
+        let features = stages[1].then(|| FeatureExpansion {
+            first_weight: take(n.expanded_head_dim * n.head_dim),
+            first_bias: take(n.expanded_head_dim),
+            second_weight: take(n.expanded_head_dim * n.expanded_head_dim),
+            second_bias: take(n.expanded_head_dim),
+        });
+        Expansion { heads, features }
+    }
+
+    fn weights<'a>(&self, mut packed: &'a [f32]) -> kernel::SasWeights<'a> {
+        let [q_heads, q_features, k_heads, k_features, v_heads] = self.stages;
+        let packed = &mut packed;
+        kernel::SasWeights {
+            q: self.expansion(packed, self.shape.heads, [q_heads, q_features]),
+            k: self.expansion(packed, self.shape.kv_heads, [k_heads, k_features]),
+            v: self.expansion(packed, self.shape.kv_heads, [v_heads, false]),
+        }
+    }
+
+    fn inputs<'a>(&self, [q, k, v]: [&'a [f32]; 3], table: &'a [f32]) -> SasInputs<'a> {
+        let half = self.half;
+        let rotations = (half > 0).then(|| {
+            let (of_queries, of_keys) = table.split_at(2 * self.shape.queries * half);
+            [of_queries, of_keys].map(|table| {
+                let (cos, sin) = table.split_at(table.len() / 2);
+                Rotation { cos, sin, half }
+            })
+        });
+        SasInputs {
+            q,
+            k,
+            v,
+            rotations: rotations.map(|[q, k]| (q, k)),
+        }
+    }
+}
+
+/// Simulated attention as an operation of a backend.
+#[backend_extension(Autodiff, Flex)]
+pub trait SasAttentionOps: Backend {
+    /// [`sas_attention`] with all weights packed in one tensor and the rotations' cosines and sines in another, which is
+    /// a constant; [B, T, H, D] or [B, T, H', D].
+    fn simulated_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        table: FloatTensor<Self>,
+        call: SasCall,
+    ) -> FloatTensor<Self>;
+}
+
+/// What backward reads beside the gradient of the output: q, k, v, packed weights, table and the log-sum-exp.
+pub type SasState<B> = [FloatTensor<B>; 6];
+
+/// The gradients that a backend with [`SasAttentionOps`] has.
+pub trait SasAttentionGradients: SasAttentionOps {
+    /// The output, and the log-sum-exp [B, H', T].
+    fn simulated_attention_with_sums(
+        inputs: [FloatTensor<Self>; 5],
+        call: SasCall,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+    /// Gradients of q, k, v and the packed weights.
+    fn simulated_attention_gradients(
+        state: SasState<Self>,
+        dy: FloatTensor<Self>,
+        call: SasCall,
+    ) -> [FloatTensor<Self>; 4];
+}
+
+impl SasAttentionOps for Flex {
+    fn simulated_attention(
+        q: FlexTensor,
+        k: FlexTensor,
+        v: FlexTensor,
+        weights: FlexTensor,
+        table: FlexTensor,
+        call: SasCall,
+    ) -> FlexTensor {
+        Self::simulated_attention_with_sums([q, k, v, weights, table], call).0
+    }
+}
+
+impl SasAttentionGradients for Flex {
+    fn simulated_attention_with_sums(
+        inputs: [FlexTensor; 5],
+        call: SasCall,
+    ) -> (FlexTensor, FlexTensor) {
+        let [q, k, v, weights, table] = inputs.map(|x| x.to_contiguous());
+        let inputs = call.inputs([&q, &k, &v].map(values), values(&table));
+        let weights = call.weights(values(&weights));
+        let (out, sums) =
+            kernel::sas_attention_forward(&call.shape, inputs, &weights, &call.options);
+        let SasShape {
+            batch,
+            queries,
+            heads,
+            expanded_heads,
+            head_dim,
+            ..
+        } = call.shape;
+        let out_heads = match call.options.aggregation {
+            Aggregation::Peaa => heads,
+            Aggregation::Full => expanded_heads,
+        };
+        (
+            tensor(out, [batch, queries, out_heads, head_dim]),
+            tensor(sums, [batch, expanded_heads, queries]),
+        )
+    }
+
+    fn simulated_attention_gradients(
+        state: SasState<Self>,
+        dy: FlexTensor,
+        call: SasCall,
+    ) -> [FlexTensor; 4] {
+        let [q, k, v, weights, table, sums] = state.map(|x| x.to_contiguous());
+        let dy = dy.to_contiguous();
+        let inputs = call.inputs([&q, &k, &v].map(values), values(&table));
+        let SasGradients {
+            q: dq,
+            k: dk,
+            v: dv,
+            q_weights,
+            k_weights,
+            v_weights,
+        } = kernel::sas_attention_backward(
+            &call.shape,
+            inputs,
+            &call.weights(values(&weights)),
+            values(&sums),
+            values(&dy),
+            &call.options,
+        );
+        let mut packed = Vec::with_capacity(values(&weights).len());
+        for ExpansionGradients { heads, features } in [q_weights, k_weights, v_weights] {
+            for stage in [heads, features].into_iter().flatten() {
+                packed.extend(stage.first_weight);
+                packed.extend(stage.first_bias);
+                packed.extend(stage.second_weight);
+                packed.extend(stage.second_bias);
+            }
+        }
+        // Without any stage the packed weights are one unused zero.
+        packed.resize(values(&weights).len(), 0.0);
+        let len = packed.len();
+        [
+            tensor(dq, q.shape()),
+            tensor(dk, k.shape()),
+            tensor(dv, v.shape()),
+            tensor(packed, [len]),
+        ]
+    }
+}
+
+#[derive(Debug)]
+struct SimulatedAttention;
+
+impl<B: SasAttentionGradients> Backward<B, 4> for SimulatedAttention {
+    type State = (SasState<B>, SasCall);
+
+    fn backward(self, ops: Ops<Self::State, 4>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let dy = gradients.consume::<B>(&ops.node);
+        let (state, call) = ops.state;
+        let of_inputs = B::simulated_attention_gradients(state, dy, call);
+        for (node, gradient) in ops.parents.into_iter().zip(of_inputs) {
+            if let Some(node) = node {
+                gradients.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
+impl<B: SasAttentionGradients, C: CheckpointStrategy> SasAttentionOps for Autodiff<B, C> {
+    fn simulated_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        table: FloatTensor<Self>,
+        call: SasCall,
+    ) -> FloatTensor<Self> {
+        let ((q, q_node), (k, k_node), (v, v_node)) =
+            (q.into_parts(), k.into_parts(), v.into_parts());
+        let ((weights, weights_node), (table, _)) = (weights.into_parts(), table.into_parts());
+        match SimulatedAttention
+            .prepare::<C>([q_node, k_node, v_node, weights_node])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prepared) => {
+                let inputs = [q, k, v, weights, table];
+                let (out, sums) = B::simulated_attention_with_sums(inputs.clone(), call);
+                let [q, k, v, weights, table] = inputs;
+                prepared.finish(([q, k, v, weights, table, sums], call), out)
+            }
+            OpsKind::UnTracked(prepared) => {
+                prepared.finish(B::simulated_attention(q, k, v, weights, table, call))
+            }
+        }
+    }
+}

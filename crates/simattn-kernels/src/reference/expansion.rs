@@ -1,0 +1,110 @@
+use burn::tensor::{Tensor, activation::relu, module::conv1d, ops::ConvOptions};
+
+use super::linear;
+
+/// Weights of a head expansion, H → H' heads (SAS, section on head simulation).
+#[derive(Clone, Debug)]
+pub struct HeadExpansion {
+    /// First convolution, [H', H, κ].
+    pub first_weight: Tensor<3>,
+    /// Bias of the first convolution, `[H']`.
+    pub first_bias: Tensor<1>,
+    /// Second convolution, [H', H', κ].
+    pub second_weight: Tensor<3>,
+    /// Bias of the second convolution, `[H']`.
+    pub second_bias: Tensor<1>,
+}
+
+/// Weights of a feature expansion, D → D' (SAS, section on feature simulation).
+#[derive(Clone, Debug)]
+pub struct FeatureExpansion {
+    /// First map, [D', D].
+    pub first_weight: Tensor<2>,
+    /// Bias of the first map, `[D']`.
+    pub first_bias: Tensor<1>,
+    /// Second map, [D', D'].
+    pub second_weight: Tensor<2>,
+    /// Bias of the second map, `[D']`.
+    pub second_bias: Tensor<1>,
+}
+
+/// The parts of an expansion's second stage that ablations switch off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpansionOptions {
+    /// Whether the second map's result is added to the first one's (else it replaces it).
+    pub residual: bool,
+    /// Whether a ReLU stands before the second map.
+    pub relu: bool,
+}
+
+impl Default for ExpansionOptions {
+    fn default() -> Self {
+        Self {
+            residual: true,
+            relu: true,
+        }
+    }
+}
+
+impl ExpansionOptions {
+    fn second<const R: usize>(
+        self,
+        first: Tensor<R>,
+        map: impl FnOnce(Tensor<R>) -> Tensor<R>,
+    ) -> Tensor<R> {
+        let input = first.clone();
+        let mapped = map(if self.relu { relu(input) } else { input });
+        if self.residual {
+            first + mapped
+        } else {
+            mapped
+        }
+    }
+}
+
+/// Head expansion: `E1 = Conv1d(H→H', κ)(x)`, then `E1 + Conv1d(H'→H', κ)(relu(E1))`.
+///
+/// `x` [B, T, H, D] → [B, T, H', D]. The heads of one token are the channels and its D features
+/// the positions, zero-padded by (κ−1)/2 on both sides: no token sees another.
+pub fn expand_heads(x: Tensor<4>, weights: &HeadExpansion, options: ExpansionOptions) -> Tensor<4> {
+    let [batch, tokens, heads, width] = x.dims();
+    let [expanded, _, kernel_size] = weights.first_weight.dims();
+    let padding = ConvOptions::new([1], [(kernel_size - 1) / 2], [1], 1);
+    let rows = x.reshape([batch * tokens, heads, width]);
+    let first = conv1d(
+        rows,
+        weights.first_weight.clone(),
+        Some(weights.first_bias.clone()),
+        padding.clone(),
+    );
+    let expanded_rows = options.second(first, |x| {
+        conv1d(
+            x,
+            weights.second_weight.clone(),
+            Some(weights.second_bias.clone()),
+            padding,
+        )
+    });
+    expanded_rows.reshape([batch, tokens, expanded, width])
+}
+
+/// Feature expansion: `F1 = Linear(D→D')(x)`, then `F1 + Linear(D'→D')(relu(F1))`, the same
+/// weights for every head. `x` [B, T, H, D] → [B, T, H, D'].
+pub fn expand_features(
+    x: Tensor<4>,
+    weights: &FeatureExpansion,
+    options: ExpansionOptions,
+) -> Tensor<4> {
+    let first = linear(
+        x,
+        weights.first_weight.clone(),
+        Some(weights.first_bias.clone()),
+    );
+    options.second(first, |x| {
+        linear(
+            x,
+            weights.second_weight.clone(),
+            Some(weights.second_bias.clone()),
+        )
+    })
+}

@@ -1,0 +1,66 @@
+//! The optimisation loop for decoder language models.
+//!
+//! A [`RunConfig`] (one TOML file) says everything a run depends on. [`Dataset::prepare`] turns its
+//! data part into tokens; a [`Trainer`] holds the decoder, its [`AdamW`], its loader and a fixed
+//! [`Validation`] sample, and [`Trainer::run`] steps until a [`Budget`] of steps, operations or
+//! seconds is spent, telling an [`Observer`] about each [`StepReport`] and [`EvaluationReport`].
+//! The [`Schedule`] is a pure function of the step; gradients of micro-batches add up in a
+//! [`GradientSum`] and are clipped by their global norm. [`model_folder`] writes what came out, and
+//! [`evaluate_text`] measures it on any text.
+//!
+//! One config on one machine gives the same losses bit for bit, whatever the number of threads
+//! (except under [`Budget::Seconds`]). A loss or gradient that is not finite stops the run with the
+//! name of the tensor, before any weight is touched.
+//!
+//! ```
+//! use burn::tensor::Device;
+//! use simattn_train::{Budget, Dataset, RunConfig, Trainer, parse_document};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config: RunConfig = parse_document(
+//!     r#"
+//!     seed = 7
+//!     [model]
+//!     context = 16
+//!     layers = 1
+//!     width = 16
+//!     attention = { kind = "mha", heads = 2, head_dim = 8 }
+//!     [data]
+//!     tales_train_bytes = 4000
+//!     tales_validation_bytes = 1000
+//!     [train]
+//!     batch = 2
+//!     "#,
+//!     "example.toml".as_ref(),
+//! )?;
+//! config.validate()?;
+//! let dataset = Dataset::prepare(&config.data, config.seed)?;
+//! let mut trainer = Trainer::new(&config, &dataset, Budget::Steps(3), &Device::flex())?;
+//! let last = trainer.run(&mut ())?;
+//! assert_eq!(last.step, 3);
+//! assert!(last.evaluation.loss.is_finite());
+//! # Ok(())
+//! # }
+//! ```
+
+mod config;
+mod dataset;
+mod error;
+mod evaluate;
+mod flat;
+mod gradients;
+pub mod model_folder;
+mod optimizer;
+mod run;
+mod schedule;
+mod step;
+
+pub use config::{ConfigError, DataConfig, RunConfig, TrainConfig, parse_document, read_document};
+pub use dataset::Dataset;
+pub use error::{Origin, TrainError};
+pub use evaluate::{Evaluation, TextEvaluation, Validation, evaluate_text};
+pub use gradients::{GradientSum, clip_factor, first_non_finite_weight};
+pub use optimizer::{AdamW, AdamWConfig};
+pub use run::{Budget, EvaluationReport, Observer, StepReport, Trainer};
+pub use schedule::{Decay, Schedule};
+pub use step::{StepGradients, step_gradients};

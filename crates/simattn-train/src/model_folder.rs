@@ -1,0 +1,274 @@
+//! A saved model: a folder with `model.safetensors`, `config.toml` and `tokenizer.json`.
+//!
+//! The folder appears whole or not at all: it is written under another name beside its place,
+//! flushed to the disk, and renamed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use simattn::Decoder;
+use simattn::checkpoint::{self, CheckpointError};
+use simattn_data::{DataError, Tokenizer};
+
+use crate::config::{ConfigError, RunConfig};
+
+const WEIGHTS: &str = "model.safetensors";
+const CONFIG: &str = "config.toml";
+const TOKENIZER: &str = "tokenizer.json";
+
+/// What a model folder holds.
+#[derive(Debug)]
+pub struct SavedModel {
+    /// The configuration it was trained with, its vocabulary filled in.
+    pub config: RunConfig,
+    /// Its tokeniser.
+    pub tokenizer: Tokenizer,
+    /// Its weights.
+    pub decoder: Decoder,
+}
+
+/// Why a model folder could not be written or read. `Display` is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// Something stands where the folder should go.
+    #[error("{}: exists already; choose another place or remove it", path.display())]
+    Exists {
+        /// The place.
+        path: PathBuf,
+    },
+    /// The path cannot name a folder.
+    #[error("{}: not the name of a folder; give one such as runs/first", path.display())]
+    Nameless {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no model.
+    #[error(
+        "{}: no saved model there ({missing} is missing); give the folder that `train` wrote",
+        path.display()
+    )]
+    Missing {
+        /// The folder.
+        path: PathBuf,
+        /// The first file that is not there.
+        missing: &'static str,
+    },
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The tokeniser is wrong.
+    #[error(transparent)]
+    Tokenizer(#[from] DataError),
+    /// The weights are wrong.
+    #[error(transparent)]
+    Weights(#[from] CheckpointError),
+    /// Configuration and tokeniser do not belong together.
+    #[error(
+        "{}: the tokenizer has {needed} ids, the model {vocabulary}; they do not belong together",
+        path.display()
+    )]
+    Mismatch {
+        /// The folder.
+        path: PathBuf,
+        /// The model's ids.
+        vocabulary: usize,
+        /// The tokeniser's ids.
+        needed: usize,
+    },
+}
+
+/// A free place for a folder of results (a model, a study), taken before the work starts so that a
+/// run does not find out at its end that it cannot write. Dropped without [`Reservation::save`] or
+/// [`Reservation::publish`] it leaves nothing; a killed process leaves a hidden folder beside the
+/// place, `.NAME.unfinished-PID`, which may be removed.
+#[derive(Debug)]
+pub struct Reservation {
+    place: PathBuf,
+    /// The folder under another name, beside its place.
+    unfinished: PathBuf,
+    /// Parents that were made for it, outermost first.
+    made: Vec<PathBuf>,
+}
+
+impl Reservation {
+    /// Checks that nothing stands at `place` and that a folder can be made beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError::Exists`], [`FolderError::Nameless`] or [`FolderError::Io`].
+    pub fn new(place: &Path) -> Result<Self, FolderError> {
+        check_free(place)?;
+        let Some(name) = place.file_name() else {
+            return Err(FolderError::Nameless {
+                path: place.to_owned(),
+            });
+        };
+        let parent = match place.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let mut hidden = std::ffi::OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".unfinished-{}", std::process::id()));
+        let mut reservation = Self {
+            place: place.to_owned(),
+            unfinished: parent.join(hidden),
+            made: Vec::new(),
+        };
+        let missing: Vec<&Path> = parent
+            .ancestors()
+            .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+            .collect();
+        for folder in missing.into_iter().rev() {
+            fs::create_dir(folder).map_err(failed(folder, "make the folder"))?;
+            reservation.made.push(folder.to_owned());
+        }
+        let unfinished = &reservation.unfinished;
+        fs::create_dir(unfinished).map_err(failed(unfinished, "make the folder"))?;
+        Ok(reservation)
+    }
+
+    /// Where the folder will stand.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// Writes the model and moves it to its place.
+    ///
+    /// `metadata` goes into the head of the weights' file.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`] where something cannot be written, or where the place was taken meanwhile.
+    pub fn save(
+        self,
+        config: &RunConfig,
+        tokenizer: &Tokenizer,
+        decoder: &Decoder,
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<(), FolderError> {
+        let folder = &self.unfinished;
+        self.write(CONFIG, config.to_toml()?.as_bytes())?;
+        tokenizer.save(folder.join(TOKENIZER))?;
+        checkpoint::save(decoder, &folder.join(WEIGHTS), metadata)?;
+        self.publish()
+    }
+
+    /// Writes one file into the folder that [`Reservation::publish`] will put in place.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError::Io`] where it cannot be written.
+    pub fn write(&self, name: &str, contents: &[u8]) -> Result<(), FolderError> {
+        let path = self.unfinished.join(name);
+        fs::write(&path, contents).map_err(failed(&path, "write"))
+    }
+
+    /// Forces everything in the folder to the disk and moves it to its place.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`] where something cannot be flushed or moved, or where the place was taken
+    /// meanwhile.
+    pub fn publish(mut self) -> Result<(), FolderError> {
+        let folder = &self.unfinished;
+        for entry in fs::read_dir(folder).map_err(failed(folder, "read"))? {
+            flush(&entry.map_err(failed(folder, "read"))?.path())?;
+        }
+        flush(folder)?;
+        check_free(&self.place)?;
+        fs::rename(folder, &self.place).map_err(failed(&self.place, "put the result"))?;
+        self.made.clear();
+        match self.place.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => flush(parent),
+            _ => flush(Path::new(".")),
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        // After a save nothing is left under the other name, and no parent to take back. What
+        // cannot be removed here could not be reported to anyone either.
+        let _ = fs::remove_dir_all(&self.unfinished);
+        for folder in self.made.iter().rev() {
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// Whether nothing stands at `place`.
+///
+/// # Errors
+///
+/// [`FolderError::Exists`].
+pub fn check_free(place: &Path) -> Result<(), FolderError> {
+    match fs::symlink_metadata(place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(failed(place, "look at it")(source)),
+        Ok(_) => Err(FolderError::Exists {
+            path: place.to_owned(),
+        }),
+    }
+}
+
+/// Reads a model folder onto `device`.
+///
+/// # Errors
+///
+/// The first defect: a missing file, a configuration, tokeniser or weights that cannot be read or
+/// do not belong together.
+pub fn load(folder: &Path, device: &Device) -> Result<SavedModel, FolderError> {
+    for missing in [CONFIG, TOKENIZER, WEIGHTS] {
+        if !folder.join(missing).is_file() {
+            return Err(FolderError::Missing {
+                path: folder.to_owned(),
+                missing,
+            });
+        }
+    }
+    let config = RunConfig::from_file(&folder.join(CONFIG))?;
+    let tokenizer = Tokenizer::from_file(folder.join(TOKENIZER))?;
+    let (vocabulary, needed) = (config.model.vocabulary, tokenizer.vocabulary());
+    if vocabulary < needed {
+        return Err(FolderError::Mismatch {
+            path: folder.to_owned(),
+            vocabulary,
+            needed,
+        });
+    }
+    let decoder = checkpoint::load(&config.model, &folder.join(WEIGHTS), device)?;
+    Ok(SavedModel {
+        config,
+        tokenizer,
+        decoder,
+    })
+}
+
+/// Forces a file or folder to the disk.
+fn flush(path: &Path) -> Result<(), FolderError> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(failed(path, "flush to the disk"))
+}
+
+fn failed<'a>(path: &'a Path, action: &'static str) -> impl Fn(io::Error) -> FolderError + 'a {
+    move |source| FolderError::Io {
+        path: path.to_owned(),
+        action,
+        source,
+    }
+}

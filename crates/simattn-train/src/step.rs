@@ -1,0 +1,103 @@
+//! One step: micro-batches → losses and summed gradients, checked before they touch a weight.
+
+use burn::module::ParamId;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use simattn::Decoder;
+use simattn::named;
+use simattn_data::Batch;
+
+use crate::error::{Origin, TrainError};
+use crate::gradients::{GradientSum, first_non_finite_weight};
+
+/// What the micro-batches of one step gave.
+#[derive(Debug)]
+pub struct StepGradients {
+    /// Mean loss in nats per token.
+    pub loss: f64,
+    /// The gradients, summed over the micro-batches.
+    pub sum: GradientSum,
+    /// Micro-batches in the sum: the mean gradient is the sum divided by them.
+    pub micro_batches: usize,
+    /// The global norm of the mean gradient.
+    pub norm: f64,
+}
+
+/// Runs `micro_batches`, all of one shape, forward and backward.
+///
+/// `step` (from 1) and `learning_rate` only speak in errors.
+///
+/// # Errors
+///
+/// [`TrainError::NonFiniteLoss`] and [`TrainError::NonFiniteGradient`], with the tensor's name.
+pub fn step_gradients(
+    decoder: &Decoder,
+    micro_batches: &[Batch],
+    device: &Device,
+    step: u64,
+    learning_rate: f64,
+) -> Result<StepGradients, TrainError> {
+    let mut sum = GradientSum::new();
+    let mut losses = 0.0;
+    for batch in micro_batches {
+        let (inputs, targets) = tensors(batch, device);
+        let loss = decoder.loss(inputs, targets);
+        let value = f64::from(loss.clone().inner().into_scalar::<f32>());
+        if !value.is_finite() {
+            return Err(TrainError::NonFiniteLoss {
+                step,
+                loss: value,
+                origin: origin(decoder, &loss),
+                learning_rate,
+            });
+        }
+        losses += value;
+        sum.add(decoder, loss.backward());
+    }
+    let count = micro_batches.len().max(1);
+    let norm = sum.norm() / count as f64;
+    if !norm.is_finite() {
+        let tensor = sum
+            .first_non_finite()
+            .map_or_else(|| "all tensors together".to_owned(), |id| name(decoder, id));
+        return Err(TrainError::NonFiniteGradient {
+            step,
+            tensor,
+            learning_rate,
+        });
+    }
+    Ok(StepGradients {
+        loss: losses / count as f64,
+        sum,
+        micro_batches: count,
+        norm,
+    })
+}
+
+/// Inputs and targets of a batch, both [B, T].
+pub(crate) fn tensors(batch: &Batch, device: &Device) -> (Tensor<2, Int>, Tensor<2, Int>) {
+    let tensor = |ids: &Vec<i32>| {
+        let shape = [batch.batch, batch.context];
+        Tensor::from_data(TensorData::new(ids.clone(), shape), device)
+    };
+    (tensor(&batch.inputs), tensor(&batch.targets))
+}
+
+/// Where a loss that is not finite comes from: the weights, else the gradients.
+fn origin(decoder: &Decoder, loss: &Tensor<1>) -> Origin {
+    if let Some(id) = first_non_finite_weight(decoder) {
+        return Origin::Weight(name(decoder, id));
+    }
+    let mut sum = GradientSum::new();
+    sum.add(decoder, loss.backward());
+    match sum.first_non_finite() {
+        Some(id) => Origin::Gradient(name(decoder, id)),
+        None => Origin::Activations,
+    }
+}
+
+fn name(decoder: &Decoder, id: ParamId) -> String {
+    named::parameters(decoder)
+        .into_iter()
+        .find(|parameter| parameter.id == id)
+        .map_or_else(|| "an unnamed tensor".to_owned(), |found| found.name)
+}

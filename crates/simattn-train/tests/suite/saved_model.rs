@@ -1,0 +1,150 @@
+//! Model folders: whole or not there, and the same model when read back.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use burn::tensor::Device;
+use simattn_train::model_folder::{self, FolderError, Reservation};
+use simattn_train::{Budget, Trainer, Validation, evaluate_text};
+
+use crate::{dataset, tiny};
+
+/// Trains a few steps and saves to `place`; gives the validation loss.
+fn train_and_save(place: &Path) -> f64 {
+    let config = tiny();
+    let data = dataset(&config);
+    let complete = data.complete(&config).expect("a vocabulary");
+    let reservation = Reservation::new(place).expect("a free place");
+    let mut trainer =
+        Trainer::new(&config, &data, Budget::Steps(3), &Device::flex()).expect("enough text");
+    let last = trainer.run(&mut ()).expect("finite");
+    let metadata = BTreeMap::from([("step".to_owned(), "3".to_owned())]);
+    reservation
+        .save(&complete, &data.tokenizer, trainer.decoder(), &metadata)
+        .expect("a place to write");
+    last.evaluation.loss
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .expect("a folder")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("a name")
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_model_read_back_has_the_same_loss_bit_for_bit() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let place = folder.path().join("runs/first");
+    let loss = train_and_save(&place);
+    assert_eq!(names(&folder.path().join("runs")), ["first"]);
+    assert_eq!(
+        names(&place),
+        ["config.toml", "model.safetensors", "tokenizer.json"]
+    );
+    let saved = model_folder::load(&place, &Device::flex()).expect("what was written");
+    assert_eq!(saved.config.model.vocabulary, 257);
+    let data = dataset(&saved.config);
+    let train = &saved.config.train;
+    let windows = train.batch * train.evaluation_batches;
+    let validation = Validation::new(&data.validation, train.batch, 32, windows).expect("text");
+    let again = validation.evaluate(&saved.decoder);
+    assert_eq!(again.loss.to_bits(), loss.to_bits());
+
+    let end = saved.tokenizer.end_of_text();
+    let mut heard = Vec::new();
+    let text = evaluate_text(&saved.decoder, &data.validation, end, 8, 32, |tokens| {
+        heard.push(tokens);
+    })
+    .expect("text");
+    assert_eq!(text.evaluation.tokens, data.validation.ids.len() as u64);
+    assert_eq!(heard.last(), Some(&text.evaluation.tokens));
+    assert_eq!(text.documents, data.validation.documents);
+    assert!((text.evaluation.loss / loss - 1.0).abs() < 0.1);
+    let one_by_one =
+        evaluate_text(&saved.decoder, &data.validation, end, 1, 32, |_| {}).expect("text");
+    assert!((one_by_one.evaluation.loss / text.evaluation.loss - 1.0).abs() < 1e-6);
+}
+
+#[test]
+fn a_place_that_is_taken_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let error = Reservation::new(folder.path()).expect_err("the folder is there");
+    assert!(matches!(error, FolderError::Exists { .. }));
+    let file = folder.path().join("file");
+    fs::write(&file, "x").expect("a small file");
+    assert!(matches!(
+        Reservation::new(&file),
+        Err(FolderError::Exists { .. })
+    ));
+    assert!(Reservation::new(&file.join("below")).is_err());
+    assert!(matches!(
+        Reservation::new(Path::new("")),
+        Err(FolderError::Nameless { .. } | FolderError::Exists { .. })
+    ));
+    assert_eq!(names(folder.path()), ["file"]);
+}
+
+#[test]
+fn a_run_that_fails_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let reservation = Reservation::new(&folder.path().join("a/b/model")).expect("a free place");
+    assert_eq!(names(folder.path()), ["a"]);
+    drop(reservation);
+    assert_eq!(names(folder.path()), Vec::<String>::new());
+}
+
+#[test]
+fn each_defect_of_a_folder_is_one_line() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let place = folder.path().join("model");
+    train_and_save(&place);
+    let line = |place: &Path| {
+        let error = model_folder::load(place, &Device::flex()).expect_err("a defect");
+        let line = error.to_string();
+        assert_eq!(line.lines().count(), 1, "{line}");
+        line
+    };
+    assert!(line(folder.path()).contains("config.toml is missing"));
+    assert!(line(&folder.path().join("nowhere")).contains("no saved model"));
+
+    let config = place.join("config.toml");
+    let right = fs::read_to_string(&config).expect("the configuration");
+    let defects = [
+        (right.replace("layers = 2", "layers = 1"), "layers.1."),
+        (right.replace("layers = 2", "layers = 3"), "layers.2."),
+        (right.replace("width = 32", "width = 64"), "shape"),
+        (
+            right.replace("vocabulary = 257", "vocabulary = 25"),
+            "257 ids",
+        ),
+        (
+            right.replace("[model]", "[model]\nlayrs = 1"),
+            "did you mean `layers`?",
+        ),
+    ];
+    for (text, expected) in defects {
+        assert_ne!(text, right);
+        fs::write(&config, text).expect("a small file");
+        let line = line(&place);
+        assert!(line.contains(expected), "{line}");
+    }
+    fs::write(&config, right).expect("a small file");
+
+    let weights = place.join("model.safetensors");
+    let bytes = fs::read(&weights).expect("the weights");
+    fs::write(&weights, &bytes[..bytes.len() - 1]).expect("a small file");
+    assert!(line(&place).contains("model.safetensors"));
+    fs::write(&weights, &bytes).expect("a small file");
+    fs::write(place.join("tokenizer.json"), "{}").expect("a small file");
+    assert!(line(&place).contains("tokenizer.json"));
+}

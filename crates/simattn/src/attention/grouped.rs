@@ -1,0 +1,75 @@
+use burn::{module::Module, tensor::Tensor};
+use simattn_kernels::reference::AttentionOptions;
+
+use super::Pass;
+use crate::{config::ModelConfig, init::Initialiser, linear::Linear};
+
+/// Attention whose query heads share key/value heads: MHA (G = H), GQA (1 < G < H; arXiv
+/// 2305.13245) and MQA (G = 1; arXiv 1911.02150).
+///
+/// q: C → H·D, k and v: C → G·D, rotary embeddings on q and k, scale 1/√D, output H·D → C.
+/// Query head h reads key/value head ⌊h / (H/G)⌋.
+#[derive(Module, Debug)]
+pub struct GroupedAttention {
+    /// C → H·D.
+    pub q: Linear,
+    /// C → G·D.
+    pub k: Linear,
+    /// C → G·D.
+    pub v: Linear,
+    /// H·D → C.
+    pub out: Linear,
+    #[module(skip)]
+    heads: usize,
+    #[module(skip)]
+    kv_heads: usize,
+    #[module(skip)]
+    head_dim: usize,
+}
+
+impl GroupedAttention {
+    /// H = `heads`, G = `kv_heads`, D = `head_dim`.
+    pub fn new(
+        config: &ModelConfig,
+        heads: usize,
+        kv_heads: usize,
+        head_dim: usize,
+        init: &Initialiser,
+    ) -> Self {
+        let (width, bias) = (config.width, config.bias);
+        let project =
+            |name, outputs| Linear::new(width, outputs, bias, init.inner(), &init.at(name));
+        Self {
+            q: project("q", heads * head_dim),
+            k: project("k", kv_heads * head_dim),
+            v: project("v", kv_heads * head_dim),
+            out: Linear::new(
+                heads * head_dim,
+                width,
+                bias,
+                init.residual(),
+                &init.at("out"),
+            ),
+            heads,
+            kv_heads,
+            head_dim,
+        }
+    }
+
+    /// `x` [B, T, C] → [B, T, C].
+    pub fn forward(&self, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
+        let [batch, tokens, _] = x.dims();
+        let project = |layer: &Linear, heads: usize| {
+            layer
+                .forward(x.clone(), pass.kernels)
+                .reshape([batch, tokens, heads, self.head_dim])
+        };
+        let q = pass.rotate(project(&self.q, self.heads)).swap_dims(1, 2);
+        let k = pass.rotate(project(&self.k, self.kv_heads)).swap_dims(1, 2);
+        let v = project(&self.v, self.kv_heads).swap_dims(1, 2);
+        let options = AttentionOptions::causal(self.head_dim);
+        let y = pass.kernels.attention(q, k, v, &options).swap_dims(1, 2);
+        let y = y.reshape([batch, tokens, self.heads * self.head_dim]);
+        self.out.forward(y, pass.kernels)
+    }
+}

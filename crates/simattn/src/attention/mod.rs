@@ -1,0 +1,109 @@
+//! The attention variants, one file each; what they compute is stated at their heads.
+
+mod factorised;
+mod grouped;
+mod latent;
+mod sas;
+mod tensor_product;
+
+use burn::{module::Module, tensor::Tensor};
+pub use factorised::FactorisedAttention;
+pub use grouped::GroupedAttention;
+pub use latent::LatentAttention;
+pub use sas::SasAttention;
+use simattn_kernels::{
+    Kernels,
+    reference::{RopeTable, rotate},
+};
+pub use tensor_product::TensorProductAttention;
+
+use crate::{
+    config::{AttentionConfig, ModelConfig, SasRope},
+    init::Initialiser,
+};
+
+/// What all layers of one pass share.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass<'a> {
+    /// Rotations of the pass's positions, for as many features as
+    /// [`AttentionConfig::rotation`] says; `None` without positions.
+    pub rope: Option<&'a RopeTable>,
+    /// The implementation of the operations.
+    pub kernels: Kernels,
+}
+
+impl Pass<'_> {
+    /// Rotates `x` [B, T, H, D] if the model has positions.
+    fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
+        match self.rope {
+            Some(table) => rotate(x, table),
+            None => x,
+        }
+    }
+}
+
+/// Any of the variants: [B, T, C] → [B, T, C], causal.
+#[derive(Module, Debug)]
+// A model holds few of these, and each holds its tensors behind pointers.
+#[allow(clippy::large_enum_variant)]
+pub enum Attention {
+    /// MHA, GQA and MQA.
+    Grouped(GroupedAttention),
+    /// SAS.
+    Sas(SasAttention),
+    /// MLA.
+    Latent(LatentAttention),
+    /// TPA.
+    TensorProduct(TensorProductAttention),
+    /// MFA.
+    Factorised(FactorisedAttention),
+}
+
+impl Attention {
+    /// The variant that a (validated) configuration names.
+    pub fn new(config: &ModelConfig, init: &Initialiser) -> Self {
+        match &config.attention {
+            AttentionConfig::Mha(c) => Self::Grouped(GroupedAttention::new(
+                config, c.heads, c.heads, c.head_dim, init,
+            )),
+            AttentionConfig::Mqa(c) => {
+                Self::Grouped(GroupedAttention::new(config, c.heads, 1, c.head_dim, init))
+            }
+            AttentionConfig::Gqa(c) => Self::Grouped(GroupedAttention::new(
+                config, c.heads, c.kv_heads, c.head_dim, init,
+            )),
+            AttentionConfig::Sas(c) => Self::Sas(SasAttention::new(config, c, init)),
+            AttentionConfig::Mla(c) => Self::Latent(LatentAttention::new(config, c, init)),
+            AttentionConfig::Tpa(c) => {
+                Self::TensorProduct(TensorProductAttention::new(config, c, init))
+            }
+            AttentionConfig::Mfa(c) => Self::Factorised(FactorisedAttention::new(config, c, init)),
+        }
+    }
+
+    /// `x` [B, T, C] → [B, T, C].
+    pub fn forward(&self, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
+        match self {
+            Self::Grouped(layer) => layer.forward(x, pass),
+            Self::Sas(layer) => layer.forward(x, pass),
+            Self::Latent(layer) => layer.forward(x, pass),
+            Self::TensorProduct(layer) => layer.forward(x, pass),
+            Self::Factorised(layer) => layer.forward(x, pass),
+        }
+    }
+}
+
+impl AttentionConfig {
+    /// How many features rotary embeddings turn, and their base; `None` without positions.
+    pub fn rotation(&self) -> Option<(usize, f64)> {
+        match self {
+            Self::Mha(c) | Self::Mqa(c) => Some((c.rotary_dim.unwrap_or(c.head_dim), c.rope_base)),
+            Self::Gqa(c) => Some((c.rotary_dim.unwrap_or(c.head_dim), c.rope_base)),
+            Self::Sas(c) if c.rope == SasRope::None => None,
+            Self::Sas(c) => Some((c.rotary_dim(), c.rope_base)),
+            Self::Mla(c) => Some((c.rope_head_dim, c.rope_base)),
+            Self::Tpa(c) => Some((c.head_dim, c.rope_base)),
+            Self::Mfa(c) => Some((c.head_dim, c.rope_base)),
+        }
+    }
+}

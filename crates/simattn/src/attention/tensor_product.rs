@@ -1,0 +1,133 @@
+use burn::{module::Module, tensor::Tensor};
+use simattn_kernels::reference::AttentionOptions;
+
+use super::Pass;
+use crate::{
+    config::{ModelConfig, TensorProductConfig},
+    init::{Draw, Initialiser},
+    linear::Linear,
+};
+
+/// Tensor product attention (TPA, arXiv 2501.06425).
+///
+/// Each of q, k, v is a sum of R outer products of a head factor A [H, R] and a feature factor
+/// B [R, D], both linear in x: `q[h] = (1/R) Σ_r A[h, r] · B[r]`. Rotary embeddings turn the
+/// feature factors of q and k. In the KV-only form q is a plain projection. No biases.
+#[derive(Module, Debug)]
+pub struct TensorProductAttention {
+    /// Plain query projection C → H·D; KV-only form.
+    pub q: Option<Linear>,
+    /// Queries' factors; full form.
+    pub q_factors: Option<Factors>,
+    /// Keys' factors.
+    pub k_factors: Factors,
+    /// Values' factors.
+    pub v_factors: Factors,
+    /// H·D → C.
+    pub out: Linear,
+    #[module(skip)]
+    heads: usize,
+    #[module(skip)]
+    head_dim: usize,
+}
+
+/// The two maps of one factorised tensor.
+#[derive(Module, Debug)]
+pub struct Factors {
+    /// Head factor, C → H·R.
+    pub a: Linear,
+    /// Feature factor, C → R·D.
+    pub b: Linear,
+    #[module(skip)]
+    rank: usize,
+}
+
+impl Factors {
+    fn new(width: usize, heads: usize, head_dim: usize, rank: usize, init: &Initialiser) -> Self {
+        // Xavier-uniform on the views [C, H, R] and [C, R, D], where PyTorch counts the last
+        // axis as a receptive field: fan_in + fan_out = (second + C) · last.
+        let xavier = |second: usize, last: usize| {
+            Draw::Uniform((6.0 / ((second + width) * last) as f64).sqrt())
+        };
+        let map = |name, outputs, draw| Linear::new(width, outputs, false, draw, &init.at(name));
+        Self {
+            a: map("a", heads * rank, xavier(heads, rank)),
+            b: map("b", rank * head_dim, xavier(rank, head_dim)),
+            rank,
+        }
+    }
+
+    /// `x` [B, T, C] → [B, T, H, D], the feature factor passed through `turn` [B, T, R, D] first.
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        [heads, head_dim]: [usize; 2],
+        pass: &Pass<'_>,
+        turn: impl FnOnce(Tensor<4>) -> Tensor<4>,
+    ) -> Tensor<4> {
+        let [batch, tokens, _] = x.dims();
+        let a = self
+            .a
+            .forward(x.clone(), pass.kernels)
+            .reshape([batch, tokens, heads, self.rank]);
+        let b = self
+            .b
+            .forward(x, pass.kernels)
+            .reshape([batch, tokens, self.rank, head_dim]);
+        // Not div_scalar: Burn takes its gradient with a float32 reciprocal, also in float64.
+        a.matmul(turn(b)).mul_scalar(1.0 / self.rank as f64)
+    }
+}
+
+impl TensorProductAttention {
+    /// As the (validated) configuration says.
+    pub fn new(config: &ModelConfig, c: &TensorProductConfig, init: &Initialiser) -> Self {
+        let width = config.width;
+        let factors = |name, rank| Factors::new(width, c.heads, c.head_dim, rank, &init.at(name));
+        let all = c.heads * c.head_dim;
+        let plain = || Linear::new(width, all, false, init.inner(), &init.at("q"));
+        Self {
+            q: c.query_rank.is_none().then(plain),
+            q_factors: c.query_rank.map(|rank| factors("q_factors", rank)),
+            k_factors: factors("k_factors", c.kv_rank),
+            v_factors: factors("v_factors", c.kv_rank),
+            out: Linear::new(all, width, false, init.residual(), &init.at("out")),
+            heads: c.heads,
+            head_dim: c.head_dim,
+        }
+    }
+
+    /// `x` [B, T, C] → [B, T, C].
+    pub fn forward(&self, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
+        let [batch, tokens, _] = x.dims();
+        let shape = [self.heads, self.head_dim];
+        let rotate = |t| pass.rotate(t);
+        let mut q = None;
+        if let Some(factors) = &self.q_factors {
+            q = Some(factors.forward(x.clone(), shape, pass, rotate));
+        } else if let Some(plain) = &self.q {
+            let projected = plain.forward(x.clone(), pass.kernels);
+            q = Some(rotate(projected.reshape([
+                batch,
+                tokens,
+                self.heads,
+                self.head_dim,
+            ])));
+        }
+        let q = q.expect("one of the two query forms is always built");
+        let k = self.k_factors.forward(x.clone(), shape, pass, rotate);
+        let v = self.v_factors.forward(x, shape, pass, |t| t);
+        let options = AttentionOptions::causal(self.head_dim);
+        let y = pass
+            .kernels
+            .attention(
+                q.swap_dims(1, 2),
+                k.swap_dims(1, 2),
+                v.swap_dims(1, 2),
+                &options,
+            )
+            .swap_dims(1, 2)
+            .reshape([batch, tokens, self.heads * self.head_dim]);
+        self.out.forward(y, pass.kernels)
+    }
+}

@@ -1,0 +1,243 @@
+//! Weights as safetensors: PyTorch's layout, the names of [`crate::named`].
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use burn::{
+    module::{Module, ModuleMapper, ModuleVisitor, Param},
+    tensor::{DType, Device, Tensor, TensorData},
+};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use thiserror::Error;
+
+use crate::{
+    config::{ConfigError, ModelConfig},
+    decoder::Decoder,
+    named,
+};
+
+/// Weights that could not be written or do not belong to the model.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The file system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not a safetensors file, or a damaged one.
+    #[error("{}: not a whole safetensors file ({why}): copy or download it again", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What the reader said.
+        why: String,
+    },
+    /// A tensor that the configuration asks for is not there.
+    #[error("{}: tensor `{name}` is missing: the weights belong to another configuration", path.display())]
+    Missing {
+        /// Which file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+    },
+    /// A tensor that the configuration knows nothing of.
+    #[error("{}: tensor `{name}` is not part of this model: the weights belong to another configuration", path.display())]
+    Unexpected {
+        /// Which file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+    },
+    /// A tensor of another shape.
+    #[error("{}: tensor `{name}` has shape {found:?}, the configuration says {expected:?}", path.display())]
+    Shape {
+        /// Which file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// As in the file.
+        found: Vec<usize>,
+        /// As configured.
+        expected: Vec<usize>,
+    },
+    /// A tensor of a type this reader does not take.
+    #[error("{}: tensor `{name}` has type {found}: only F32 is read", path.display())]
+    Type {
+        /// Which file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// As in the file.
+        found: String,
+    },
+    /// The configuration beside the weights describes no model.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// Writes a model's weights as float32, with `metadata` as one JSON object in the header's entry
+/// `simattn`. Equal models and metadata give equal files.
+///
+/// # Errors
+/// If the file cannot be written; what stands there then is not a checkpoint. Callers that must
+/// not leave a half-written file write elsewhere and rename.
+pub fn save(
+    model: &Decoder,
+    path: &Path,
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), CheckpointError> {
+    struct Collect {
+        path: named::Path,
+        found: Vec<(String, Vec<usize>, Vec<u8>)>,
+    }
+    impl ModuleVisitor for Collect {
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            self.path.enter(name, container_type);
+        }
+        fn exit_module(&mut self, _: &str, container_type: &str) {
+            self.path.exit(container_type);
+        }
+        fn visit_float<const R: usize>(&mut self, param: &Param<Tensor<R>>) {
+            let data = param.val().into_data_dtype(DType::F32);
+            let bytes = data.iter::<f32>().flat_map(f32::to_le_bytes).collect();
+            self.found
+                .push((self.path.name(), data.shape().to_vec(), bytes));
+        }
+    }
+    let mut collect = Collect {
+        path: named::Path::default(),
+        found: Vec::new(),
+    };
+    model.visit(&mut collect);
+    let damaged = |why: safetensors::SafeTensorError| CheckpointError::Damaged {
+        path: path.into(),
+        why: why.to_string(),
+    };
+    let views = collect
+        .found
+        .iter()
+        .map(|(name, shape, bytes)| {
+            TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.as_str(), view))
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(damaged)?;
+    // One entry: several would stand in the random order of a hash map, and equal models in
+    // different files.
+    let entry = serde_json::to_string(metadata).map_err(|why| CheckpointError::Damaged {
+        path: path.into(),
+        why: why.to_string(),
+    })?;
+    let header = HashMap::from([("simattn".to_owned(), entry)]);
+    let bytes = safetensors::serialize(views, Some(header)).map_err(damaged)?;
+    fs::write(path, bytes).map_err(|source| CheckpointError::Io {
+        path: path.into(),
+        source,
+    })
+}
+
+/// Builds the model of `config` and fills it with the weights in `path`.
+///
+/// # Errors
+/// If the file cannot be read, is damaged, or holds other tensors than the configuration asks
+/// for; the first such tensor is named.
+pub fn load(
+    config: &ModelConfig,
+    path: &Path,
+    device: &Device,
+) -> Result<Decoder, CheckpointError> {
+    let bytes = fs::read(path).map_err(|source| CheckpointError::Io {
+        path: path.into(),
+        source,
+    })?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|why| CheckpointError::Damaged {
+        path: path.into(),
+        why: why.to_string(),
+    })?;
+    let model = Decoder::new(config, 0, device)?;
+    let expected = named::parameters(&model);
+    for parameter in &expected {
+        check(&file, path, parameter)?;
+    }
+    let extra = file
+        .names()
+        .into_iter()
+        .filter(|name| !expected.iter().any(|p| p.name == *name))
+        .min();
+    if let Some(name) = extra {
+        return Err(CheckpointError::Unexpected {
+            path: path.into(),
+            name: name.to_string(),
+        });
+    }
+    Ok(model.map(&mut Fill {
+        path: named::Path::default(),
+        file: &file,
+    }))
+}
+
+/// Whether a parameter's tensor is there with its shape and type.
+fn check(
+    file: &SafeTensors<'_>,
+    path: &Path,
+    parameter: &named::NamedParameter,
+) -> Result<(), CheckpointError> {
+    let name = parameter.name.clone();
+    let Ok(tensor) = file.tensor(&name) else {
+        return Err(CheckpointError::Missing {
+            path: path.into(),
+            name,
+        });
+    };
+    if tensor.shape() != parameter.shape {
+        return Err(CheckpointError::Shape {
+            path: path.into(),
+            name,
+            found: tensor.shape().to_vec(),
+            expected: parameter.shape.clone(),
+        });
+    }
+    if tensor.dtype() != Dtype::F32 {
+        return Err(CheckpointError::Type {
+            path: path.into(),
+            name,
+            found: format!("{:?}", tensor.dtype()),
+        });
+    }
+    Ok(())
+}
+
+/// Puts the file's tensors in place of a model's; every tensor has passed [`check`].
+struct Fill<'a> {
+    path: named::Path,
+    file: &'a SafeTensors<'a>,
+}
+
+impl ModuleMapper for Fill<'_> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+    fn exit_module(&mut self, _: &str, container_type: &str) {
+        self.path.exit(container_type);
+    }
+    fn map_float<const R: usize>(&mut self, param: Param<Tensor<R>>) -> Param<Tensor<R>> {
+        let Ok(tensor) = self.file.tensor(&self.path.name()) else {
+            return param;
+        };
+        let values: Vec<f32> = tensor
+            .data()
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
+        let data = TensorData::new(values, tensor.shape().to_vec());
+        let device = param.val().device();
+        let replacement: Tensor<R> = Tensor::from_data(data, &device);
+        Param::from_tensor(replacement)
+    }
+}

@@ -1,0 +1,176 @@
+//! What a model is made of: one typed tree that a TOML preset, a command line and a saved model share.
+
+mod attention;
+mod error;
+
+pub use attention::{
+    AttentionConfig, FactorisedConfig, GroupedConfig, LatentConfig, MultiHeadConfig,
+    MultiQueryConfig, SasAggregation, SasConfig, SasRope, TensorProductConfig,
+};
+pub use error::ConfigError;
+use error::{at_least_one, positive};
+use serde::{Deserialize, Serialize};
+
+/// A decoder-only language model: pre-norm blocks of attention and MLP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Number of token ids V; 0 in a preset: take it from the tokeniser.
+    #[serde(default)]
+    pub vocabulary: usize,
+    /// Tokens in a training window, T.
+    pub context: usize,
+    /// Number of blocks L.
+    pub layers: usize,
+    /// Model width C.
+    pub width: usize,
+    /// Width of the MLP's inner layer; left out: 4·C for GELU, ⌊8·C/3⌋ for SwiGLU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mlp_width: Option<usize>,
+    /// Normalisation before each sub-layer and at the end.
+    #[serde(default)]
+    pub norm: Norm,
+    /// ε of the normalisation.
+    #[serde(default = "default_norm_epsilon")]
+    pub norm_epsilon: f64,
+    /// The MLP's form.
+    #[serde(default)]
+    pub mlp: Mlp,
+    /// Whether dense layers carry biases (the head never does).
+    #[serde(default = "yes")]
+    pub bias: bool,
+    /// Whether the head shares the embedding's weights.
+    #[serde(default)]
+    pub tied: bool,
+    /// How weights are drawn before training.
+    #[serde(default)]
+    pub init: Init,
+    /// The attention of every block.
+    pub attention: AttentionConfig,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_norm_epsilon() -> f64 {
+    1e-5
+}
+
+/// Normalisation of a block's input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Norm {
+    /// LayerNorm with weight and bias (GPT-NeoX style).
+    #[default]
+    Layer,
+    /// RMSNorm with weight (Llama style).
+    Rms,
+}
+
+/// The form of the MLP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mlp {
+    /// C → F, exact GELU, F → C.
+    #[default]
+    Gelu,
+    /// silu(C → F) · (C → F), then F → C.
+    Swiglu,
+}
+
+/// Initialisation of the dense weights; biases start at 0, norms at 1, and an attention variant
+/// whose paper states its own scheme for some maps (SAS's expansions, TPA's factors) keeps that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Init {
+    /// small_init: normal with σ = √(2/(5·C)); outputs into the residual stream by wang_init:
+    /// σ = 2/(L·√C) (GPT-NeoX).
+    #[default]
+    Small,
+    /// Normal with σ = 0.02; outputs into the residual stream start at zero (TPA's recipe).
+    ZeroOutput,
+}
+
+impl ModelConfig {
+    /// GPT-NeoX style: LayerNorm, GELU, biases, untied, small_init and wang_init.
+    pub fn neox(context: usize, layers: usize, width: usize, attention: AttentionConfig) -> Self {
+        Self {
+            vocabulary: 0,
+            context,
+            layers,
+            width,
+            mlp_width: None,
+            norm: Norm::Layer,
+            norm_epsilon: default_norm_epsilon(),
+            mlp: Mlp::Gelu,
+            bias: true,
+            tied: false,
+            init: Init::Small,
+            attention,
+        }
+    }
+
+    /// Llama style: RMSNorm, SwiGLU, no biases, tied, output projections starting at zero.
+    pub fn llama(context: usize, layers: usize, width: usize, attention: AttentionConfig) -> Self {
+        Self {
+            norm: Norm::Rms,
+            mlp: Mlp::Swiglu,
+            bias: false,
+            tied: true,
+            init: Init::ZeroOutput,
+            ..Self::neox(context, layers, width, attention)
+        }
+    }
+
+    /// The MLP's inner width F.
+    pub fn mlp_width(&self) -> usize {
+        self.mlp_width.unwrap_or(match self.mlp {
+            // Saturating: an absurd width is refused by `validate`, which asks for this too.
+            Mlp::Gelu => self.width.saturating_mul(4),
+            Mlp::Swiglu => self.width.saturating_mul(8) / 3,
+        })
+    }
+
+    /// Checks every field against the others.
+    ///
+    /// # Errors
+    /// The first field that does not fit, with its value and what is allowed. A vocabulary of 0
+    /// passes: it is filled in from the tokeniser before a model is built.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        at_least_one("model.context", self.context)?;
+        at_least_one("model.layers", self.layers)?;
+        at_least_one("model.width", self.width)?;
+        at_least_one("model.mlp_width", self.mlp_width())?;
+        positive("model.norm_epsilon", self.norm_epsilon)?;
+        if self.vocabulary > i32::MAX as usize {
+            return Err(ConfigError::OutOfRange {
+                field: "model.vocabulary",
+                value: self.vocabulary.to_string(),
+                allowed: "at most 2147483647".into(),
+            });
+        }
+        self.check_size()?;
+        self.attention.validate()
+    }
+
+    /// Sizes whose product would not fit a machine's memory are mistakes of typing.
+    fn check_size(&self) -> Result<(), ConfigError> {
+        const LIMIT: usize = 1 << 24;
+        for (field, value) in [
+            ("model.context", self.context),
+            ("model.layers", self.layers),
+            ("model.width", self.width),
+            ("model.mlp_width", self.mlp_width()),
+        ] {
+            if value > LIMIT {
+                return Err(ConfigError::OutOfRange {
+                    field,
+                    value: value.to_string(),
+                    allowed: format!("at most {LIMIT}"),
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,43 @@
+//! Attention variants (SAS, MHA, GQA, MQA, MLA, TPA, MFA) and the decoder language model built on
+//! them.
+//!
+//! A [`ModelConfig`] says everything about a model and can be read from TOML; its
+//! [`AttentionConfig`] picks the variant. [`Decoder`] is the model: a Burn module with any of the
+//! [`attention`] layers inside. [`cost`] counts parameters and operations from the configuration
+//! alone, [`checkpoint`] writes and reads weights, [`named`] gives every parameter its name.
+//!
+//! ```
+//! use burn::tensor::{Device, Int, Tensor};
+//! use simattn::{AttentionConfig, Decoder, ModelConfig, SasConfig};
+//!
+//! let attention: AttentionConfig = serde_json::from_str(
+//!     r#"{ "kind": "sas", "heads": 2, "head_dim": 8,
+//!          "expanded_heads": 6, "expanded_head_dim": 12, "kernel_size": 5 }"#,
+//! )?;
+//! let mut config = ModelConfig::neox(32, 2, 16, attention);
+//! config.vocabulary = 257;
+//! let device = Device::flex().autodiff();
+//! let model = Decoder::new(&config, 1, &device)?;
+//! let ids = Tensor::<2, Int>::from_data([[1, 2, 3, 4]], &device);
+//! let next = Tensor::<2, Int>::from_data([[2, 3, 4, 5]], &device);
+//! let loss = model.loss(ids, next);
+//! let gradients = loss.backward();
+//! assert!(model.embedding.val().grad(&gradients).is_some());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+/// The attention variants, one file each.
+pub mod attention;
+pub mod checkpoint;
+mod config;
+pub mod cost;
+mod decoder;
+/// How weights are drawn before training.
+pub mod init;
+mod linear;
+/// Names of parameters.
+pub mod named;
+
+pub use config::*;
+pub use decoder::{Block, Decoder, FeedForward, Normalisation};
+pub use linear::Linear;
