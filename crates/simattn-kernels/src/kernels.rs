@@ -101,6 +101,33 @@ impl Kernels {
         }
     }
 
+    /// [`Self::gelu`], then [`Self::linear`]; backward keeps only `x` [.., F] of the two wide tensors.
+    pub fn gelu_linear<const R: usize>(
+        self,
+        x: Tensor<R>,
+        weight: Tensor<2>,
+        bias: Option<Tensor<1>>,
+    ) -> Tensor<R> {
+        match self {
+            Self::Fast => ops::gelu_linear(x, weight, bias, ops::GeluForm::Exact),
+            Self::Reference => reference::linear(reference::gelu(x), weight, bias),
+        }
+    }
+
+    /// [`Self::swiglu`], then [`Self::linear`]; backward keeps only `gate` and `up` [.., F].
+    pub fn swiglu_linear<const R: usize>(
+        self,
+        gate: Tensor<R>,
+        up: Tensor<R>,
+        weight: Tensor<2>,
+        bias: Option<Tensor<1>>,
+    ) -> Tensor<R> {
+        match self {
+            Self::Fast => ops::swiglu_linear(gate, up, weight, bias),
+            Self::Reference => reference::linear(reference::swiglu(gate, up), weight, bias),
+        }
+    }
+
     /// See [`reference::swiglu`].
     pub fn swiglu<const R: usize>(self, gate: Tensor<R>, up: Tensor<R>) -> Tensor<R> {
         match self {

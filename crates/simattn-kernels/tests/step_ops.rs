@@ -202,6 +202,55 @@ fn activations_are_their_definitions() {
 }
 
 #[test]
+fn linear_maps_of_activations_are_their_definitions() {
+    let inputs = [
+        random("a", [7, 13]),
+        random("b", [7, 13]),
+        random("weight", [9, 13]),
+        random("bias", [1, 9]),
+    ];
+    let gelu_inputs = [inputs[0].clone(), inputs[2].clone(), inputs[3].clone()];
+    let gelu = |t: &[Tensor<2>]| ops::gelu(t[0].clone(), GeluForm::Exact);
+    check(
+        "gelu and linear",
+        &gelu_inputs,
+        &|t| {
+            let bias = Some(row(&t[2]));
+            ops::gelu_linear(t[0].clone(), t[1].clone(), bias, GeluForm::Exact)
+        },
+        &|t| {
+            reference::linear(
+                reference::gelu(t[0].clone()),
+                t[1].clone(),
+                Some(row(&t[2])),
+            )
+        },
+    );
+    check(
+        "gelu and linear without bias",
+        &gelu_inputs[..2],
+        &|t| ops::gelu_linear(t[0].clone(), t[1].clone(), None, GeluForm::Exact),
+        &|t| reference::linear(gelu(t), t[1].clone(), None),
+    );
+    let product = |t: &[Tensor<2>]| reference::swiglu(t[0].clone(), t[1].clone());
+    check(
+        "swiglu and linear",
+        &inputs,
+        &|t| {
+            let bias = Some(row(&t[3]));
+            ops::swiglu_linear(t[0].clone(), t[1].clone(), t[2].clone(), bias)
+        },
+        &|t| reference::linear(product(t), t[2].clone(), Some(row(&t[3]))),
+    );
+    check(
+        "swiglu and linear without bias",
+        &inputs[..3],
+        &|t| ops::swiglu_linear(t[0].clone(), t[1].clone(), t[2].clone(), None),
+        &|t| reference::linear(product(t), t[2].clone(), None),
+    );
+}
+
+#[test]
 fn norms_are_their_definitions() {
     let inputs = [
         random("x", [9, 21]),

@@ -26,10 +26,13 @@ impl Linear {
 
     /// `x` [.., I] → [.., O].
     pub fn forward<const R: usize>(&self, x: Tensor<R>, kernels: Kernels) -> Tensor<R> {
-        kernels.linear(
-            x,
-            self.weight.val(),
-            self.bias.as_ref().map(|bias| bias.val()),
-        )
+        let (weight, bias) = self.values();
+        kernels.linear(x, weight, bias)
+    }
+
+    /// Weight [O, I] and bias `[O]`, for operations that do more than this map.
+    pub fn values(&self) -> (Tensor<2>, Option<Tensor<1>>) {
+        let bias = self.bias.as_ref().map(|bias| bias.val());
+        (self.weight.val(), bias)
     }
 }

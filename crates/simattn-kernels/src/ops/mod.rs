@@ -18,6 +18,7 @@
 //! assert_eq!(weight.grad(&gradients).unwrap().dims(), [12, 8]);
 //! ```
 
+mod activated_linear;
 mod activation;
 mod attention;
 mod embedding;
@@ -28,6 +29,7 @@ mod norm;
 mod optimizer;
 mod sas_attention;
 
+pub use activated_linear::{gelu_linear, swiglu_linear};
 pub use activation::{bias_gelu, gelu, swiglu, swiglu_packed};
 pub use attention::attention;
 pub use embedding::embedding;

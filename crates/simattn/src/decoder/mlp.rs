@@ -32,13 +32,15 @@ impl FeedForward {
 
     /// `x` [B, T, C] → [B, T, C].
     pub fn forward(&self, x: Tensor<3>, kernels: Kernels) -> Tensor<3> {
-        let inner = match &self.gate {
-            Some(gate) => kernels.swiglu(
+        let (weight, bias) = self.down.values();
+        match &self.gate {
+            Some(gate) => kernels.swiglu_linear(
                 gate.forward(x.clone(), kernels),
                 self.up.forward(x, kernels),
+                weight,
+                bias,
             ),
-            None => kernels.gelu(self.up.forward(x, kernels)),
-        };
-        self.down.forward(inner, kernels)
+            None => kernels.gelu_linear(self.up.forward(x, kernels), weight, bias),
+        }
     }
 }
