@@ -43,6 +43,7 @@
 //! # }
 //! ```
 
+mod adamw;
 mod config;
 mod dataset;
 mod error;
@@ -50,17 +51,24 @@ mod evaluate;
 mod flat;
 mod gradients;
 pub mod model_folder;
+mod muon;
 mod optimizer;
 mod run;
 mod schedule;
 mod step;
+mod tensors;
 
-pub use config::{ConfigError, DataConfig, RunConfig, TrainConfig, parse_document, read_document};
+pub use adamw::{AdamW, AdamWConfig};
+pub use config::{
+    Change, ConfigError, DataConfig, Override, RunConfig, TrainConfig, changes, parse_document,
+    read_document,
+};
 pub use dataset::Dataset;
 pub use error::{Origin, TrainError};
 pub use evaluate::{Evaluation, TextEvaluation, Validation, evaluate_text};
 pub use gradients::{GradientSum, clip_factor, first_non_finite_weight};
-pub use optimizer::{AdamW, AdamWConfig};
+pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};
 pub use run::{Budget, EvaluationReport, Observer, StepReport, Trainer};
 pub use schedule::{Decay, Schedule};
 pub use step::{StepGradients, step_gradients};
+pub use tensors::{NamedTensor, TensorError, TensorFile};

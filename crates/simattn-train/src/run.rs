@@ -13,7 +13,7 @@ use crate::dataset::Dataset;
 use crate::error::TrainError;
 use crate::evaluate::{Evaluation, Validation};
 use crate::gradients::clip_factor;
-use crate::optimizer::AdamW;
+use crate::optimizer::Optimizer;
 use crate::schedule::Schedule;
 use crate::step::step_gradients;
 
@@ -91,7 +91,7 @@ impl Observer for () {}
 pub struct Trainer {
     /// Always there between calls; the optimiser takes it and gives it back within a step.
     decoder: Option<Decoder>,
-    optimizer: AdamW,
+    optimizer: Optimizer,
     loader: Loader,
     validation: Validation,
     config: TrainConfig,
@@ -145,9 +145,10 @@ impl Trainer {
         let tokens_per_step = (train.sequences_per_step() * context) as u64;
         let flops_per_token = Cost::of(&model).training_flops_per_token(context);
         let device = decoder.embedding.val().device();
+        let optimizer = Optimizer::new(train.optimizer(), &decoder);
         Ok(Self {
             decoder: Some(decoder),
-            optimizer: AdamW::new(train.adamw()),
+            optimizer,
             loader: loader.shifted_each_epoch(),
             validation,
             config: train.clone(),
