@@ -61,10 +61,17 @@ impl Schedule {
             Decay::Constant => self.peak,
             Decay::Wsd => {
                 let after_warmup = steps.saturating_sub(self.warmup_steps);
-                let decaying = self.decay_steps.unwrap_or(steps.div_ceil(5)).min(after_warmup);
+                let decaying = self
+                    .decay_steps
+                    .unwrap_or(steps.div_ceil(5))
+                    .min(after_warmup);
                 let left = steps.saturating_sub(step.saturating_add(1));
                 if left >= decaying {
-                    return if step < steps { self.peak } else { self.minimum };
+                    return if step < steps {
+                        self.peak
+                    } else {
+                        self.minimum
+                    };
                 }
                 let height = left as f64 / decaying as f64;
                 self.minimum + (self.peak - self.minimum) * height

@@ -213,10 +213,7 @@ mod tests {
                 &["trian.steps=1"],
                 "--set trian.steps=1: unknown field `trian`, did you mean `train`?",
             ),
-            (
-                &["model.attention.head_dm=3"],
-                "did you mean `head_dim`?",
-            ),
+            (&["model.attention.head_dm=3"], "did you mean `head_dim`?"),
             (
                 &["train.steps=many"],
                 "--set train.steps=many: invalid type: string \"many\", expected u64",
@@ -229,18 +226,12 @@ mod tests {
                 &["train.steps.more=1", "seed=2"],
                 "--set train.steps.more=1:",
             ),
-            (
-                &["seed.more=1"],
-                "--set seed.more=1:",
-            ),
+            (&["seed.more=1"], "--set seed.more=1:"),
             (
                 &["train.steps=0"],
                 "run.toml: train.steps is 0, allowed is 1 to 2^40",
             ),
-            (
-                &["model.attention=5"],
-                "--set model.attention=5:",
-            ),
+            (&["model.attention=5"], "--set model.attention=5:"),
         ];
         for (sets, expected) in table {
             let error = read(MODEL, sets).expect_err("a defect");
