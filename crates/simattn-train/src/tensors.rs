@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View, serialize_to_file};
+use safetensors::tensor::{Dtype, SafeTensors, View, serialize};
 use simattn::named;
 
 /// A tensor that stands on the host, with its name.
@@ -83,7 +83,6 @@ pub(crate) fn weights<M: Module>(module: &M) -> Vec<NamedTensor> {
     collect.found
 }
 
-/// One tensor's bytes are made at a time, so that writing costs no second copy of the model.
 impl View for &NamedTensor {
     fn dtype(&self) -> Dtype {
         Dtype::F32
@@ -110,10 +109,8 @@ pub(crate) fn write(
     let entry = serde_json::to_string(metadata).map_err(io::Error::other)?;
     let header = HashMap::from([("simattn".to_owned(), entry)]);
     let views = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor));
-    serialize_to_file(views, Some(header), path).map_err(|error| match error {
-        SafeTensorError::IoError(error) => error,
-        other => io::Error::other(other.to_string()),
-    })
+    let bytes = serialize(views, Some(header)).map_err(io::Error::other)?;
+    fs::write(path, bytes)
 }
 
 /// Tensors read from a file, to be taken out by name.

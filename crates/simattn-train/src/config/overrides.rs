@@ -198,7 +198,7 @@ mod tests {
             MODEL,
             &["model.attention={ kind = \"mqa\", heads = 2, head_dim = 4 }"],
         );
-        assert_eq!(whole.expect("a whole table").model.attention.name(), "MQA");
+        assert_eq!(whole.expect("a whole table").model.attention.name(), "mqa");
     }
 
     #[test]
