@@ -3,7 +3,7 @@
 //! [`commands`] holds one file a subcommand, [`study`] a comparison of attention variants: how its
 //! models are matched, how they run, its results and the ways to show them; [`mod@bench`] times the
 //! kernels after checking them. [`progress`] shows a
-//! run that goes on, [`memory`] measures what it took, [`machine`] says what it ran on.
+//! run that goes on, [`memory`] measures what it took, [`machine`] says what it ran on, [`peak`] what that can reach.
 //!
 //! ```
 //! use simattn_cli::study::results::Estimate;
@@ -17,5 +17,6 @@ pub mod bench;
 pub mod commands;
 pub mod machine;
 pub mod memory;
+pub mod peak;
 pub mod progress;
 pub mod study;

@@ -43,6 +43,11 @@ impl Peak {
     }
 }
 
+/// Resident memory of this process in bytes, now; `None` where the system does not tell.
+pub fn resident() -> Option<u64> {
+    status("VmRSS")
+}
+
 /// A line of `/proc/self/status` that counts kibibytes.
 fn status(key: &str) -> Option<u64> {
     let text = fs::read_to_string("/proc/self/status").ok()?;

@@ -88,6 +88,10 @@ impl Observer for Progress {
             evaluation.bits_per_byte,
         ));
     }
+
+    fn on_notice(&mut self, line: &str) {
+        self.say(&format!("{}: {line}", self.label));
+    }
 }
 
 /// A perplexity with as many places as say something.

@@ -1,7 +1,9 @@
 //! The typed tree that describes a run, and its checks.
 
+mod diff;
 mod document;
 mod error;
+mod overrides;
 
 use std::path::Path;
 
@@ -9,10 +11,13 @@ use serde::{Deserialize, Serialize};
 use simattn::ModelConfig;
 use simattn_data::TokenizerSpec;
 
+pub use diff::{Change, changes};
 pub use document::{parse_document, read_document};
 pub use error::ConfigError;
+pub use overrides::Override;
 
-use crate::optimizer::AdamWConfig;
+use crate::adamw::AdamWConfig;
+use crate::optimizer::{OptimizerConfig, OptimizerKind};
 use crate::schedule::{Decay, Schedule};
 
 /// Everything that a run depends on, and what a saved model carries as `config.toml`.
@@ -71,8 +76,15 @@ pub struct TrainConfig {
     /// Steps of linear warm-up; 1% of `steps`, rounded up, where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup_steps: Option<u64>,
-    /// What follows the warm-up.
+    /// What follows the warm-up: "cosine", "wsd" or "constant".
     pub decay: Decay,
+    /// Steps of the decay of "wsd"; a fifth of `steps`, rounded up, where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decay_steps: Option<u64>,
+    /// "adamw", or "muon" for the weight matrices inside the layers with AdamW for the rest.
+    pub optimizer: OptimizerKind,
+    /// Muon's momentum; AdamW does not use it.
+    pub momentum: f64,
     /// Decay rate of AdamW's first moment.
     pub beta1: f64,
     /// Decay rate of AdamW's second moment.
@@ -89,6 +101,10 @@ pub struct TrainConfig {
     pub evaluation_batches: usize,
     /// Steps between two lines of progress where there is no terminal; 0 prints none.
     pub log_every: u64,
+    /// Steps between two checkpoints; 0 saves only at the end and on a signal.
+    pub checkpoint_every: u64,
+    /// Newest checkpoints that stay, at least 1; the one with the lowest validation loss stays too.
+    pub keep_checkpoints: u64,
 }
 
 impl Default for DataConfig {
@@ -113,6 +129,9 @@ impl Default for TrainConfig {
             minimum_learning_rate: None,
             warmup_steps: None,
             decay: Decay::Cosine,
+            decay_steps: None,
+            optimizer: OptimizerKind::AdamW,
+            momentum: 0.95,
             beta1: 0.9,
             beta2: 0.95,
             epsilon: 1e-8,
@@ -121,6 +140,8 @@ impl Default for TrainConfig {
             evaluate_every: 100,
             evaluation_batches: 20,
             log_every: 10,
+            checkpoint_every: 500,
+            keep_checkpoints: 3,
         }
     }
 }
@@ -134,6 +155,20 @@ impl RunConfig {
     /// wrong TOML, an unknown field (with the nearest known one), a value out of range.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
         let config: Self = read_document(path)?;
+        config.validate().map_err(|error| error.in_file(path))?;
+        Ok(config)
+    }
+
+    /// As [`Self::from_file`], with fields replaced before anything is checked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_file`]; what is wrong with an override names it.
+    pub fn from_file_with(path: &Path, overrides: &[Override]) -> Result<Self, ConfigError> {
+        if overrides.is_empty() {
+            return Self::from_file(path);
+        }
+        let config: Self = overrides::read_with(path, overrides)?;
         config.validate().map_err(|error| error.in_file(path))?;
         Ok(config)
     }
@@ -215,10 +250,20 @@ impl TrainConfig {
                 .unwrap_or(self.learning_rate / 10.0),
             warmup_steps: self.warmup_steps.unwrap_or(self.steps.div_ceil(100)),
             decay: self.decay,
+            decay_steps: self.decay_steps,
         }
     }
 
-    /// The optimiser's constants.
+    /// The optimiser with its constants.
+    pub fn optimizer(&self) -> OptimizerConfig {
+        OptimizerConfig {
+            kind: self.optimizer,
+            adamw: self.adamw(),
+            momentum: self.momentum,
+        }
+    }
+
+    /// AdamW's constants.
     pub fn adamw(&self) -> AdamWConfig {
         AdamWConfig {
             beta1: self.beta1,
@@ -246,6 +291,9 @@ impl TrainConfig {
             ("train.warmup_steps", self.warmup_steps.unwrap_or(0), 0),
             ("train.evaluate_every", self.evaluate_every, 0),
             ("train.log_every", self.log_every, 0),
+            ("train.decay_steps", self.decay_steps.unwrap_or(0), 0),
+            ("train.checkpoint_every", self.checkpoint_every, 0),
+            ("train.keep_checkpoints", self.keep_checkpoints, 1),
         ];
         for (field, value, least) in counts {
             let allowed = if least == 0 { "0 to 2^40" } else { "1 to 2^40" };
@@ -274,7 +322,11 @@ impl TrainConfig {
                 "0 to learning_rate",
             )?;
         }
-        for (field, beta) in [("train.beta1", self.beta1), ("train.beta2", self.beta2)] {
+        for (field, beta) in [
+            ("train.beta1", self.beta1),
+            ("train.beta2", self.beta2),
+            ("train.momentum", self.momentum),
+        ] {
             check(
                 (0.0..1.0).contains(&beta),
                 field,

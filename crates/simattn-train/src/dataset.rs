@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use simattn::ModelConfig;
 use simattn_data::{Corpus, DataError, TokenSet, Tokenizer};
 
+use crate::checkpoint::hexadecimal;
 use crate::config::{DataConfig, RunConfig};
 use crate::error::TrainError;
 
@@ -22,7 +25,34 @@ pub struct Dataset {
     pub validation: Arc<TokenSet>,
 }
 
+/// Which tokens a run learns from, so that one that goes on can tell whether they are still those.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// Tokens to train on.
+    pub train_tokens: u64,
+    /// Tokens held out.
+    pub validation_tokens: u64,
+    /// The SHA-256 of their ids, the training part first, each as four bytes, little-endian.
+    pub sha256: String,
+}
+
 impl Dataset {
+    /// Which tokens these are.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut hasher = Sha256::new();
+        for part in [&self.train, &self.validation] {
+            for piece in part.ids.chunks(1 << 14) {
+                let bytes: Vec<u8> = piece.iter().flat_map(|id| id.to_le_bytes()).collect();
+                hasher.update(bytes);
+            }
+        }
+        Fingerprint {
+            train_tokens: self.train.ids.len() as u64,
+            validation_tokens: self.validation.ids.len() as u64,
+            sha256: hexadecimal(hasher),
+        }
+    }
+
     /// Reads or generates the text, builds the tokeniser and encodes both parts.
     ///
     /// # Errors

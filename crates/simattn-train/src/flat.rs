@@ -32,6 +32,16 @@ impl Flat {
         }
     }
 
+    /// Numbers that stand on the host, put where tensors of `device` stand.
+    pub(crate) fn from_numbers(numbers: Vec<f32>, device: &Device) -> Self {
+        let plain = device.clone().without_autodiff();
+        if is_host(&plain) {
+            Self::Host(numbers)
+        } else {
+            Self::Device(Self::Host(numbers).into_tensor(&plain))
+        }
+    }
+
     /// As many zeros, in the same place.
     pub(crate) fn zeros_like(&self) -> Self {
         match self {

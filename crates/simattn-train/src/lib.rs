@@ -43,24 +43,42 @@
 //! # }
 //! ```
 
+mod adamw;
+pub mod checkpoint;
 mod config;
 mod dataset;
 mod error;
 mod evaluate;
+mod fault;
 mod flat;
 mod gradients;
+mod log;
 pub mod model_folder;
+mod muon;
 mod optimizer;
+mod resume;
 mod run;
+pub mod run_folder;
+pub mod runs;
 mod schedule;
+mod session;
 mod step;
+mod tensors;
 
-pub use config::{ConfigError, DataConfig, RunConfig, TrainConfig, parse_document, read_document};
-pub use dataset::Dataset;
+pub use adamw::{AdamW, AdamWConfig};
+pub use config::{
+    Change, ConfigError, DataConfig, Override, RunConfig, TrainConfig, changes, parse_document,
+    read_document,
+};
+pub use dataset::{Dataset, Fingerprint};
 pub use error::{Origin, TrainError};
 pub use evaluate::{Evaluation, TextEvaluation, Validation, evaluate_text};
 pub use gradients::{GradientSum, clip_factor, first_non_finite_weight};
-pub use optimizer::{AdamW, AdamWConfig};
+pub use log::{LastMetrics, Meters, last_metrics};
+pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};
+pub use resume::{Resume, ResumeError, Resumption, compare_config, compare_data};
 pub use run::{Budget, EvaluationReport, Observer, StepReport, Trainer};
 pub use schedule::{Decay, Schedule};
+pub use session::{Ending, Session, SessionError};
 pub use step::{StepGradients, step_gradients};
+pub use tensors::{NamedTensor, TensorError, TensorFile};

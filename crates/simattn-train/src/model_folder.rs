@@ -1,7 +1,8 @@
 //! A saved model: a folder with `model.safetensors`, `config.toml` and `tokenizer.json`.
 //!
 //! The folder appears whole or not at all: it is written under another name beside its place,
-//! flushed to the disk, and renamed.
+//! flushed to the disk, and renamed. The folder of a run is one too, with more in it: its model is
+//! the finished one, or that of its newest checkpoint while there is none.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -10,14 +11,11 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use simattn::Decoder;
-use simattn::checkpoint::{self, CheckpointError};
+use simattn::checkpoint::CheckpointError;
 use simattn_data::{DataError, Tokenizer};
 
+use crate::checkpoint::{self, CONFIG, Checkpoint, TOKENIZER, WEIGHTS, newest_intact};
 use crate::config::{ConfigError, RunConfig};
-
-const WEIGHTS: &str = "model.safetensors";
-const CONFIG: &str = "config.toml";
-const TOKENIZER: &str = "tokenizer.json";
 
 /// What a model folder holds.
 #[derive(Debug)]
@@ -55,6 +53,17 @@ pub enum FolderError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another process trains in the folder.
+    #[error(
+        "{}: another run is in this folder{holder}; wait for its end, or choose another place",
+        path.display()
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// Who holds it, as far as that is known: " (process 123)".
+        holder: String,
+    },
     /// There is no model.
     #[error(
         "{}: no saved model there ({missing} is missing); give the folder that `train` wrote",
@@ -75,6 +84,9 @@ pub enum FolderError {
     /// The weights are wrong.
     #[error(transparent)]
     Weights(#[from] CheckpointError),
+    /// A checkpoint in the folder of a run that has not finished is wrong.
+    #[error(transparent)]
+    Checkpoint(#[from] Box<crate::checkpoint::CheckpointError>),
     /// Configuration and tokeniser do not belong together.
     #[error(
         "{}: the tokenizer has {needed} ids, the model {vocabulary}; they do not belong together",
@@ -163,7 +175,7 @@ impl Reservation {
         let folder = &self.unfinished;
         self.write(CONFIG, config.to_toml()?.as_bytes())?;
         tokenizer.save(folder.join(TOKENIZER))?;
-        checkpoint::save(decoder, &folder.join(WEIGHTS), metadata)?;
+        simattn::checkpoint::save(decoder, &folder.join(WEIGHTS), metadata)?;
         self.publish()
     }
 
@@ -225,13 +237,28 @@ pub fn check_free(place: &Path) -> Result<(), FolderError> {
     }
 }
 
-/// Reads a model folder onto `device`.
+/// Reads a model folder onto `device`: one that `train` wrote, a checkpoint (whose sums are
+/// compared first), or the newest usable checkpoint of a run that has not finished.
 ///
 /// # Errors
 ///
 /// The first defect: a missing file, a configuration, tokeniser or weights that cannot be read or
 /// do not belong together.
 pub fn load(folder: &Path, device: &Device) -> Result<SavedModel, FolderError> {
+    if folder.join(checkpoint::SUMS).exists() || folder.join(checkpoint::STATE).exists() {
+        Checkpoint::open(folder).map_err(Box::new)?;
+    } else if !folder.join(WEIGHTS).exists() && folder.is_dir() {
+        let found = newest_intact(folder).map_err(Box::new)?;
+        match (found.checkpoint, found.unusable.into_iter().next()) {
+            (Some(checkpoint), _) => return load_files(&checkpoint.folder, device),
+            (None, Some((_, error))) => return Err(Box::new(error).into()),
+            (None, None) => {}
+        }
+    }
+    load_files(folder, device)
+}
+
+fn load_files(folder: &Path, device: &Device) -> Result<SavedModel, FolderError> {
     for missing in [CONFIG, TOKENIZER, WEIGHTS] {
         if !folder.join(missing).is_file() {
             return Err(FolderError::Missing {
@@ -250,7 +277,7 @@ pub fn load(folder: &Path, device: &Device) -> Result<SavedModel, FolderError> {
             needed,
         });
     }
-    let decoder = checkpoint::load(&config.model, &folder.join(WEIGHTS), device)?;
+    let decoder = simattn::checkpoint::load(&config.model, &folder.join(WEIGHTS), device)?;
     Ok(SavedModel {
         config,
         tokenizer,
@@ -265,7 +292,10 @@ fn flush(path: &Path) -> Result<(), FolderError> {
         .map_err(failed(path, "flush to the disk"))
 }
 
-fn failed<'a>(path: &'a Path, action: &'static str) -> impl Fn(io::Error) -> FolderError + 'a {
+pub(crate) fn failed<'a>(
+    path: &'a Path,
+    action: &'static str,
+) -> impl Fn(io::Error) -> FolderError + 'a {
     move |source| FolderError::Io {
         path: path.to_owned(),
         action,

@@ -6,16 +6,19 @@ use burn::module::Module;
 use burn::tensor::Device;
 use simattn::Decoder;
 use simattn::cost::Cost;
+use simattn::named;
 use simattn_data::{Batch, Loader};
 
+use crate::checkpoint::{CheckpointError, Progress, Snapshot};
 use crate::config::{RunConfig, TrainConfig};
 use crate::dataset::Dataset;
 use crate::error::TrainError;
 use crate::evaluate::{Evaluation, Validation};
 use crate::gradients::clip_factor;
-use crate::optimizer::AdamW;
+use crate::optimizer::Optimizer;
 use crate::schedule::Schedule;
 use crate::step::step_gradients;
+use crate::tensors::{TensorFile, weights};
 
 /// What a run may spend; it stops at the first step that has spent it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,6 +84,11 @@ pub trait Observer {
     fn on_evaluation(&mut self, report: &EvaluationReport) {
         let _ = report;
     }
+
+    /// Whatever else whoever watches should know, in one line.
+    fn on_notice(&mut self, line: &str) {
+        let _ = line;
+    }
 }
 
 /// Nobody listens.
@@ -91,7 +99,7 @@ impl Observer for () {}
 pub struct Trainer {
     /// Always there between calls; the optimiser takes it and gives it back within a step.
     decoder: Option<Decoder>,
-    optimizer: AdamW,
+    optimizer: Optimizer,
     loader: Loader,
     validation: Validation,
     config: TrainConfig,
@@ -145,9 +153,10 @@ impl Trainer {
         let tokens_per_step = (train.sequences_per_step() * context) as u64;
         let flops_per_token = Cost::of(&model).training_flops_per_token(context);
         let device = decoder.embedding.val().device();
+        let optimizer = Optimizer::new(train.optimizer(), &decoder);
         Ok(Self {
             decoder: Some(decoder),
-            optimizer: AdamW::new(train.adamw()),
+            optimizer,
             loader: loader.shifted_each_epoch(),
             validation,
             config: train.clone(),
@@ -174,9 +183,64 @@ impl Trainer {
             .expect("the optimiser gives the decoder back within a step")
     }
 
+    /// A copy of everything that changes with a step.
+    pub fn snapshot(&self) -> Snapshot {
+        let parameters = named::parameters(self.decoder());
+        Snapshot {
+            weights: weights(self.decoder()),
+            optimizer: self.optimizer.state(&parameters),
+            progress: Progress {
+                step: self.step,
+                tokens: self.step * self.tokens_per_step,
+                seconds: self.seconds,
+                optimizer_updates: self.optimizer.updates(),
+                position: self.loader.position(),
+            },
+        }
+    }
+
+    /// Goes on from where a run stood whose weights this trainer's decoder has. Without the
+    /// optimiser's tensors that one starts anew.
+    ///
+    /// # Errors
+    ///
+    /// Tensors that do not fit, or a position that this data does not have.
+    pub fn restore(
+        &mut self,
+        progress: &Progress,
+        optimizer: Option<&mut TensorFile>,
+    ) -> Result<(), CheckpointError> {
+        self.loader.seek(progress.position)?;
+        if let Some(file) = optimizer {
+            let parameters = named::parameters(self.decoder());
+            let device = self.device.clone();
+            self.optimizer
+                .restore(&parameters, file, progress.optimizer_updates, &device)?;
+        }
+        self.step = progress.step;
+        self.seconds = progress.seconds;
+        Ok(())
+    }
+
+    /// Operations of one step, forward and backward.
+    pub fn flops_per_step(&self) -> f64 {
+        self.flops_per_step
+    }
+
+    /// Whether an evaluation is due after `step` updates, the last one's aside.
+    pub fn evaluates_at(&self, step: u64) -> bool {
+        let every = self.config.evaluate_every;
+        every > 0 && step.is_multiple_of(every)
+    }
+
     /// Updates made so far.
     pub fn step_count(&self) -> u64 {
         self.step
+    }
+
+    /// Seconds of training so far, without evaluations.
+    pub fn seconds(&self) -> f64 {
+        self.seconds
     }
 
     /// Tokens that enter one step.
@@ -230,8 +294,7 @@ impl Trainer {
         while !self.is_done() {
             let report = self.step()?;
             observer.on_step(&report);
-            let every = self.config.evaluate_every;
-            if self.is_done() || (every > 0 && self.step.is_multiple_of(every)) {
+            if self.is_done() || self.evaluates_at(self.step) {
                 last = self.evaluate();
                 observer.on_evaluation(&last);
             }

@@ -9,6 +9,10 @@ pub enum Decay {
     /// Half a cosine from the peak to the minimum (Loshchilov and Hutter, "SGDR", 2017).
     #[default]
     Cosine,
+    /// Warm-up, stable, decay (Hu et al., "MiniCPM", 2024): the peak until the last `decay_steps`
+    /// steps, then a straight line to the minimum. A run that stops before its decay can be trained
+    /// on for longer as though it had been meant to.
+    Wsd,
     /// The peak to the end.
     Constant,
 }
@@ -24,6 +28,9 @@ pub struct Schedule {
     pub warmup_steps: u64,
     /// What follows the warm-up.
     pub decay: Decay,
+    /// Steps of [`Decay::Wsd`]'s decay; a fifth of all steps, rounded up, where absent. The others
+    /// do not use it.
+    pub decay_steps: Option<u64>,
 }
 
 impl Schedule {
@@ -35,7 +42,13 @@ impl Schedule {
     /// ```
     /// use simattn_train::{Decay, Schedule};
     ///
-    /// let schedule = Schedule { peak: 1.0, minimum: 0.1, warmup_steps: 10, decay: Decay::Cosine };
+    /// let schedule = Schedule {
+    ///     peak: 1.0,
+    ///     minimum: 0.1,
+    ///     warmup_steps: 10,
+    ///     decay: Decay::Cosine,
+    ///     decay_steps: None,
+    /// };
     /// assert_eq!(schedule.learning_rate(0, 100), 0.1);
     /// assert_eq!(schedule.learning_rate(9, 100), 1.0);
     /// assert_eq!(schedule.learning_rate(99, 100), 0.1);
@@ -46,6 +59,23 @@ impl Schedule {
         }
         match self.decay {
             Decay::Constant => self.peak,
+            Decay::Wsd => {
+                let after_warmup = steps.saturating_sub(self.warmup_steps);
+                let decaying = self
+                    .decay_steps
+                    .unwrap_or(steps.div_ceil(5))
+                    .min(after_warmup);
+                let left = steps.saturating_sub(step.saturating_add(1));
+                if left >= decaying {
+                    return if step < steps {
+                        self.peak
+                    } else {
+                        self.minimum
+                    };
+                }
+                let height = left as f64 / decaying as f64;
+                self.minimum + (self.peak - self.minimum) * height
+            }
             Decay::Cosine => {
                 let decaying = steps.saturating_sub(self.warmup_steps).max(1);
                 let done = (step - self.warmup_steps).saturating_add(1).min(decaying);
@@ -70,7 +100,37 @@ mod tests {
         minimum: 6e-5,
         warmup_steps: 100,
         decay: Decay::Cosine,
+        decay_steps: None,
     };
+    const WSD: Schedule = Schedule {
+        decay: Decay::Wsd,
+        decay_steps: Some(200),
+        ..COSINE
+    };
+
+    #[test]
+    fn warmup_stable_decay_stays_and_then_falls_in_a_straight_line() {
+        assert_eq!(WSD.learning_rate(99, 1100), 6e-4);
+        assert_eq!(WSD.learning_rate(899, 1100), 6e-4);
+        let first = WSD.learning_rate(900, 1100);
+        assert!((first - (6e-4 - 5.4e-4 / 200.0)).abs() < 1e-15, "{first}");
+        let middle = WSD.learning_rate(999, 1100);
+        assert!((middle - 3.3e-4).abs() < 1e-12, "{middle}");
+        assert_eq!(WSD.learning_rate(1099, 1100), 6e-5);
+        assert_eq!(WSD.learning_rate(5000, 1100), 6e-5);
+        let fifth = Schedule {
+            decay_steps: None,
+            ..WSD
+        };
+        assert_eq!(fifth.learning_rate(879, 1100), 6e-4);
+        assert!(fifth.learning_rate(880, 1100) < 6e-4);
+        assert_eq!(fifth.learning_rate(1099, 1100), 6e-5);
+        let no_decay = Schedule {
+            decay_steps: Some(0),
+            ..WSD
+        };
+        assert_eq!(no_decay.learning_rate(1099, 1100), 6e-4);
+    }
 
     #[test]
     fn ends_and_middle_are_known() {
@@ -105,17 +165,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn always_between_zero_and_the_peak(step: u64, steps: u64, warmup_steps: u64) {
-            let schedule = Schedule { warmup_steps, ..COSINE };
+        fn always_between_zero_and_the_peak(
+            step: u64, steps: u64, warmup_steps: u64, decay_steps: Option<u64>, wsd: bool,
+        ) {
+            let decay = if wsd { Decay::Wsd } else { Decay::Cosine };
+            let schedule = Schedule { warmup_steps, decay, decay_steps, ..COSINE };
             let rate = schedule.learning_rate(step, steps);
             prop_assert!(rate > 0.0 && rate <= schedule.peak, "{rate}");
         }
 
         #[test]
         fn rises_through_the_warmup_and_falls_after_it(
-            step in 0u64..2000, warmup_steps in 0u64..500, steps in 500u64..2000,
+            step in 0u64..2000, warmup_steps in 0u64..500, steps in 500u64..2000, wsd: bool,
         ) {
-            let schedule = Schedule { warmup_steps, ..COSINE };
+            let decay = if wsd { Decay::Wsd } else { Decay::Cosine };
+            let schedule = Schedule { warmup_steps, decay, ..COSINE };
             let (now, next) = (schedule.learning_rate(step, steps), schedule.learning_rate(step + 1, steps));
             if step + 1 < warmup_steps {
                 prop_assert!(next > now);

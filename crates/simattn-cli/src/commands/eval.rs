@@ -17,7 +17,7 @@ use crate::study::quantity::grouped;
 /// every token is predicted once, from the tokens before it in its window.
 #[derive(Debug, Args)]
 pub struct EvalArgs {
-    /// A folder that `train` wrote.
+    /// A folder that `train` wrote, or one of its checkpoints.
     pub model: PathBuf,
     /// A text file or a folder of text files.
     #[arg(long, value_name = "PATH")]

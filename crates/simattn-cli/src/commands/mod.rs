@@ -4,6 +4,7 @@ mod bench;
 mod compare;
 mod eval;
 mod info;
+mod runs;
 mod train;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -22,6 +23,7 @@ pub struct Cli {
 enum Command {
     Compare(compare::CompareArgs),
     Train(train::TrainArgs),
+    Runs(runs::RunsArgs),
     Eval(eval::EvalArgs),
     Info(info::InfoArgs),
     Bench(bench::BenchArgs),
@@ -36,6 +38,7 @@ impl Cli {
         match &self.command {
             Command::Compare(args) => compare::run(args),
             Command::Train(args) => train::run(args),
+            Command::Runs(args) => runs::run(args),
             Command::Eval(args) => eval::run(args),
             Command::Info(args) => info::run(args),
             Command::Bench(args) => bench::run(args),

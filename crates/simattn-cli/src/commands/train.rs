@@ -1,27 +1,50 @@
 //! `simattn train`: one model from one configuration.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
 use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use simattn::Decoder;
 use simattn_data::TokenizerSpec;
-use simattn_train::model_folder::{Reservation, check_free};
-use simattn_train::{Budget, Dataset, EvaluationReport, RunConfig, Trainer};
+use simattn_train::run_folder::RunFolder;
+use simattn_train::{
+    Budget, Dataset, Ending, EvaluationReport, Meters, Override, Resume, Resumption, RunConfig,
+    Session, Trainer, compare_config, compare_data,
+};
 
 use super::{CliError, KernelsArg, failure, input};
+use crate::memory;
+use crate::peak::measured_flops;
 use crate::progress::{Progress, perplexity};
 use crate::study::quantity::{count, duration, grouped};
 
-/// Train one model and save it with its configuration and tokenizer.
+/// Train one model, with checkpoints to go on from, and save it with its configuration and
+/// tokenizer.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
     /// The configuration, a TOML file; see configs/.
     pub config: PathBuf,
-    /// The folder to make for the model; it must not exist yet.
+    /// The folder of the run: made, or gone on with where it holds this run already.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// "auto" goes on from the newest checkpoint in the folder, "never" wants a free place, a path
+    /// starts from that checkpoint or run.
+    #[arg(long, value_name = "auto|PATH|never", default_value = "auto")]
+    pub resume: Resume,
+    /// Go on although the configuration or the data is not the checkpoint's.
+    #[arg(long)]
+    pub allow_config_change: bool,
+    /// Any field of the configuration, such as train.decay=wsd; may be given several times.
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub set: Vec<Override>,
+    /// Floating-point operations a second that the machine can reach, for the MFU in the logs;
+    /// measured where left out.
+    #[arg(long, value_name = "FLOPS")]
+    pub peak_flops: Option<f64>,
     /// A text file or a folder of text files instead of the configuration's; "tales" for the
     /// embedded corpus.
     #[arg(long, value_name = "PATH")]
@@ -78,18 +101,37 @@ impl TrainArgs {
 /// [`CliError::Input`] for whatever the user can put right before the run starts, with nothing
 /// written; [`CliError::Failure`] for a run that broke off.
 pub fn run(args: &TrainArgs) -> Result<(), CliError> {
-    check_free(&args.out).map_err(input)?;
-    let mut config = RunConfig::from_file(&args.config).map_err(input)?;
+    let mut config = RunConfig::from_file_with(&args.config, &args.set).map_err(input)?;
     args.override_in(&mut config);
     config.validate().map_err(input)?;
+    let found = Resumption::find(&args.out, &args.resume).map_err(input)?;
+    let from = found.checkpoint.as_ref();
+    let mut allowed = Vec::new();
+    if let Some(from) = from {
+        allowed = compare_config(from, &config, args.allow_config_change).map_err(input)?;
+    }
     let dataset = Dataset::prepare(&config.data, config.seed).map_err(input)?;
     let config = dataset.complete(&config).map_err(input)?;
-    let budget = Budget::Steps(config.train.steps);
     let device = Device::flex().autodiff();
-    let decoder = Decoder::new(&config.model, config.seed, &device).map_err(input)?;
+    let decoder = match from {
+        Some(from) => {
+            let data = dataset.fingerprint();
+            allowed.extend(compare_data(from, &data, args.allow_config_change).map_err(input)?);
+            from.decoder(&config, &device).map_err(input)?
+        }
+        None => Decoder::new(&config.model, config.seed, &device).map_err(input)?,
+    };
     let decoder = decoder.with_kernels(args.kernels.into());
-    let mut trainer = Trainer::with_decoder(decoder, &config, &dataset, budget).map_err(input)?;
-    let reservation = Reservation::new(&args.out).map_err(input)?;
+    let budget = Budget::Steps(config.train.steps);
+    let trainer = Trainer::with_decoder(decoder, &config, &dataset, budget).map_err(input)?;
+    let meters = Meters {
+        peak_flops: Some(args.peak_flops.unwrap_or_else(|| measured_flops(&device))),
+        memory: Some(memory::resident),
+    };
+    let folder = match found.folder {
+        Some(folder) => folder,
+        None => RunFolder::create(&args.out).map_err(input)?,
+    };
     eprintln!(
         "{}: {} parameters, {} training tokens, {} a step",
         config.model.attention.name(),
@@ -97,23 +139,53 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
         grouped(dataset.train.ids.len() as f64),
         grouped(trainer.tokens_per_step() as f64),
     );
+    for (path, error) in &found.unusable {
+        let place = folder.set_aside(path).map_err(failure)?;
+        eprintln!("train: {error}; set aside as {}", place.display());
+    }
+    for change in &allowed {
+        eprintln!("train: changed as allowed: {change}");
+    }
+    if let Some(from) = from {
+        if from.config.train.optimizer != config.train.optimizer {
+            eprintln!("train: another optimizer: it starts anew, without what it remembered");
+        }
+        let step = grouped(from.state.progress.step as f64);
+        eprintln!(
+            "train: goes on from {} (step {step})",
+            from.folder.display()
+        );
+    }
+    let stop = stop_on_signals().map_err(failure)?;
+    let session =
+        Session::start(trainer, folder, &config, &dataset, from, meters, stop).map_err(failure)?;
     let mut progress = Progress::new("train", config.train.steps, config.train.log_every);
-    let last = trainer.run(&mut progress).map_err(failure)?;
+    let ending = session.run(&mut progress).map_err(failure)?;
     progress.finish();
-    let metadata = BTreeMap::from([
-        ("step".to_owned(), last.step.to_string()),
-        ("tokens".to_owned(), last.tokens.to_string()),
-        (
-            "validation_loss".to_owned(),
-            last.evaluation.loss.to_string(),
+    match ending {
+        Ending::Finished(last) => {
+            print!("{}", summary(&last));
+            println!("saved       {}", args.out.display());
+        }
+        Ending::Stopped { step, checkpoint } => println!(
+            "stopped     after step {}, saved in {}; the same command goes on from there",
+            grouped(step as f64),
+            checkpoint.display()
         ),
-    ]);
-    reservation
-        .save(&config, &dataset.tokenizer, trainer.decoder(), &metadata)
-        .map_err(failure)?;
-    print!("{}", summary(&last));
-    println!("saved       {}", args.out.display());
+    }
     Ok(())
+}
+
+/// A flag that SIGINT and SIGTERM set. The second of them ends the process at once, with the exit
+/// code that shells give: 128 and the signal's number.
+fn stop_on_signals() -> std::io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the first signal finds the flag down, and raises it.
+        flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())?;
+        flag::register(signal, stop.clone())?;
+    }
+    Ok(stop)
 }
 
 /// What came out, for standard output.

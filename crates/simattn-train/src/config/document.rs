@@ -52,7 +52,7 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
 }
 
 /// serde's message, with the section and the nearest known name for an unknown one.
-fn explain(message: &str, text: &str, span: Range<usize>) -> String {
+pub(super) fn explain(message: &str, text: &str, span: Range<usize>) -> String {
     let message = one_line(message);
     for kind in ["field", "variant"] {
         let Some(rest) = message.strip_prefix(&format!("unknown {kind} `")) else {

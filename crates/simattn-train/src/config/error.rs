@@ -25,6 +25,14 @@ pub enum ConfigError {
         /// What is wrong there, and the nearest known name where one is unknown.
         message: String,
     },
+    /// A `--set` that cannot be used.
+    #[error("--set {text}: {message}")]
+    Override {
+        /// The override as it was given.
+        text: String,
+        /// What is wrong with it, and the nearest known name where one is unknown.
+        message: String,
+    },
     /// A field has a value that it cannot have.
     #[error("{field} is {value}, allowed is {allowed}")]
     OutOfRange {

@@ -1,0 +1,28 @@
+//! What this machine can reach, to say how much of it a run uses.
+
+use std::time::Instant;
+
+use burn::tensor::{Device, Distribution, Tensor};
+
+/// Rows and columns of the product that is timed: large enough to fill the caches, small enough for
+/// a fraction of a second.
+const SIZE: usize = 1024;
+/// Times it is run; the best one counts.
+const REPETITIONS: usize = 4;
+
+/// Floating-point operations a second of a large float32 matrix product, measured now.
+pub fn measured_flops(device: &Device) -> f64 {
+    let device = device.clone().without_autodiff();
+    let matrix = || Tensor::<2>::random([SIZE, SIZE], Distribution::Default, &device);
+    let (left, right) = (matrix(), matrix());
+    let operations = 2.0 * (SIZE as f64).powi(3);
+    (0..REPETITIONS)
+        .map(|_| {
+            let started = Instant::now();
+            let product = left.clone().matmul(right.clone());
+            // Devices that work behind our back are waited for.
+            std::hint::black_box(product.slice([0..1, 0..1]).into_data());
+            operations / started.elapsed().as_secs_f64().max(1e-9)
+        })
+        .fold(0.0, f64::max)
+}

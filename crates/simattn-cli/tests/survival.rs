@@ -1,0 +1,410 @@
+//! Runs that are killed, damaged, stopped or robbed of their disk, and go on bit for bit.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+const CONFIG: &str = r#"
+seed = 5
+[model]
+context = 16
+layers = 1
+width = 16
+attention = { kind = "sas", heads = 2, head_dim = 8, expanded_heads = 4, expanded_head_dim = 12, kernel_size = 3 }
+[data]
+tales_train_bytes = 20000
+tales_validation_bytes = 4000
+[train]
+steps = 700
+batch = 2
+evaluate_every = 7
+evaluation_batches = 1
+log_every = 1
+checkpoint_every = 4
+keep_checkpoints = 4
+"#;
+
+/// Every point at which a save can be caught.
+const POINTS: [&str; 8] = [
+    "checkpoint.begin",
+    "checkpoint.model",
+    "checkpoint.optimizer",
+    "checkpoint.state",
+    "checkpoint.sums",
+    "checkpoint.rename",
+    "checkpoint.renamed",
+    "checkpoint.prune",
+];
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::write(folder.path().join("run.toml"), CONFIG).expect("a small file");
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_simattn"));
+        command
+            .current_dir(self.0.path())
+            .args(arguments.split_whitespace())
+            .env_remove("SIMATTN_FAULT")
+            .env("RAYON_NUM_THREADS", "2")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn train(&self, out: &str, more: &str) -> Command {
+        self.command(&format!(
+            "train run.toml --peak-flops 1e11 --out {out} {more}"
+        ))
+    }
+
+    fn weights(&self, out: &str) -> Vec<u8> {
+        fs::read(self.path(out).join("model.safetensors")).expect("a finished model")
+    }
+
+    /// The log without what the clock and the machine put into it.
+    fn log(&self, out: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.path(out).join("metrics.jsonl")).expect("the log");
+        text.lines()
+            .map(|line| match line.split_once(",\"seconds\"") {
+                Some((numbers, _)) => numbers.to_owned(),
+                None => line.to_owned(),
+            })
+            .collect()
+    }
+}
+
+fn output(mut command: Command) -> Output {
+    command.output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn finish(command: Command) -> String {
+    let output = output(command);
+    let log = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    log
+}
+
+/// A small generator, seeded so that a failure can be repeated.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// Reads lines of standard error until `enough`; false where the process ended before.
+fn read_until(child: &mut Child, mut enough: impl FnMut(&str) -> bool) -> bool {
+    let mut lines = BufReader::new(child.stderr.as_mut().expect("a pipe"));
+    let mut line = String::new();
+    while lines.read_line(&mut line).expect("text") > 0 {
+        if enough(&line) {
+            return true;
+        }
+        line.clear();
+    }
+    false
+}
+
+fn kill(mut child: Child) {
+    child.kill().expect("SIGKILL can be sent");
+    child.wait().expect("it ends");
+}
+
+/// Kills a run again and again, lets it end, and compares it with one that was left alone.
+fn survive(seed: u64, threads: &str) {
+    let place = Place::new();
+    let mut alone = place.train("alone", "");
+    alone.env("RAYON_NUM_THREADS", "1");
+    finish(alone);
+    let mut dice = Dice(seed);
+    let (mut kills, mut held) = (0, 0);
+    for attempt in 0..32 {
+        let mut command = place.train("killed", "");
+        command.env("RAYON_NUM_THREADS", threads);
+        let point = POINTS[attempt / 2 % POINTS.len()];
+        let during_save = attempt % 2 == 0;
+        if during_save {
+            command.env("SIMATTN_FAULT", format!("hold@{point}#1"));
+        }
+        let mut child = command.spawn().expect("the binary runs");
+        let mut left = 1 + dice.below(30);
+        let alive = read_until(&mut child, |line| {
+            left = left.saturating_sub(u64::from(line.contains(" step ")));
+            match during_save {
+                true => line.starts_with("SIMATTN_FAULT"),
+                false => left == 0,
+            }
+        });
+        // A moment of its own between two lines.
+        for turn in 0..dice.below(400_000) {
+            std::hint::black_box(turn);
+        }
+        if !alive {
+            let status = child.wait().expect("it ends");
+            panic!("{threads} threads, attempt {attempt}: ended by itself, {status}");
+        }
+        kill(child);
+        kills += 1;
+        held += u32::from(during_save);
+    }
+    assert!(kills >= 25 && held >= 8);
+    let mut last = place.train("killed", "");
+    last.env("RAYON_NUM_THREADS", threads);
+    let log = finish(last);
+    assert!(log.contains("goes on from"), "{log}");
+    assert_eq!(place.log("killed"), place.log("alone"));
+    assert!(place.weights("killed") == place.weights("alone"));
+    println!("{kills} kills with {threads} threads, {held} of them while saving");
+}
+
+#[test]
+fn thirty_two_kills_change_no_bit_with_one_thread() {
+    survive(1, "1");
+}
+
+#[test]
+fn thirty_two_kills_change_no_bit_with_two_threads() {
+    survive(2, "2");
+}
+
+/// The checkpoints of a run, oldest first.
+fn checkpoints(run: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(run)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| {
+            let name = path.file_name().expect("a name").to_string_lossy();
+            name.starts_with("step-")
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let place = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy(&path, &place);
+        } else {
+            fs::copy(&path, &place).expect("a small file");
+        }
+    }
+}
+
+/// Cuts a file somewhere, or flips one of its bits.
+fn damage(path: &Path, dice: &mut Dice) {
+    let mut bytes = fs::read(path).expect("a file");
+    if dice.below(2) == 0 {
+        bytes.truncate(dice.below(bytes.len() as u64) as usize);
+    } else {
+        let bit = dice.below(8 * bytes.len() as u64) as usize;
+        bytes[bit / 8] ^= 1 << (bit % 8);
+    }
+    fs::write(path, bytes).expect("a small file");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_the_one_before_it_used() {
+    let place = Place::new();
+    finish(place.train("base", "--set train.steps=120"));
+    let base = place.path("base");
+    assert!(checkpoints(&base).len() >= 2);
+    let mut dice = Dice(3);
+    let files = [
+        "model.safetensors",
+        "optimizer.safetensors",
+        "state.json",
+        "config.toml",
+        "tokenizer.json",
+        "SHA256SUMS",
+    ];
+    for case in 0..24 {
+        let name = format!("case-{case}");
+        let run = place.path(&name);
+        copy(&base, &run);
+        let newest = checkpoints(&run).pop().expect("a checkpoint");
+        damage(&newest.join(files[case % files.len()]), &mut dice);
+        let log = finish(place.train(&name, "--set train.steps=120"));
+        assert!(log.contains("set aside as"), "{case}: {log}");
+        assert!(log.contains("step-0000120"), "{case}: {log}");
+        assert!(place.weights(&name) == place.weights("base"), "{case}");
+        assert_eq!(place.log(&name), place.log("base"), "{case}");
+    }
+    for checkpoint in checkpoints(&base) {
+        damage(&checkpoint.join("state.json"), &mut dice);
+    }
+    let refused = output(place.train("base", "--set train.steps=120"));
+    let log = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{log}");
+    assert_eq!(log.lines().count(), 1, "{log}");
+    assert!(log.contains("checkpoints can be used"), "{log}");
+    let listed = output(place.command("runs . --verify"));
+    assert!(text(&listed.stdout).contains("damaged"));
+}
+
+#[test]
+fn a_signal_saves_and_a_second_run_is_kept_out() {
+    let place = Place::new();
+    finish(place.train("alone", ""));
+    let mut held = place.train("run", "");
+    held.env("SIMATTN_FAULT", "hold@checkpoint.begin#1");
+    let mut held = held.spawn().expect("the binary runs");
+    assert!(read_until(&mut held, |line| line.starts_with("SIMATTN_FAULT")));
+    let second = output(place.train("run", ""));
+    let log = text(&second.stderr);
+    assert_eq!(second.status.code(), Some(2), "{log}");
+    assert!(
+        log.contains("another run is in this folder (process "),
+        "{log}"
+    );
+    let listed = output(place.command("runs ."));
+    assert!(text(&listed.stdout).contains("running"));
+    kill(held);
+
+    for signal in ["INT", "TERM"] {
+        let mut child = place.train("run", "").spawn().expect("the binary runs");
+        let mut steps = 0;
+        assert!(read_until(&mut child, |line| {
+            steps += usize::from(line.contains(" step "));
+            steps == 3
+        }));
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -{signal} {}", child.id())])
+            .status();
+        assert!(sent.expect("a shell").success());
+        let mut rest = String::new();
+        let stderr = child.stderr.as_mut().expect("a pipe");
+        stderr.read_to_string(&mut rest).expect("text");
+        let ended = child.wait_with_output().expect("it ends");
+        assert_eq!(ended.status.code(), Some(0), "{rest}");
+        assert!(text(&ended.stdout).contains("stopped"), "{signal}");
+    }
+    let listed = output(place.command("runs ."));
+    assert!(text(&listed.stdout).contains("stopped"));
+    fs::write(place.path("a.txt"), "A fox met a crow.").expect("a small file");
+    finish(place.command("eval run --data a.txt"));
+    let newest = checkpoints(&place.path("run")).pop().expect("a checkpoint");
+    finish(place.command(&format!("eval {} --data a.txt", newest.display())));
+    finish(place.train("run", ""));
+    assert!(place.weights("run") == place.weights("alone"));
+    assert_eq!(place.log("run"), place.log("alone"));
+}
+
+#[test]
+fn a_full_disk_and_a_removed_folder_stop_no_training() {
+    let place = Place::new();
+    let short = "--set train.steps=60";
+    finish(place.train("alone", short));
+    let mut full = place.train("full", short);
+    full.env(
+        "SIMATTN_FAULT",
+        "full@checkpoint.model#1,full@metrics.append#9",
+    );
+    let log = finish(full);
+    assert!(log.contains("could not be saved"), "{log}");
+    assert!(log.contains("training goes on"), "{log}");
+    assert!(log.contains("1 entries are missing"), "{log}");
+    assert!(place.weights("full") == place.weights("alone"));
+
+    let mut never = place.train("never", short);
+    never.env("SIMATTN_FAULT", "full@checkpoint.state#1+");
+    let never = output(never);
+    let log = text(&never.stderr);
+    assert_eq!(never.status.code(), Some(1), "{log}");
+    assert!(log.contains("there is no checkpoint"), "{log}");
+    assert!(checkpoints(&place.path("never")).is_empty());
+    finish(place.train("never", short));
+    assert!(place.weights("never") == place.weights("alone"));
+
+    finish(place.train("long", ""));
+    let more = "--set train.checkpoint_every=0";
+    let mut robbed = place
+        .train("robbed", more)
+        .spawn()
+        .expect("the binary runs");
+    assert!(read_until(&mut robbed, |line| line.contains(" step 3/")));
+    fs::remove_dir_all(place.path("robbed")).expect("a folder");
+    let mut rest = String::new();
+    let stderr = robbed.stderr.as_mut().expect("a pipe");
+    stderr.read_to_string(&mut rest).expect("text");
+    assert_eq!(robbed.wait().expect("it ends").code(), Some(0), "{rest}");
+    assert!(rest.contains("it is made again"), "{rest}");
+    assert!(place.weights("robbed") == place.weights("long"));
+
+    fs::write(place.path("file"), "x").expect("a small file");
+    let below = output(place.train("file/run", short));
+    assert_eq!(below.status.code(), Some(2), "{}", text(&below.stderr));
+}
+
+#[test]
+fn a_changed_configuration_is_shown_and_refused() {
+    let place = Place::new();
+    let short = "--set train.steps=12";
+    finish(place.train("run", short));
+    let changed = output(place.train("run", "--set train.steps=14 --set train.log_every=5"));
+    let log = text(&changed.stderr);
+    assert_eq!(changed.status.code(), Some(2), "{log}");
+    assert_eq!(log.lines().count(), 1, "{log}");
+    assert!(log.contains("train.steps: 12 -> 14;"), "{log}");
+    assert!(!log.contains("log_every"), "{log}");
+    let other = output(place.train(
+        "run",
+        "--set train.steps=12 --set data.tales_train_bytes=9000",
+    ));
+    assert_eq!(other.status.code(), Some(2));
+    let model = "--set train.steps=14 --set model.layers=2 --allow-config-change";
+    let other = output(place.train("run", model));
+    assert_eq!(other.status.code(), Some(2), "{}", text(&other.stderr));
+    finish(place.train("run", "--set train.steps=14 --allow-config-change"));
+    finish(place.train("fork", "--set train.steps=14 --resume run/step-0000014"));
+    assert!(place.weights("fork") == place.weights("run"));
+    let never = output(place.train("run", "--set train.steps=14 --resume never"));
+    assert_eq!(never.status.code(), Some(2));
+    let nearest = output(place.train("run", "--set train.stepz=14"));
+    let log = text(&nearest.stderr);
+    assert!(
+        log.contains("unknown field `stepz` in [train], did you mean `steps`?"),
+        "{log}"
+    );
+}
+
+#[test]
+fn muon_goes_on_bit_for_bit_on_any_number_of_threads() {
+    let place = Place::new();
+    let muon = "--set train.steps=80 --set train.optimizer=muon --set train.decay=wsd";
+    let mut alone = place.train("alone", muon);
+    alone.env("RAYON_NUM_THREADS", "1");
+    finish(alone);
+    let mut held = place.train("killed", muon);
+    held.env("SIMATTN_FAULT", "hold@checkpoint.renamed#2");
+    let mut held = held.spawn().expect("the binary runs");
+    assert!(read_until(&mut held, |line| line.starts_with("SIMATTN_FAULT")));
+    kill(held);
+    assert!(finish(place.train("killed", muon)).contains("goes on from"));
+    assert!(place.weights("killed") == place.weights("alone"));
+    finish(place.train("adamw", "--set train.steps=80 --set train.decay=wsd"));
+    assert!(place.weights("adamw") != place.weights("alone"));
+}

@@ -1,0 +1,384 @@
+//! AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019).
+
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::tensor::{Device, Tensor};
+use simattn::named::NamedParameter;
+use simattn_kernels::cpu::adamw;
+
+use crate::flat::Flat;
+use crate::gradients::GradientSum;
+use crate::tensors::{NamedTensor, TensorError, TensorFile};
+
+/// The names under which a parameter's moments are saved begin with these.
+const MOMENTS: [&str; 2] = ["first_moment.", "second_moment."];
+
+/// AdamW's constants.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWConfig {
+    /// Decay rate of the first moment.
+    pub beta1: f64,
+    /// Decay rate of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Weight decay, on tensors of two or more axes only.
+    pub weight_decay: f64,
+}
+
+/// The optimiser with its moments, one pair for every parameter that had a gradient.
+///
+/// On the CPU an update is one parallel pass over each tensor; elsewhere it is a row of tensor
+/// operations that says the same.
+#[derive(Debug)]
+pub struct AdamW {
+    config: AdamWConfig,
+    updates: u64,
+    moments: HashMap<ParamId, Moments>,
+}
+
+#[derive(Debug)]
+struct Moments {
+    first: Flat,
+    second: Flat,
+}
+
+impl AdamW {
+    /// Moments zero, no update made.
+    pub fn new(config: AdamWConfig) -> Self {
+        Self {
+            config,
+            updates: 0,
+            moments: HashMap::new(),
+        }
+    }
+
+    /// Updates made so far.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// A copy of the moments, two tensors for every parameter of `parameters` that has them.
+    pub fn moments(&self, parameters: &[NamedParameter]) -> Vec<NamedTensor> {
+        let mut tensors = Vec::new();
+        for parameter in parameters {
+            let Some(moments) = self.moments.get(&parameter.id) else {
+                continue;
+            };
+            for (prefix, flat) in MOMENTS.iter().zip([&moments.first, &moments.second]) {
+                tensors.push(NamedTensor {
+                    name: format!("{prefix}{}", parameter.name),
+                    shape: parameter.shape.clone(),
+                    values: flat.to_numbers(),
+                });
+            }
+        }
+        tensors
+    }
+
+    /// Goes on from saved moments after `updates` updates. Parameters without saved moments start
+    /// at zero with their next gradient, as they did in the run that saved.
+    ///
+    /// # Errors
+    ///
+    /// [`TensorError`] where one moment is there without the other, or has another shape.
+    pub fn restore(
+        &mut self,
+        parameters: &[NamedParameter],
+        file: &mut TensorFile,
+        updates: u64,
+        device: &Device,
+    ) -> Result<(), TensorError> {
+        let mut restored = HashMap::new();
+        for NamedParameter { id, name, shape } in parameters {
+            let [first, second] = MOMENTS.map(|prefix| format!("{prefix}{name}"));
+            if !file.contains(&first) && !file.contains(&second) {
+                continue;
+            }
+            let moments = Moments {
+                first: Flat::from_numbers(file.take(&first, shape)?, device),
+                second: Flat::from_numbers(file.take(&second, shape)?, device),
+            };
+            restored.insert(*id, moments);
+        }
+        self.moments = restored;
+        self.updates = updates;
+        Ok(())
+    }
+
+    /// One update: `scale` times the gradients moves the parameters at `learning_rate`.
+    ///
+    /// `scale` carries the mean over micro-batches and the clipping. Parameters without a gradient
+    /// stay as they are, undecayed.
+    pub fn update<M: Module>(
+        &mut self,
+        module: M,
+        gradients: GradientSum,
+        learning_rate: f64,
+        scale: f64,
+    ) -> M {
+        self.updates += 1;
+        let factors = Factors {
+            config: self.config,
+            update: self.updates,
+            learning_rate,
+            scale,
+        };
+        module.map(&mut Updater {
+            factors,
+            gradients,
+            moments: &mut self.moments,
+        })
+    }
+}
+
+/// What the updates of all tensors share.
+#[derive(Clone, Copy, Debug)]
+struct Factors {
+    config: AdamWConfig,
+    /// The number of this update, from 1.
+    update: u64,
+    learning_rate: f64,
+    scale: f64,
+}
+
+impl Factors {
+    /// On slices of one length, in one pass.
+    fn apply(
+        &self,
+        weight_decay: f64,
+        values: &mut [f32],
+        gradient: &[f32],
+        first_moment: &mut [f32],
+        second_moment: &mut [f32],
+    ) {
+        let settings = adamw::AdamW {
+            beta_1: self.config.beta1 as f32,
+            beta_2: self.config.beta2 as f32,
+            epsilon: self.config.epsilon as f32,
+            step: self.update,
+            gradient_factor: self.scale as f32,
+        };
+        let parameter = adamw::Parameter {
+            values,
+            gradient,
+            first_moment,
+            second_moment,
+            learning_rate: self.learning_rate as f32,
+            weight_decay: weight_decay as f32,
+        };
+        adamw::step(settings, &mut [parameter]);
+    }
+
+    /// The same with tensor operations, for any device: new weights, first and second moment.
+    fn apply_tensors(
+        &self,
+        weight_decay: f64,
+        weights: Tensor<1>,
+        gradient: Tensor<1>,
+        first: Tensor<1>,
+        second: Tensor<1>,
+    ) -> (Tensor<1>, Tensor<1>, Tensor<1>) {
+        let AdamWConfig {
+            beta1,
+            beta2,
+            epsilon,
+            ..
+        } = self.config;
+        let correction1 = 1.0 - beta1.powf(self.update as f64);
+        let correction2 = 1.0 - beta2.powf(self.update as f64);
+        let gradient = gradient.mul_scalar(self.scale);
+        let first = first.mul_scalar(beta1) + gradient.clone().mul_scalar(1.0 - beta1);
+        let second = second.mul_scalar(beta2) + gradient.square().mul_scalar(1.0 - beta2);
+        let root = second.clone().sqrt().mul_scalar(1.0 / correction2.sqrt());
+        let direction = first.clone() / root.add_scalar(epsilon);
+        let kept = weights.mul_scalar(1.0 - self.learning_rate * weight_decay);
+        let weights = kept - direction.mul_scalar(self.learning_rate / correction1);
+        (weights, first, second)
+    }
+}
+
+struct Updater<'a> {
+    factors: Factors,
+    gradients: GradientSum,
+    moments: &'a mut HashMap<ParamId, Moments>,
+}
+
+impl ModuleMapper for Updater<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(gradient) = self.gradients.take(param.id) else {
+            return param;
+        };
+        let (id, tensor, mapper) = param.consume();
+        let device = tensor.device();
+        let trains = tensor.is_require_grad();
+        let shape = tensor.shape();
+        let factors = self.factors;
+        let decay = if D < 2 {
+            0.0
+        } else {
+            factors.config.weight_decay
+        };
+        let moments = self.moments.entry(id).or_insert_with(|| Moments {
+            first: gradient.zeros_like(),
+            second: gradient.zeros_like(),
+        });
+        let plain = device.clone().without_autodiff();
+        let weights = Flat::from_tensor(tensor.inner());
+        let updated = match (weights, gradient, &mut moments.first, &mut moments.second) {
+            (
+                Flat::Host(mut weights),
+                Flat::Host(gradient),
+                Flat::Host(first),
+                Flat::Host(second),
+            ) => {
+                factors.apply(decay, &mut weights, &gradient, first, second);
+                Flat::Host(weights)
+            }
+            (weights, gradient, first, second) => {
+                let take = |flat: &mut Flat| {
+                    std::mem::replace(flat, Flat::Host(Vec::new())).into_tensor(&plain)
+                };
+                let (weights, new_first, new_second) = factors.apply_tensors(
+                    decay,
+                    weights.into_tensor(&plain),
+                    gradient.into_tensor(&plain),
+                    take(first),
+                    take(second),
+                );
+                (*first, *second) = (Flat::Device(new_first), Flat::Device(new_second));
+                Flat::Device(weights)
+            }
+        };
+        let mut tensor = updated.into_shaped::<D>(shape, &plain);
+        if device.is_autodiff() {
+            tensor = Tensor::from_inner(tensor);
+        }
+        if trains {
+            tensor = tensor.require_grad();
+        }
+        Param::from_mapped_value(id, tensor, mapper)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, TensorData};
+
+    #[derive(Module, Debug)]
+    struct Layer {
+        weight: Param<Tensor<2>>,
+        bias: Param<Tensor<1>>,
+        unused: Param<Tensor<2>>,
+    }
+
+    const CONFIG: AdamWConfig = AdamWConfig {
+        beta1: 0.9,
+        beta2: 0.95,
+        epsilon: 1e-8,
+        weight_decay: 0.1,
+    };
+
+    fn layer(device: &Device) -> Layer {
+        Layer {
+            weight: Param::from_tensor(Tensor::from_floats([[1.0, -2.0], [0.5, 3.0]], device)),
+            bias: Param::from_tensor(Tensor::from_floats([0.25, -4.0], device)),
+            unused: Param::from_tensor(Tensor::from_floats([[7.0]], device)),
+        }
+    }
+
+    /// Gradients: 2·weight and 3.
+    fn gradients(layer: &Layer) -> GradientSum {
+        let loss = layer.weight.val().square().sum() + layer.bias.val().sum() * 3.0;
+        let mut sum = GradientSum::new();
+        sum.add(layer, loss.backward());
+        sum
+    }
+
+    fn numbers<const D: usize>(tensor: &Param<Tensor<D>>) -> Vec<f32> {
+        let data: TensorData = tensor.val().inner().into_data();
+        data.try_into_vec().expect("float32")
+    }
+
+    /// AdamW from its definition, in float64.
+    fn expected(mut weight: f64, gradient: impl Fn(f64) -> f64, decay: f64, rate: f64) -> f64 {
+        let (mut first, mut second) = (0.0, 0.0);
+        for step in 1..=5 {
+            let gradient = 0.5 * gradient(weight);
+            first = 0.9 * first + 0.1 * gradient;
+            second = 0.95 * second + 0.05 * gradient * gradient;
+            let first_hat = first / (1.0 - 0.9f64.powi(step));
+            let second_hat = second / (1.0 - 0.95f64.powi(step));
+            weight -= rate * decay * weight;
+            weight -= rate * first_hat / (second_hat.sqrt() + 1e-8);
+        }
+        weight
+    }
+
+    #[test]
+    fn five_updates_follow_the_definition() {
+        let device = Device::flex().autodiff();
+        let mut module = layer(&device);
+        let mut optimizer = AdamW::new(CONFIG);
+        for _ in 0..5 {
+            let gradients = gradients(&module);
+            module = optimizer.update(module, gradients, 0.01, 0.5);
+        }
+        assert_eq!(optimizer.updates(), 5);
+        for (got, start) in numbers(&module.weight).iter().zip([1.0, -2.0, 0.5, 3.0]) {
+            let want = expected(start, |weight| 2.0 * weight, 0.1, 0.01);
+            assert!((f64::from(*got) - want).abs() < 1e-5, "{got} {want}");
+        }
+        for (got, start) in numbers(&module.bias).iter().zip([0.25, -4.0]) {
+            let want = expected(start, |_| 3.0, 0.0, 0.01);
+            assert!((f64::from(*got) - want).abs() < 1e-5, "{got} {want}");
+        }
+        assert_eq!(numbers(&module.unused), [7.0], "no gradient, no decay");
+        assert!(module.weight.val().is_require_grad());
+    }
+
+    #[test]
+    fn the_tensor_form_says_the_same_as_the_slices() {
+        let device = Device::flex();
+        let count = 20_000;
+        let wave = |phase: f32| -> Vec<f32> {
+            (0..count)
+                .map(|at| (at as f32 * 0.37 + phase).sin())
+                .collect()
+        };
+        let (mut weights, gradient) = (wave(0.0), wave(1.0));
+        let (mut first, second) = (wave(2.0), wave(3.0));
+        let mut second: Vec<f32> = second.iter().map(|number| number * number).collect();
+        let factors = Factors {
+            config: CONFIG,
+            update: 3,
+            learning_rate: 6e-4,
+            scale: 0.3,
+        };
+        let tensor = |numbers: &[f32]| Flat::Host(numbers.to_vec()).into_tensor(&device);
+        let from_tensors = factors.apply_tensors(
+            0.1,
+            tensor(&weights),
+            tensor(&gradient),
+            tensor(&first),
+            tensor(&second),
+        );
+        factors.apply(0.1, &mut weights, &gradient, &mut first, &mut second);
+        let pairs = [
+            (from_tensors.0, weights),
+            (from_tensors.1, first),
+            (from_tensors.2, second),
+        ];
+        for (tensor, slice) in pairs {
+            let tensor: Vec<f32> = tensor.into_data().try_into_vec().expect("float32");
+            let (mut wrong, mut size) = (0.0f64, 0.0f64);
+            for (a, b) in tensor.iter().zip(&slice) {
+                wrong += f64::from(a - b).powi(2);
+                size += f64::from(*b).powi(2);
+            }
+            assert!((wrong / size).sqrt() < 1e-6);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Places where a test stops a run, or lets the system refuse, on purpose.
+//!
+//! The environment variable `SIMATTN_FAULT` holds a list such as
+//! `hold@checkpoint.state#2,full@metrics.append#3+`: what happens, at which point, at which passing
+//! of it (from 1; with `+` at every later one too). `hold` says so on standard error and stops that
+//! thread for good, so that a test can kill the process exactly there; `full` is a full disk.
+//! Without the variable a point costs one comparison.
+
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The variable's name.
+const VARIABLE: &str = "SIMATTN_FAULT";
+
+#[derive(Debug)]
+struct Fault {
+    action: Action,
+    point: String,
+    first: u64,
+    last: u64,
+    passed: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Hold,
+    Full,
+}
+
+/// To be called where a fault may strike.
+pub(crate) fn pass(point: &str) -> io::Result<()> {
+    static FAULTS: OnceLock<Vec<Fault>> = OnceLock::new();
+    let faults = FAULTS.get_or_init(|| {
+        let list = std::env::var(VARIABLE).unwrap_or_default();
+        list.split(',').filter_map(parse).collect()
+    });
+    for fault in faults.iter().filter(|fault| fault.point == point) {
+        let number = fault.passed.fetch_add(1, Ordering::Relaxed) + 1;
+        if number < fault.first || number > fault.last {
+            continue;
+        }
+        match fault.action {
+            Action::Full => return Err(io::ErrorKind::StorageFull.into()),
+            Action::Hold => {
+                eprintln!("{VARIABLE}: held at {point}");
+                loop {
+                    std::thread::park();
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One entry of the list; what is not understood does nothing.
+fn parse(entry: &str) -> Option<Fault> {
+    let (action, place) = entry.trim().split_once('@')?;
+    let (point, number) = place.split_once('#').unwrap_or((place, "1+"));
+    let (number, open) = match number.strip_suffix('+') {
+        Some(number) => (number, true),
+        None => (number, false),
+    };
+    let first = number.parse().ok()?;
+    Some(Fault {
+        action: match action {
+            "hold" => Action::Hold,
+            "full" => Action::Full,
+            _ => return None,
+        },
+        point: point.to_owned(),
+        first,
+        last: if open { u64::MAX } else { first },
+        passed: AtomicU64::new(0),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_say_what_where_and_when() {
+        let read = |entry| parse(entry).map(|f| (f.action, f.point, f.first, f.last));
+        assert_eq!(
+            read("hold@checkpoint.state#2"),
+            Some((Action::Hold, "checkpoint.state".to_owned(), 2, 2))
+        );
+        assert_eq!(
+            read(" full@a#3+"),
+            Some((Action::Full, "a".to_owned(), 3, u64::MAX))
+        );
+        assert_eq!(
+            read("full@a"),
+            Some((Action::Full, "a".to_owned(), 1, u64::MAX))
+        );
+        for wrong in ["", "a", "burn@a", "full@a#x"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+        assert!(pass("nowhere").is_ok());
+    }
+}

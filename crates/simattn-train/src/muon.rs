@@ -1,0 +1,159 @@
+//! Muon (Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024).
+
+use std::collections::{HashMap, HashSet};
+
+use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdjustLrFn, MuonConfig, Optimizer as _};
+use burn::tensor::{Device, Tensor};
+use simattn::named::NamedParameter;
+
+use crate::flat::Flat;
+use crate::gradients::GradientSum;
+use crate::tensors::{NamedTensor, TensorError, TensorFile};
+
+/// The name under which a parameter's momentum is saved begins with this.
+const MOMENTUM: &str = "momentum.";
+
+/// Muon on the weight matrices inside the layers.
+///
+/// Burn's implementation orthogonalises and applies the update, in the form whose updates have the
+/// size of AdamW's (Liu et al., "Muon is scalable for LLM training", 2025), so that one learning
+/// rate serves both. The Nesterov momentum before it is kept here, where a checkpoint can take it
+/// bit for bit: Burn's own is private to it.
+#[derive(Debug)]
+pub(crate) struct Muon {
+    momentum: f64,
+    weight_decay: f64,
+    /// The parameters it moves.
+    members: HashSet<ParamId>,
+    velocities: HashMap<ParamId, Flat>,
+}
+
+/// Whether Muon moves a parameter: a matrix inside a layer, so neither embedding nor head.
+pub(crate) fn is_hidden_matrix(parameter: &NamedParameter) -> bool {
+    parameter.shape.len() == 2 && parameter.name.starts_with("layers.")
+}
+
+impl Muon {
+    /// No momentum yet.
+    pub(crate) fn new(momentum: f64, weight_decay: f64, parameters: &[NamedParameter]) -> Self {
+        Self {
+            momentum,
+            weight_decay,
+            members: parameters
+                .iter()
+                .filter(|parameter| is_hidden_matrix(parameter))
+                .map(|parameter| parameter.id)
+                .collect(),
+            velocities: HashMap::new(),
+        }
+    }
+
+    /// One update of its members; their gradients leave `gradients`, the others stay.
+    pub(crate) fn update<M: Module>(
+        &mut self,
+        module: M,
+        gradients: &mut GradientSum,
+        learning_rate: f64,
+        scale: f64,
+    ) -> M {
+        let step = MuonConfig::new()
+            .with_weight_decay(Some(WeightDecayConfig::new(self.weight_decay as f32)))
+            .with_momentum(MomentumConfig {
+                momentum: 0.0,
+                dampening: 0.0,
+                nesterov: false,
+            })
+            .with_adjust_lr_fn(AdjustLrFn::MatchRmsAdamW)
+            .build();
+        module.map(&mut Updater {
+            step,
+            muon: self,
+            gradients,
+            learning_rate,
+            scale,
+        })
+    }
+
+    /// A copy of the momentum, one tensor for every member that has one.
+    pub(crate) fn state(&self, parameters: &[NamedParameter]) -> Vec<NamedTensor> {
+        parameters
+            .iter()
+            .filter_map(|parameter| {
+                let velocity = self.velocities.get(&parameter.id)?;
+                Some(NamedTensor {
+                    name: format!("{MOMENTUM}{}", parameter.name),
+                    shape: parameter.shape.clone(),
+                    values: velocity.to_numbers(),
+                })
+            })
+            .collect()
+    }
+
+    /// Goes on from a saved momentum.
+    pub(crate) fn restore(
+        &mut self,
+        parameters: &[NamedParameter],
+        file: &mut TensorFile,
+        device: &Device,
+    ) -> Result<(), TensorError> {
+        self.velocities.clear();
+        for NamedParameter { id, name, shape } in parameters {
+            let saved = format!("{MOMENTUM}{name}");
+            if self.members.contains(id) && file.contains(&saved) {
+                let velocity = Flat::from_numbers(file.take(&saved, shape)?, device);
+                self.velocities.insert(*id, velocity);
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Updater<'a> {
+    step: burn::optim::Muon,
+    muon: &'a mut Muon,
+    gradients: &'a mut GradientSum,
+    learning_rate: f64,
+    scale: f64,
+}
+
+impl ModuleMapper for Updater<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if D != 2 || !self.muon.members.contains(&param.id) {
+            return param;
+        }
+        let Some(gradient) = self.gradients.take(param.id) else {
+            return param;
+        };
+        let (id, tensor, mapper) = param.consume();
+        let device = tensor.device();
+        let trains = tensor.is_require_grad();
+        let shape = tensor.shape();
+        let plain = device.clone().without_autodiff();
+        let gradient = gradient
+            .into_shaped::<D>(shape.clone(), &plain)
+            .mul_scalar(self.scale);
+        let velocity = match self.muon.velocities.remove(&id) {
+            Some(velocity) => {
+                let velocity = velocity.into_shaped::<D>(shape, &plain);
+                velocity.mul_scalar(self.muon.momentum) + gradient.clone()
+            }
+            None => gradient.clone(),
+        };
+        let direction = gradient + velocity.clone().mul_scalar(self.muon.momentum);
+        let (weights, _) = self
+            .step
+            .step(self.learning_rate, tensor.inner(), direction, None);
+        self.muon.velocities.insert(id, Flat::from_tensor(velocity));
+        let mut tensor = weights;
+        if device.is_autodiff() {
+            tensor = Tensor::from_inner(tensor);
+        }
+        if trains {
+            tensor = tensor.require_grad();
+        }
+        Param::from_mapped_value(id, tensor, mapper)
+    }
+}

@@ -1,0 +1,287 @@
+//! Where a run starts: at the beginning, or at a checkpoint, and whether it may.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::checkpoint::{self, Checkpoint, CheckpointError, newest_intact};
+use crate::config::{Change, RunConfig, changes};
+use crate::dataset::Fingerprint;
+use crate::model_folder::{FolderError, check_free};
+use crate::run_folder::{RunFolder, is_run};
+
+/// What a run that finds a folder in its place does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Resume {
+    /// Goes on from the newest checkpoint of the folder, where it is a run's.
+    #[default]
+    Auto,
+    /// Refuses: the place must be free.
+    Never,
+    /// Starts from this checkpoint, or from the newest one of this run.
+    From(PathBuf),
+}
+
+impl FromStr for Resume {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "auto" => Self::Auto,
+            "never" => Self::Never,
+            path => Self::From(path.into()),
+        })
+    }
+}
+
+/// Fields that change no number of a run, and may differ when it goes on.
+const FREE: [&str; 3] = [
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "train.log_every",
+];
+
+/// Why a run cannot start where it should. `Display` is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeError {
+    /// The folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The checkpoint that was named cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A run has checkpoints, and none can be used.
+    #[error(
+        "{}: none of its {count} checkpoints can be used ({newest}); \
+         remove them to start from the beginning, or choose another --out",
+        path.display()
+    )]
+    NoneIntact {
+        /// The run.
+        path: PathBuf,
+        /// How many there are.
+        count: usize,
+        /// What is wrong with the newest one.
+        newest: Box<CheckpointError>,
+    },
+    /// A run was named that has no checkpoint.
+    #[error("{}: no checkpoint there; give a step-… folder or a run that has one", path.display())]
+    NoCheckpoint {
+        /// The folder that was named.
+        path: PathBuf,
+    },
+    /// The place holds checkpoints that starting there would contradict.
+    #[error(
+        "{}: holds {}, which starting from {} would contradict; choose another --out, or remove them",
+        path.display(), checkpoint::folder_name(*step), from.display()
+    )]
+    Holds {
+        /// The place.
+        path: PathBuf,
+        /// Its newest checkpoint's step.
+        step: u64,
+        /// Where the run was to start from.
+        from: PathBuf,
+    },
+    /// The configuration or the data is another one than the checkpoint's.
+    #[error(
+        "{}: changed since: {}; --allow-config-change goes on with the change, \
+         another --out starts anew",
+        path.display(), list(differences)
+    )]
+    Changed {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What differs.
+        differences: Vec<Change>,
+    },
+}
+
+/// Changes on one line.
+fn list(differences: &[Change]) -> String {
+    let lines: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    lines.join("; ")
+}
+
+/// Where a run starts.
+#[derive(Debug)]
+pub struct Resumption {
+    /// The folder, taken, where it is there already.
+    pub folder: Option<RunFolder>,
+    /// The checkpoint to start from; the beginning where there is none.
+    pub checkpoint: Option<Checkpoint>,
+    /// Newer checkpoints of the folder that cannot be used.
+    pub unusable: Vec<(PathBuf, CheckpointError)>,
+}
+
+impl Resumption {
+    /// Looks at the place of a run, takes its folder where there is one, and finds the checkpoint
+    /// to start from.
+    ///
+    /// # Errors
+    ///
+    /// [`ResumeError`] where the place holds something else, another process, or no checkpoint that
+    /// can be used.
+    pub fn find(place: &Path, resume: &Resume) -> Result<Self, ResumeError> {
+        if *resume == Resume::Never {
+            check_free(place)?;
+        }
+        let folder = match is_run(place)? {
+            true => Some(RunFolder::open(place)?),
+            false => None,
+        };
+        match resume {
+            Resume::Never => Ok(Self::at_the_beginning(folder)),
+            Resume::Auto => match folder {
+                None => Ok(Self::at_the_beginning(None)),
+                Some(folder) => Self::newest(place, Some(folder)),
+            },
+            Resume::From(path) => Self::from_path(place, folder, path),
+        }
+    }
+
+    fn at_the_beginning(folder: Option<RunFolder>) -> Self {
+        Self {
+            folder,
+            checkpoint: None,
+            unusable: Vec::new(),
+        }
+    }
+
+    /// The newest checkpoint of `run`; `folder` is the place of the run that starts.
+    fn newest(run: &Path, folder: Option<RunFolder>) -> Result<Self, ResumeError> {
+        let mut found = newest_intact(run)?;
+        if found.checkpoint.is_none() && !found.unusable.is_empty() {
+            let count = found.unusable.len();
+            let (_, newest) = found.unusable.swap_remove(0);
+            return Err(ResumeError::NoneIntact {
+                path: run.to_owned(),
+                count,
+                newest: Box::new(newest),
+            });
+        }
+        Ok(Self {
+            folder,
+            checkpoint: found.checkpoint,
+            unusable: found.unusable,
+        })
+    }
+
+    fn from_path(
+        place: &Path,
+        folder: Option<RunFolder>,
+        path: &Path,
+    ) -> Result<Self, ResumeError> {
+        let named = path.file_name().and_then(|name| name.to_str());
+        let is_checkpoint = named.is_some_and(|name| checkpoint::step_of(name).is_some())
+            || path.join(checkpoint::STATE).exists();
+        let found = if is_checkpoint {
+            Self {
+                checkpoint: Some(Checkpoint::open(path)?),
+                ..Self::at_the_beginning(folder)
+            }
+        } else if path.is_dir() {
+            Self::newest(path, folder)?
+        } else {
+            Self::at_the_beginning(folder)
+        };
+        let Some(start) = &found.checkpoint else {
+            return Err(ResumeError::NoCheckpoint {
+                path: path.to_owned(),
+            });
+        };
+        let own = same_folder(start.folder.parent(), place);
+        if found.folder.is_some() {
+            let there = checkpoint::list(place).unwrap_or_default();
+            let newest = there.last().map(|(step, _)| *step);
+            let unusable = found.unusable.len();
+            let in_the_way = match newest {
+                Some(step) if !own => Some(step),
+                Some(step) if step > start.state.progress.step && unusable == 0 => Some(step),
+                _ => None,
+            };
+            if let Some(step) = in_the_way {
+                return Err(ResumeError::Holds {
+                    path: place.to_owned(),
+                    step,
+                    from: start.folder.clone(),
+                });
+            }
+        }
+        // What cannot be used in another run's folder is that run's affair.
+        let unusable = if own { found.unusable } else { Vec::new() };
+        Ok(Self { unusable, ..found })
+    }
+}
+
+/// Whether two paths lead to one folder.
+fn same_folder(a: Option<&Path>, b: &Path) -> bool {
+    let Some(Ok(a)) = a.map(Path::canonicalize) else {
+        return false;
+    };
+    b.canonicalize().is_ok_and(|b| a == b)
+}
+
+/// Compares a configuration with a checkpoint's. A vocabulary of 0, which the tokeniser will fill
+/// in, counts as equal.
+///
+/// Gives the differences that were allowed.
+///
+/// # Errors
+///
+/// [`ResumeError::Changed`] where they are not.
+pub fn compare_config(
+    checkpoint: &Checkpoint,
+    config: &RunConfig,
+    allow: bool,
+) -> Result<Vec<Change>, ResumeError> {
+    let mut now = config.clone();
+    if now.model.vocabulary == 0 {
+        now.model.vocabulary = checkpoint.config.model.vocabulary;
+    }
+    let mut differences = changes(&checkpoint.config, &now);
+    differences.retain(|change| !FREE.contains(&change.field.as_str()));
+    decide(checkpoint, differences, allow)
+}
+
+/// Compares the tokens a run would learn from with those of a checkpoint; as [`compare_config`].
+///
+/// # Errors
+///
+/// [`ResumeError::Changed`] where they are others and may not be.
+pub fn compare_data(
+    checkpoint: &Checkpoint,
+    now: &Fingerprint,
+    allow: bool,
+) -> Result<Vec<Change>, ResumeError> {
+    let before = &checkpoint.state.data;
+    let say = |data: &Fingerprint| {
+        let sum: String = data.sha256.chars().take(12).collect();
+        format!(
+            "{} + {} tokens, SHA-256 {sum}…",
+            data.train_tokens, data.validation_tokens
+        )
+    };
+    let differences = match before == now {
+        true => Vec::new(),
+        false => vec![Change {
+            field: "the tokens of the data".to_owned(),
+            before: Some(say(before)),
+            now: Some(say(now)),
+        }],
+    };
+    decide(checkpoint, differences, allow)
+}
+
+fn decide(
+    checkpoint: &Checkpoint,
+    differences: Vec<Change>,
+    allow: bool,
+) -> Result<Vec<Change>, ResumeError> {
+    if differences.is_empty() || allow {
+        return Ok(differences);
+    }
+    Err(ResumeError::Changed {
+        path: checkpoint.folder.clone(),
+        differences,
+    })
+}

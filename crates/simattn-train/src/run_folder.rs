@@ -1,0 +1,348 @@
+//! The folder of a run: made whole, held by one process at a time.
+//!
+//! | entry | what |
+//! |---|---|
+//! | `run.json` | says that this is a run's folder, and who made it |
+//! | `run.lock` | locked by the process that trains here; the lock ends with the process |
+//! | `config.toml`, `tokenizer.json` | what is trained |
+//! | `metrics.jsonl`, `events.out.tfevents.*` | the logs |
+//! | `step-0001000/` | a checkpoint, see [`crate::checkpoint`] |
+//! | `model.safetensors` | the finished model |
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint;
+use crate::model_folder::{FolderError, Reservation, check_free, failed};
+
+const MARKER: &str = "run.json";
+const LOCK: &str = "run.lock";
+
+/// `run.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Marker {
+    /// The layout of the folder.
+    format: u32,
+    /// The version that made it.
+    tool: String,
+}
+
+/// A run's folder, held by this process until it is dropped.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    /// Keeps the lock.
+    lock: File,
+    /// Whether this process made it, and the parents it had to make, outermost first.
+    made: Option<Vec<PathBuf>>,
+}
+
+/// Whose a run's folder is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// As it was opened.
+    Ours,
+    /// Nothing stands there any more.
+    Gone,
+    /// Something else stands there.
+    Taken,
+}
+
+/// Whether a run's folder stands at `path`; false where nothing does.
+///
+/// # Errors
+///
+/// [`FolderError::Exists`] where something else stands there.
+pub fn is_run(path: &Path) -> Result<bool, FolderError> {
+    if path.join(MARKER).is_file() {
+        return Ok(true);
+    }
+    check_free(path)?;
+    Ok(false)
+}
+
+/// Whether a process trains in the folder.
+pub fn is_held(path: &Path) -> bool {
+    // A shared lock, so that two who only look do not see each other.
+    File::open(path.join(LOCK))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+impl RunFolder {
+    /// Makes the folder at a free place, whole with its marker, and takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`] where something stands there or it cannot be made.
+    pub fn create(path: &Path) -> Result<Self, FolderError> {
+        let missing: Vec<PathBuf> = match path.parent() {
+            Some(parent) => parent
+                .ancestors()
+                .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+                .map(Path::to_owned)
+                .collect(),
+            None => Vec::new(),
+        };
+        let marker = Marker {
+            format: 1,
+            tool: concat!("simattn ", env!("CARGO_PKG_VERSION")).to_owned(),
+        };
+        let text = serde_json::to_vec(&marker)
+            .map_err(io::Error::other)
+            .map_err(failed(path, "write"))?;
+        let reservation = Reservation::new(path)?;
+        reservation.write(MARKER, &text)?;
+        reservation.write(LOCK, b"")?;
+        reservation.publish()?;
+        Ok(Self {
+            path: path.to_owned(),
+            lock: lock(path)?,
+            made: Some(missing),
+        })
+    }
+
+    /// Takes a run's folder that is there, and clears what a killed process left half-written.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError::InUse`] where another process has it.
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        let lock = lock(path)?;
+        checkpoint::remove_leftovers(path)
+            .map_err(failed(path, "remove what an earlier save left"))?;
+        Ok(Self {
+            path: path.to_owned(),
+            lock,
+            made: None,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a file of the folder under another name and moves it to its own.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError::Io`]; the older file, if there is one, stands as it was.
+    pub fn write(&self, name: &str, contents: &[u8]) -> Result<(), FolderError> {
+        let path = self.path.join(name);
+        let partial = self.path.join(format!(".{name}.partial"));
+        let written = File::create(&partial).and_then(|mut file| {
+            file.write_all(contents)?;
+            file.sync_all()
+        });
+        written
+            .and_then(|()| fs::rename(&partial, &path))
+            .map_err(failed(&path, "write"))
+    }
+
+    /// Puts a checkpoint's weights at the top of the folder as the finished model: the same file
+    /// under a second name where the file system can, else a copy.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError::Io`]; an older model stands as it was.
+    pub fn publish(&self, weights: &Path) -> Result<(), FolderError> {
+        let place = self.path.join(checkpoint::WEIGHTS);
+        let partial = self.path.join(format!(".{}.partial", checkpoint::WEIGHTS));
+        match fs::remove_file(&partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(&partial, "remove")(error));
+            }
+            _ => {}
+        }
+        if fs::hard_link(weights, &partial).is_err() {
+            fs::copy(weights, &partial)
+                .and_then(|_| File::open(&partial)?.sync_all())
+                .map_err(failed(&partial, "write"))?;
+        }
+        fs::rename(&partial, &place)
+            .and_then(|()| File::open(&self.path)?.sync_all())
+            .map_err(failed(&place, "put the model"))
+    }
+
+    /// Gives a checkpoint that cannot be used another name, `damaged-step-…`, and tells it.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError::Io`].
+    pub fn set_aside(&self, folder: &Path) -> Result<PathBuf, FolderError> {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let mut place = self.path.join(format!("damaged-{name}"));
+        let mut number = 1;
+        while place.exists() {
+            number += 1;
+            place = self.path.join(format!("damaged-{name}-{number}"));
+        }
+        fs::rename(folder, &place).map_err(failed(folder, "set it aside"))?;
+        Ok(place)
+    }
+
+    /// Whose the folder at this place is now.
+    pub(crate) fn standing(&self) -> Standing {
+        match (fs::metadata(self.path.join(LOCK)), self.lock.metadata()) {
+            (Ok(there), Ok(ours)) if same_file(&there, &ours) => Standing::Ours,
+            (Err(_), _) if fs::symlink_metadata(&self.path).is_err() => Standing::Gone,
+            _ => Standing::Taken,
+        }
+    }
+
+    /// Makes the folder again where it was removed.
+    pub(crate) fn restore(&mut self) -> Result<(), FolderError> {
+        let again = Self::create(&self.path)?;
+        self.lock = again.lock;
+        Ok(())
+    }
+
+    /// Removes the folder where this process made it and no checkpoint is in it: a run that never
+    /// came to one leaves nothing.
+    pub fn remove_if_empty(self) {
+        let Some(parents) = &self.made else {
+            return;
+        };
+        let empty = checkpoint::list(&self.path).is_ok_and(|found| found.is_empty());
+        if empty && self.standing() == Standing::Ours {
+            // Whatever cannot be removed is a run without checkpoints, which the next start takes.
+            let _ = fs::remove_dir_all(&self.path);
+            for parent in parents {
+                let _ = fs::remove_dir(parent);
+            }
+        }
+    }
+}
+
+/// Takes the lock of a run's folder.
+fn lock(path: &Path) -> Result<File, FolderError> {
+    /// Whoever only looks at a run holds its lock for a moment; that is waited out.
+    const TRIES: u32 = 20;
+    let place = path.join(LOCK);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&place)
+        .map_err(failed(&place, "open"))?;
+    for attempt in 1.. {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::Error(source)) => return Err(failed(&place, "lock")(source)),
+            Err(TryLockError::WouldBlock) if attempt < TRIES => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(TryLockError::WouldBlock) => {
+                let holder = fs::read_to_string(&place).unwrap_or_default();
+                let holder = match holder.trim().parse::<u32>() {
+                    Ok(process) => format!(" (process {process})"),
+                    Err(_) => String::new(),
+                };
+                return Err(FolderError::InUse {
+                    path: path.to_owned(),
+                    holder,
+                });
+            }
+        }
+    }
+    // Only a help for whoever is refused; the lock holds without it.
+    let _ = file
+        .set_len(0)
+        .and_then(|()| write!(&file, "{}", std::process::id()));
+    Ok(file)
+}
+
+/// Whether two descriptions are of one file.
+#[cfg(unix)]
+fn same_file(a: &fs::Metadata, b: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+/// Elsewhere a file that is in use cannot be replaced.
+#[cfg(not(unix))]
+fn same_file(_: &fs::Metadata, _: &fs::Metadata) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(folder: &tempfile::TempDir) -> PathBuf {
+        folder.path().join("runs/one")
+    }
+
+    #[test]
+    fn one_process_holds_a_folder_until_it_lets_go() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = place(&folder);
+        assert!(!is_run(&path).expect("a free place"));
+        let held = RunFolder::create(&path).expect("a free place");
+        assert!(is_run(&path).expect("a run") && is_held(&path));
+        let error = RunFolder::open(&path).expect_err("it is held");
+        assert!(matches!(&error, FolderError::InUse { .. }), "{error}");
+        let process = std::process::id();
+        assert!(
+            error.to_string().contains(&format!("process {process}")),
+            "{error}"
+        );
+        drop(held);
+        assert!(!is_held(&path));
+        drop(RunFolder::open(&path).expect("it is free"));
+        let error = RunFolder::create(&path).expect_err("it exists");
+        assert!(matches!(error, FolderError::Exists { .. }));
+    }
+
+    #[test]
+    fn a_run_without_checkpoints_leaves_nothing_and_one_with_stays() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = place(&folder);
+        RunFolder::create(&path)
+            .expect("a free place")
+            .remove_if_empty();
+        assert!(!folder.path().join("runs").exists());
+        let run = RunFolder::create(&path).expect("a free place");
+        fs::create_dir(path.join("step-0000001")).expect("a folder");
+        run.remove_if_empty();
+        assert!(path.exists());
+        fs::remove_dir(path.join("step-0000001")).expect("a folder");
+        RunFolder::open(&path).expect("a run").remove_if_empty();
+        assert!(path.exists(), "whoever did not make it does not remove it");
+    }
+
+    #[test]
+    fn a_folder_that_is_removed_or_taken_is_noticed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = place(&folder);
+        let mut run = RunFolder::create(&path).expect("a free place");
+        assert_eq!(run.standing(), Standing::Ours);
+        fs::remove_dir_all(&path).expect("a folder");
+        assert_eq!(run.standing(), Standing::Gone);
+        run.restore().expect("a free place");
+        assert_eq!(run.standing(), Standing::Ours);
+        fs::rename(&path, folder.path().join("moved")).expect("a folder");
+        let other = RunFolder::create(&path).expect("a free place");
+        assert_eq!(run.standing(), Standing::Taken);
+        drop(other);
+        assert_eq!(run.standing(), Standing::Taken);
+    }
+
+    #[test]
+    fn what_holds_something_else_is_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        assert!(matches!(
+            is_run(folder.path()),
+            Err(FolderError::Exists { .. })
+        ));
+        let file = folder.path().join("file");
+        fs::write(&file, "x").expect("a small file");
+        assert!(is_run(&file).is_err());
+        assert!(is_run(&file.join("below")).is_err());
+    }
+}

@@ -1,0 +1,358 @@
+//! A run that survives: steps with logs and checkpoints between, until its budget is spent or it is
+//! asked to stop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::checkpoint::{self, Checkpoint, CheckpointError, Contents, Outcome, Saver};
+use crate::config::{ConfigError, RunConfig};
+use crate::dataset::{Dataset, Fingerprint};
+use crate::error::TrainError;
+use crate::log::{Logs, Meters};
+use crate::model_folder::{FolderError, failed};
+use crate::run::{EvaluationReport, Observer, Trainer};
+use crate::run_folder::{RunFolder, Standing};
+
+/// Why a run broke off. `Display` is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// A step could not be made.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// The folder of the run cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The configuration cannot be written.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The trainer does not fit the checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The last state could not be saved.
+    #[error("step {step} could not be saved: {source}; {}", last_good(kept))]
+    NotSaved {
+        /// The step.
+        step: u64,
+        /// What the system said.
+        source: Box<CheckpointError>,
+        /// The newest checkpoint that there is.
+        kept: Option<PathBuf>,
+    },
+    /// The folder is gone or another's, so that nothing could be saved.
+    #[error(
+        "step {step} could not be saved: {}: the folder was removed or taken by another run; \
+         start again with another --out",
+        path.display()
+    )]
+    NoFolder {
+        /// The step.
+        step: u64,
+        /// Where it was.
+        path: PathBuf,
+    },
+}
+
+fn last_good(kept: &Option<PathBuf>) -> String {
+    match kept {
+        Some(path) => format!("the newest checkpoint is {}", path.display()),
+        None => "there is no checkpoint".to_owned(),
+    }
+}
+
+/// How a run ended without breaking off.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    /// Its budget is spent; the model stands at the top of its folder.
+    Finished(EvaluationReport),
+    /// It was asked to stop; it goes on from this checkpoint.
+    Stopped {
+        /// Updates made.
+        step: u64,
+        /// The checkpoint.
+        checkpoint: PathBuf,
+    },
+}
+
+/// A trainer in a folder.
+#[derive(Debug)]
+pub struct Session {
+    trainer: Trainer,
+    folder: RunFolder,
+    logs: Logs,
+    saver: Saver,
+    meters: Meters,
+    config: Arc<str>,
+    tokenizer: Arc<str>,
+    data: Fingerprint,
+    checkpoint_every: u64,
+    stop: Arc<AtomicBool>,
+    /// The newest checkpoint, and its step.
+    kept: Option<(u64, PathBuf)>,
+    /// The newest evaluation of this process, or the loss that the checkpoint states.
+    validation: Option<(u64, f64)>,
+}
+
+impl Session {
+    /// Puts a trainer into its folder. `config` has its vocabulary filled in; `from` is the
+    /// checkpoint whose weights the trainer's decoder has.
+    ///
+    /// Where that checkpoint lies in the same folder the logs are cut back to it; otherwise they
+    /// begin here. Setting `stop` ends the run after the step under way.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`] where the folder cannot be written or the checkpoint does not fit.
+    pub fn start(
+        mut trainer: Trainer,
+        folder: RunFolder,
+        config: &RunConfig,
+        dataset: &Dataset,
+        from: Option<&Checkpoint>,
+        meters: Meters,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, SessionError> {
+        let mut own = None;
+        let mut validation = None;
+        if let Some(checkpoint) = from {
+            let state = &checkpoint.state;
+            let same = checkpoint.config.train.optimizer == config.train.optimizer;
+            let mut optimizer = match same {
+                true => Some(checkpoint.optimizer()?),
+                false => None,
+            };
+            trainer.restore(&state.progress, optimizer.as_mut())?;
+            let step = state.progress.step;
+            validation = state.validation_loss.map(|loss| (step, loss));
+            let place = folder.path().join(checkpoint::folder_name(step));
+            let canonical = |path: &PathBuf| path.canonicalize().ok();
+            if place.is_dir() && canonical(&place) == canonical(&checkpoint.folder) {
+                own = Some((state, (step, place)));
+            }
+        }
+        let (metrics, events) = own.as_ref().map_or((0, 0), |(state, _)| {
+            (state.metrics_bytes, state.events_bytes)
+        });
+        let seconds = from.map_or(0.0, |checkpoint| checkpoint.state.progress.seconds);
+        let logs = Logs::open(folder.path(), metrics, events, seconds, meters)
+            .map_err(failed(folder.path(), "open the logs of"))?;
+        let session = Self {
+            saver: Saver::new(folder.path(), config.train.keep_checkpoints),
+            trainer,
+            folder,
+            logs,
+            meters,
+            config: config.to_toml()?.into(),
+            tokenizer: dataset.tokenizer.to_json().into(),
+            data: dataset.fingerprint(),
+            checkpoint_every: config.train.checkpoint_every,
+            stop,
+            kept: own.map(|(_, kept)| kept),
+            validation,
+        };
+        session.describe()?;
+        Ok(session)
+    }
+
+    /// The trainer as it stands.
+    pub fn trainer(&self) -> &Trainer {
+        &self.trainer
+    }
+
+    /// Writes what is trained into the top of the folder.
+    fn describe(&self) -> Result<(), FolderError> {
+        self.folder
+            .write(checkpoint::CONFIG, self.config.as_bytes())?;
+        self.folder
+            .write(checkpoint::TOKENIZER, self.tokenizer.as_bytes())
+    }
+
+    /// Steps, evaluates, logs and saves until the budget is spent or the run is asked to stop.
+    ///
+    /// A save that fails is reported and training goes on; the next one tries again. A run that
+    /// breaks off before its first checkpoint leaves no folder, where it made it.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`] where a step cannot be made, or the last state cannot be saved.
+    pub fn run(mut self, observer: &mut dyn Observer) -> Result<Ending, SessionError> {
+        match self.steps(observer) {
+            Ok(ending) => Ok(ending),
+            Err(error) => {
+                if let Some(outcome) = self.saver.wait() {
+                    self.note(outcome, observer);
+                }
+                if matches!(error, SessionError::Train(_)) {
+                    self.folder.remove_if_empty();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn steps(&mut self, observer: &mut dyn Observer) -> Result<Ending, SessionError> {
+        let resumed_at = self.kept.as_ref().map(|(step, _)| *step);
+        let mut last = None;
+        if resumed_at.is_none() {
+            last = Some(self.evaluate(observer));
+        }
+        let mut due = false;
+        while !self.trainer.is_done() && !self.stop.load(Ordering::SeqCst) {
+            let report = self.trainer.step()?;
+            for line in self.logs.step(&report, self.trainer.flops_per_step()) {
+                observer.on_notice(&line);
+            }
+            observer.on_step(&report);
+            if self.trainer.is_done() || self.trainer.evaluates_at(report.step) {
+                last = Some(self.evaluate(observer));
+            }
+            if let Some(outcome) = self.saver.poll() {
+                self.note(outcome, observer);
+            }
+            let every = self.checkpoint_every;
+            due |= every > 0 && report.step.is_multiple_of(every);
+            if due && self.saver.is_idle() && !self.trainer.is_done() {
+                due = false;
+                self.save_behind(observer);
+            }
+        }
+        let saved = self.save_now(observer)?;
+        if !self.trainer.is_done() {
+            return Ok(Ending::Stopped {
+                step: self.trainer.step_count(),
+                checkpoint: saved,
+            });
+        }
+        self.folder.publish(&saved.join(checkpoint::WEIGHTS))?;
+        // A run that had made its last step before it was killed has not evaluated here.
+        Ok(Ending::Finished(match last {
+            Some(last) if last.step == self.trainer.step_count() => last,
+            _ => self.trainer.evaluate(),
+        }))
+    }
+
+    fn evaluate(&mut self, observer: &mut dyn Observer) -> EvaluationReport {
+        let report = self.trainer.evaluate();
+        self.validation = Some((report.step, report.evaluation.loss));
+        for line in self.logs.evaluation(&report) {
+            observer.on_notice(&line);
+        }
+        observer.on_evaluation(&report);
+        report
+    }
+
+    /// Everything that goes into a checkpoint of this moment.
+    fn contents(&self) -> Contents {
+        let step = self.trainer.step_count();
+        let (metrics_bytes, events_bytes) = self.logs.lengths();
+        Contents {
+            snapshot: self.trainer.snapshot(),
+            validation_loss: (self.validation)
+                .filter(|(at, _)| *at == step)
+                .map(|(_, loss)| loss),
+            data: self.data.clone(),
+            config: self.config.clone(),
+            tokenizer: self.tokenizer.clone(),
+            metrics_bytes,
+            events_bytes,
+            logs: self.logs.files(),
+        }
+    }
+
+    /// Starts a save that goes on while training does.
+    fn save_behind(&mut self, observer: &mut dyn Observer) {
+        if self.stands(observer)
+            && let Some(outcome) = self.saver.start(self.contents())
+        {
+            self.note(outcome, observer);
+        }
+    }
+
+    /// Saves this moment, unless it is saved, and gives the checkpoint.
+    fn save_now(&mut self, observer: &mut dyn Observer) -> Result<PathBuf, SessionError> {
+        let step = self.trainer.step_count();
+        if let Some(outcome) = self.saver.wait() {
+            self.note(outcome, observer);
+        }
+        if !self.stands(observer) {
+            return Err(SessionError::NoFolder {
+                step,
+                path: self.folder.path().to_owned(),
+            });
+        }
+        if let Some((at, place)) = &self.kept
+            && *at == step
+        {
+            return Ok(place.clone());
+        }
+        let outcome = self.saver.save_now(&self.contents());
+        let kept = self.kept.as_ref().map(|(_, place)| place.clone());
+        if let Some(error) = &outcome.pruning {
+            observer.on_notice(&format!("older checkpoints stay: {error}"));
+        }
+        outcome.saved.map_err(|source| SessionError::NotSaved {
+            step,
+            source: Box::new(source),
+            kept,
+        })
+    }
+
+    /// Remembers how a save ended, and says what went wrong.
+    fn note(&mut self, outcome: Outcome, observer: &mut dyn Observer) {
+        match outcome.saved {
+            Ok(place) => self.kept = Some((outcome.step, place)),
+            Err(error) => observer.on_notice(&format!(
+                "step {} could not be saved: {error}; training goes on, {}",
+                outcome.step,
+                last_good(&self.kept.as_ref().map(|(_, place)| place.clone())),
+            )),
+        }
+        if let Some(error) = outcome.pruning {
+            observer.on_notice(&format!("older checkpoints stay: {error}"));
+        }
+    }
+
+    /// Whether there is a folder to save into; one that was removed is made again.
+    fn stands(&mut self, observer: &mut dyn Observer) -> bool {
+        let path = self.folder.path().to_owned();
+        match self.folder.standing() {
+            Standing::Ours => return true,
+            Standing::Taken => {
+                observer.on_notice(&format!(
+                    "{}: something else stands there now; training goes on, nothing is saved",
+                    path.display()
+                ));
+                return false;
+            }
+            Standing::Gone => {}
+        }
+        self.kept = None;
+        let again = self
+            .folder
+            .restore()
+            .and_then(|()| self.describe())
+            .and_then(|()| {
+                let seconds = self.trainer.seconds();
+                self.logs = Logs::open(&path, 0, 0, seconds, self.meters)
+                    .map_err(failed(&path, "open the logs of"))?;
+                Ok(())
+            });
+        match again {
+            Ok(()) => {
+                observer.on_notice(&format!(
+                    "{}: the folder was removed; it is made again, without what was in it",
+                    path.display()
+                ));
+                true
+            }
+            Err(error) => {
+                observer.on_notice(&format!(
+                    "{}: the folder was removed and cannot be made again ({error}); \
+                     training goes on, nothing is saved",
+                    path.display()
+                ));
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Named float32 tensors in a safetensors file.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{DType, Tensor};
+use safetensors::tensor::{Dtype, SafeTensors, View, serialize};
+use simattn::named;
+
+/// A tensor that stands on the host, with its name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTensor {
+    /// Its name.
+    pub name: String,
+    /// Lengths of its axes.
+    pub shape: Vec<usize>,
+    /// Its numbers in row-major order.
+    pub values: Vec<f32>,
+}
+
+/// A file of tensors that cannot be used. `Display` is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum TensorError {
+    /// The system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Not a safetensors file of float32 tensors.
+    #[error("{}: not a whole safetensors file ({why})", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the reader said.
+        why: String,
+    },
+    /// Tensor and model do not belong together.
+    #[error("{}: tensor `{name}` {problem}; the file belongs to another configuration", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// In what they differ.
+        problem: String,
+    },
+}
+
+/// A copy of all weights of a module, named by the fields that hold them.
+pub(crate) fn weights<M: Module>(module: &M) -> Vec<NamedTensor> {
+    struct Collect {
+        path: named::Path,
+        found: Vec<NamedTensor>,
+    }
+    impl ModuleVisitor for Collect {
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            self.path.enter(name, container_type);
+        }
+        fn exit_module(&mut self, _: &str, container_type: &str) {
+            self.path.exit(container_type);
+        }
+        fn visit_float<const R: usize>(&mut self, param: &Param<Tensor<R>>) {
+            let data = param.val().into_data_dtype(DType::F32);
+            self.found.push(NamedTensor {
+                name: self.path.name(),
+                shape: data.shape().to_vec(),
+                values: data.iter::<f32>().collect(),
+            });
+        }
+    }
+    let mut collect = Collect {
+        path: named::Path::default(),
+        found: Vec::new(),
+    };
+    module.visit(&mut collect);
+    collect.found
+}
+
+impl View for &NamedTensor {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        let bytes = self.values.iter().flat_map(|value| value.to_le_bytes());
+        Cow::Owned(bytes.collect())
+    }
+    fn data_len(&self) -> usize {
+        4 * self.values.len()
+    }
+}
+
+/// Writes tensors and `metadata`, the latter as one JSON object in the header's entry `simattn`,
+/// as [`simattn::checkpoint::save`] does. Equal contents give equal files.
+pub(crate) fn write(
+    path: &Path,
+    tensors: &[NamedTensor],
+    metadata: &BTreeMap<String, String>,
+) -> io::Result<()> {
+    let entry = serde_json::to_string(metadata).map_err(io::Error::other)?;
+    let header = HashMap::from([("simattn".to_owned(), entry)]);
+    let views = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor));
+    let bytes = serialize(views, Some(header)).map_err(io::Error::other)?;
+    fs::write(path, bytes)
+}
+
+/// Tensors read from a file, to be taken out by name.
+#[derive(Debug)]
+pub struct TensorFile {
+    path: PathBuf,
+    tensors: BTreeMap<String, NamedTensor>,
+}
+
+impl TensorFile {
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    ///
+    /// [`TensorError::Io`] or [`TensorError::Damaged`].
+    pub fn read(path: &Path) -> Result<Self, TensorError> {
+        let bytes = fs::read(path).map_err(|source| TensorError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        let damaged = |why: String| TensorError::Damaged {
+            path: path.to_owned(),
+            why,
+        };
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in file.tensors() {
+            if view.dtype() != Dtype::F32 {
+                return Err(damaged(format!("tensor `{name}` is not float32")));
+            }
+            let values = view
+                .data()
+                .chunks_exact(4)
+                .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+                .collect();
+            let tensor = NamedTensor {
+                name: name.clone(),
+                shape: view.shape().to_vec(),
+                values,
+            };
+            tensors.insert(name, tensor);
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            tensors,
+        })
+    }
+
+    /// Whether a tensor of this name is still there.
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Takes a tensor of this name and shape out.
+    ///
+    /// # Errors
+    ///
+    /// [`TensorError::Foreign`] where it is not there or has another shape.
+    pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, TensorError> {
+        let problem = match self.tensors.remove(name) {
+            Some(tensor) if tensor.shape == shape => return Ok(tensor.values),
+            Some(tensor) => format!("has shape {:?}, the model {shape:?}", tensor.shape),
+            None => "is missing".to_owned(),
+        };
+        Err(TensorError::Foreign {
+            path: self.path.clone(),
+            name: name.to_owned(),
+            problem,
+        })
+    }
+
+    /// Whether all tensors were taken.
+    ///
+    /// # Errors
+    ///
+    /// [`TensorError::Foreign`] with the first one left.
+    pub fn expect_empty(&self) -> Result<(), TensorError> {
+        match self.tensors.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(TensorError::Foreign {
+                path: self.path.clone(),
+                name: name.clone(),
+                problem: "belongs to no parameter of this model and optimizer".to_owned(),
+            }),
+        }
+    }
+}
