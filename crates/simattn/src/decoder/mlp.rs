@@ -1,5 +1,8 @@
-use burn::{module::Module, tensor::Tensor};
-use simattn_kernels::Kernels;
+use burn::{
+    module::Module,
+    tensor::{Tensor, activation},
+};
+use simattn_kernels::{Kernels, ops};
 
 use crate::{
     config::{Mlp, ModelConfig},
@@ -16,6 +19,8 @@ pub struct FeedForward {
     pub up: Linear,
     /// F → C, into the residual stream.
     pub down: Linear,
+    #[module(skip)]
+    form: Mlp,
 }
 
 impl FeedForward {
@@ -27,6 +32,7 @@ impl FeedForward {
             gate: matches!(config.mlp, Mlp::Swiglu).then(|| wide("gate")),
             up: wide("up"),
             down: Linear::new(inner, width, config.bias, init.residual(), &init.at("down")),
+            form: config.mlp,
         }
     }
 
@@ -37,8 +43,17 @@ impl FeedForward {
                 gate.forward(x.clone(), kernels),
                 self.up.forward(x, kernels),
             ),
+            None if self.form == Mlp::GeluTanh => gelu_tanh(self.up.forward(x, kernels), kernels),
             None => kernels.gelu(self.up.forward(x, kernels)),
         };
         self.down.forward(inner, kernels)
+    }
+}
+
+/// GELU in its tanh form.
+fn gelu_tanh(x: Tensor<3>, kernels: Kernels) -> Tensor<3> {
+    match kernels {
+        Kernels::Fast => ops::gelu(x, ops::GeluForm::Tanh),
+        Kernels::Reference => activation::gelu_approximate(x),
     }
 }
