@@ -101,11 +101,11 @@ fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 ///
 /// `config` is one that the family's own reader made, or that [`Family::of`] chose the family for;
 /// not for [`Family::Simattn`], whose tensors are ours.
-pub(super) fn layout(
+pub(super) fn layout<'a>(
     family: Family,
-    config: &ModelConfig,
+    config: &'a ModelConfig,
     prefix: &'static str,
-) -> Box<dyn Iterator<Item = Layout> + '_> {
+) -> Box<dyn Iterator<Item = Layout> + 'a> {
     let outer = outer(family, config, prefix).into_iter();
     let layers = 0..config.layers;
     match family {
