@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use clap::Args;
 use simattn::Decoder;
 use simattn_data::TokenizerSpec;
-use simattn_train::model_folder::{Reservation, check_free};
+use simattn_train::model_folder::{self, Reservation, check_free};
 use simattn_train::{Budget, Dataset, EvaluationReport, RunConfig, Trainer};
 
 use super::{CliError, KernelsArg, failure, input};
@@ -47,6 +47,10 @@ pub struct TrainArgs {
     /// Tokens in a training window.
     #[arg(long, value_name = "T")]
     pub context: Option<usize>,
+    /// A saved model to go on from: its weights, its form and its tokenizer instead of the
+    /// configuration's.
+    #[arg(long, value_name = "MODEL", conflicts_with = "tokenizer")]
+    pub init: Option<PathBuf>,
     /// The implementation of the operations.
     #[arg(long, value_enum, default_value = "fast")]
     pub kernels: KernelsArg,
@@ -80,13 +84,19 @@ impl TrainArgs {
 pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     check_free(&args.out).map_err(input)?;
     let mut config = RunConfig::from_file(&args.config).map_err(input)?;
+    if let Some(init) = &args.init {
+        model_folder::start_from(init, &mut config).map_err(input)?;
+    }
     args.override_in(&mut config);
     config.validate().map_err(input)?;
     let dataset = Dataset::prepare(&config.data, config.seed).map_err(input)?;
     let config = dataset.complete(&config).map_err(input)?;
     let budget = Budget::Steps(config.train.steps);
     let device = Device::flex().autodiff();
-    let decoder = Decoder::new(&config.model, config.seed, &device).map_err(input)?;
+    let decoder = match &args.init {
+        Some(init) => model_folder::load_weights(init, &config.model, &device).map_err(input)?,
+        None => Decoder::new(&config.model, config.seed, &device).map_err(input)?,
+    };
     let decoder = decoder.with_kernels(args.kernels.into());
     let mut trainer = Trainer::with_decoder(decoder, &config, &dataset, budget).map_err(input)?;
     let reservation = Reservation::new(&args.out).map_err(input)?;
