@@ -9,8 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use simattn::{Decoder, ModelConfig};
 use simattn::checkpoint::{self, CheckpointError};
+use simattn::{Decoder, ModelConfig};
 use simattn_data::{DataError, Tokenizer, TokenizerSpec};
 
 use crate::config::{ConfigError, RunConfig};

@@ -168,10 +168,7 @@ pub fn tensors(model: &Decoder) -> Vec<NamedTensor> {
 
 /// `model` with the tensors that `values` gives by name in place of its own. Every vector must
 /// have the length of its tensor.
-pub(crate) fn filled(
-    model: Decoder,
-    values: &mut dyn FnMut(&str) -> Option<Vec<f32>>,
-) -> Decoder {
+pub(crate) fn filled(model: Decoder, values: &mut dyn FnMut(&str) -> Option<Vec<f32>>) -> Decoder {
     model.map(&mut Fill {
         path: named::Path::default(),
         values,

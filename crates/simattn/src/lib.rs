@@ -34,11 +34,11 @@ pub mod checkpoint;
 mod config;
 pub mod cost;
 mod decoder;
-/// How weights are drawn before training.
-pub mod init;
 /// Text from a model, token after token.
 pub mod generate;
 pub mod huggingface;
+/// How weights are drawn before training.
+pub mod init;
 mod linear;
 /// Names of parameters.
 pub mod named;

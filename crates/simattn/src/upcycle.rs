@@ -143,7 +143,11 @@ fn configuration(model: &ModelConfig, options: &Upcycle) -> Result<ModelConfig, 
             residual: true,
             relu: true,
             aggregation: SasAggregation::Peaa,
-            rope: if rotates { SasRope::After } else { SasRope::None },
+            rope: if rotates {
+                SasRope::After
+            } else {
+                SasRope::None
+            },
             rope_base,
             // The features that rotated go on rotating, at the same speeds.
             rotary_dim: rotates.then(|| rotary_dim.unwrap_or(head_dim)),

@@ -272,7 +272,11 @@ impl ModelConfig {
             AttentionConfig::Mha(_) | AttentionConfig::Mqa(_) | AttentionConfig::Gqa(_) => {
                 contradiction(FIELD, learned(), "nothing rotates, so rotary_dim must go")
             }
-            _ => contradiction(FIELD, learned(), "its rotated part is part of its definition"),
+            _ => contradiction(
+                FIELD,
+                learned(),
+                "its rotated part is part of its definition",
+            ),
         }
     }
 

@@ -43,8 +43,14 @@ impl RopeScaling {
                 original_context,
             } => {
                 positive("model.rope_scaling.factor", factor)?;
-                positive("model.rope_scaling.low_frequency_factor", low_frequency_factor)?;
-                positive("model.rope_scaling.high_frequency_factor", high_frequency_factor)?;
+                positive(
+                    "model.rope_scaling.low_frequency_factor",
+                    low_frequency_factor,
+                )?;
+                positive(
+                    "model.rope_scaling.high_frequency_factor",
+                    high_frequency_factor,
+                )?;
                 at_least_one("model.rope_scaling.original_context", original_context)?;
                 if high_frequency_factor <= low_frequency_factor {
                     return Err(ConfigError::OutOfRange {
@@ -61,9 +67,7 @@ impl RopeScaling {
     /// Radians per position of each of the `rotary_dim` / 2 pairs of features.
     pub fn frequencies(&self, rotary_dim: usize, base: f64) -> Vec<f64> {
         let plain = |i: usize| base.powf(-2.0 * i as f64 / rotary_dim as f64);
-        (0..rotary_dim / 2)
-            .map(|i| self.scaled(plain(i)))
-            .collect()
+        (0..rotary_dim / 2).map(|i| self.scaled(plain(i))).collect()
     }
 
     fn scaled(&self, frequency: f64) -> f64 {

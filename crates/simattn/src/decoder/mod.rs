@@ -153,9 +153,7 @@ impl Decoder {
     pub fn next_logits(&self, ids: Tensor<2, Int>) -> Tensor<2> {
         let hidden = self.hidden(ids);
         let [batch, tokens, width] = hidden.dims();
-        let last = hidden
-            .narrow(1, tokens - 1, 1)
-            .reshape([batch, width]);
+        let last = hidden.narrow(1, tokens - 1, 1).reshape([batch, width]);
         self.kernels.linear(last, self.head_weight(), None)
     }
 

@@ -16,7 +16,8 @@ use crate::{
 };
 
 /// The configuration class that is written beside models of our own type.
-const CONFIGURATION: &str = include_str!("../../../../interop/huggingface/configuration_simattn.py");
+const CONFIGURATION: &str =
+    include_str!("../../../../interop/huggingface/configuration_simattn.py");
 /// The model class likewise.
 const MODELING: &str = include_str!("../../../../interop/huggingface/modeling_simattn.py");
 
@@ -142,12 +143,7 @@ fn weights(model: &Decoder, family: Family, float: FloatType) -> Result<Vec<u8>,
     })
 }
 
-fn store(
-    name: &str,
-    shape: Vec<usize>,
-    values: &[f32],
-    float: FloatType,
-) -> Result<Stored, Error> {
+fn store(name: &str, shape: Vec<usize>, values: &[f32], float: FloatType) -> Result<Stored, Error> {
     let (dtype, bytes) = match float {
         FloatType::F32 => {
             let bytes = values.iter().flat_map(|x| x.to_le_bytes());

@@ -94,7 +94,9 @@ impl Family {
         let name = fields
             .text("model_type")?
             .ok_or_else(|| fields.wrong("model_type", "is missing"))?;
-        let known = Self::ALL.iter().find(|(_, model_type, _)| *model_type == name);
+        let known = Self::ALL
+            .iter()
+            .find(|(_, model_type, _)| *model_type == name);
         let Some(&(family, _, architecture)) = known else {
             let all: Vec<_> = Self::ALL.iter().map(|(_, name, _)| *name).collect();
             return Err(fields.wrong(
@@ -243,7 +245,11 @@ fn check_windows(family: Family, fields: &mut Fields, context: usize) -> Result<
             "sliding_window",
             format!(
                 "= {window}{} is shorter than the context of {context}: windows are not supported",
-                if given { "" } else { " (the value of an absent one)" },
+                if given {
+                    ""
+                } else {
+                    " (the value of an absent one)"
+                },
             ),
         )),
         _ => Ok(()),
@@ -287,7 +293,10 @@ fn gelu(fields: &mut Fields, field: &str, absent: &str) -> Result<Mlp, Error> {
         tanh if TANH.contains(&tanh) => Ok(Mlp::GeluTanh),
         other => Err(fields.wrong(
             field,
-            format!("= {other:?} is not supported: only gelu and {} are", TANH.join(", ")),
+            format!(
+                "= {other:?} is not supported: only gelu and {} are",
+                TANH.join(", ")
+            ),
         )),
     }
 }
@@ -368,7 +377,10 @@ fn gpt2(mut fields: Fields) -> Result<ModelConfig, Error> {
     if let Some(same) = fields.optional_count("n_ctx")?
         && same != context
     {
-        return Err(fields.wrong("n_ctx", format!("= {same} contradicts n_positions = {context}")));
+        return Err(fields.wrong(
+            "n_ctx",
+            format!("= {same} contradicts n_positions = {context}"),
+        ));
     }
     fields.only("scale_attn_weights", &json!(true))?;
     fields.only("scale_attn_by_inverse_layer_idx", &json!(false))?;

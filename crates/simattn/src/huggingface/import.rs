@@ -119,7 +119,11 @@ fn read_own(
         known.insert(name);
     }
     if let Some(name) = weights.names().find(|name| !known.contains(*name)) {
-        return Err(unexpected(folder, name, "config.json asks for none of this name"));
+        return Err(unexpected(
+            folder,
+            name,
+            "config.json asks for none of this name",
+        ));
     }
     fill(model, |ours| weights.read(&simattn_type::name(ours)))
 }
@@ -167,7 +171,11 @@ fn check_extra(
         _ => ("lm_head.weight", "model.embed_tokens.weight"),
     };
     if name != head {
-        return Err(unexpected(folder, name, "config.json asks for none of this name"));
+        return Err(unexpected(
+            folder,
+            name,
+            "config.json asks for none of this name",
+        ));
     }
     // A tied head is written by some programs all the same.
     let same = weights.shape(name) == weights.shape(embedding) && {
@@ -188,7 +196,11 @@ fn is_buffer(family: Family, config: &ModelConfig, name: &str) -> bool {
     let (before, buffers): (&[&str], &[&str]) = match family {
         Family::GptNeoX => (
             &["gpt_neox.layers."],
-            &["attention.bias", "attention.masked_bias", "attention.rotary_emb.inv_freq"],
+            &[
+                "attention.bias",
+                "attention.masked_bias",
+                "attention.rotary_emb.inv_freq",
+            ],
         ),
         Family::Gpt2 => (
             &["transformer.h.", "h."],
@@ -200,7 +212,10 @@ fn is_buffer(family: Family, config: &ModelConfig, name: &str) -> bool {
     let Some((layer, rest)) = within.and_then(|rest| rest.split_once('.')) else {
         return false;
     };
-    layer.parse::<usize>().is_ok_and(|layer| layer < config.layers) && buffers.contains(&rest)
+    layer
+        .parse::<usize>()
+        .is_ok_and(|layer| layer < config.layers)
+        && buffers.contains(&rest)
 }
 
 fn unexpected(folder: &Path, name: &str, why: &'static str) -> Error {

@@ -172,8 +172,7 @@ fn dense(theirs: String, ours: String, shape: [usize; 2], bias: bool) -> Vec<Lay
         rows,
         columns,
     );
-    let bias =
-        bias.then(|| Layout::vector(format!("{theirs}.bias"), format!("{ours}.bias"), rows));
+    let bias = bias.then(|| Layout::vector(format!("{theirs}.bias"), format!("{ours}.bias"), rows));
     std::iter::once(weight).chain(bias).collect()
 }
 
@@ -209,7 +208,10 @@ fn llama(config: &ModelConfig, layer: usize) -> Vec<Layout> {
     let ours = |name: &str| format!("layers.{layer}.{name}");
     let mut found = normalisation(config, &theirs("input_layernorm"), &ours("attention_norm"));
     let attention = |name: &str, rows| {
-        let (theirs, ours) = (format!("self_attn.{name}_proj"), format!("attention.{name}"));
+        let (theirs, ours) = (
+            format!("self_attn.{name}_proj"),
+            format!("attention.{name}"),
+        );
         (theirs, ours, [rows, width])
     };
     for (theirs_name, ours_name, shape) in [

@@ -6,7 +6,10 @@ use crate::config::ModelConfig;
 /// What `transformers` loads for `trust_remote_code`.
 const CLASSES: [(&str, &str); 2] = [
     ("AutoConfig", "configuration_simattn.SimattnConfig"),
-    ("AutoModelForCausalLM", "modeling_simattn.SimattnForCausalLM"),
+    (
+        "AutoModelForCausalLM",
+        "modeling_simattn.SimattnForCausalLM",
+    ),
 ];
 
 /// Our own type: the whole configuration under `simattn`, and beside it what `transformers` wants

@@ -68,7 +68,9 @@ pub fn run(args: &VerifyArgs) -> Result<(), CliError> {
         }
     }
     if args.tokens == 0 || args.context == 0 {
-        return Err(CliError::Input("--tokens and --context must be above 0".into()));
+        return Err(CliError::Input(
+            "--tokens and --context must be above 0".into(),
+        ));
     }
     let documents = match &args.data {
         Some(path) => read_documents(path).map_err(input)?,
@@ -83,7 +85,9 @@ pub fn run(args: &VerifyArgs) -> Result<(), CliError> {
     }
     ids.truncate(args.tokens);
     if ids.is_empty() {
-        return Err(CliError::Input("the text has no tokens: give another --data".into()));
+        return Err(CliError::Input(
+            "the text has no tokens: give another --data".into(),
+        ));
     }
     let mut agreement = Agreement::default();
     for window in ids.chunks(args.context) {
