@@ -99,15 +99,16 @@ def main(arguments):
         model = AutoModelForCausalLM.from_pretrained(rest[0], dtype=torch.float32, trust_remote_code=True).eval()
         from tokenizers import Tokenizer
         tokenizer = Tokenizer.from_file(f"{rest[0]}/tokenizer.json")
-        stream = tokenizer.encode(Path(rest[1]).read_text(), add_special_tokens=False).ids
+        end = tokenizer.token_to_id("<|endoftext|>")
+        targets = tokenizer.encode(Path(rest[1]).read_text(), add_special_tokens=False).ids + [end]
+        # A window's first input is the token before its first target; the text's first, the end of text.
+        inputs = [end] + targets[:-1]
         context, loss, count = int(rest[2]), 0.0, 0
-        # As simattn's windows: the last token of one is the first of the next, the end of text closes the document.
-        stream.append(tokenizer.token_to_id("<|endoftext|>"))
-        for start in range(0, len(stream) - 1, context):
-            window = torch.tensor([stream[start : start + context + 1]])
-            logits = model(window[:, :-1]).logits[0].double()
-            loss += torch.nn.functional.cross_entropy(logits, window[0, 1:], reduction="sum").item()
-            count += window.shape[1] - 1
+        for start in range(0, len(targets), context):
+            logits = model(torch.tensor([inputs[start : start + context]])).logits[0].double()
+            wanted = torch.tensor(targets[start : start + context])
+            loss += torch.nn.functional.cross_entropy(logits, wanted, reduction="sum").item()
+            count += len(wanted)
         print(f"tokens {count} loss {loss / count:.6f} perplexity {math.exp(loss / count):.6f}")
     else:
         sys.exit(__doc__)
