@@ -108,8 +108,8 @@ impl Agreement {
     fn add(&mut self, first: &[f32], second: &[f32], vocabulary: usize) {
         for (&a, &b) in first.iter().zip(second) {
             let difference = (f64::from(a) - f64::from(b)).abs();
-            // Written so that what is not a number is the largest of all.
-            if !(difference <= self.largest) {
+            // What is not a number is larger than any, and stays.
+            if difference > self.largest || difference.is_nan() {
                 self.largest = difference;
             }
             self.squares += difference * difference;
