@@ -1,4 +1,4 @@
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Int, Tensor, activation};
 
 use crate::ops;
 use crate::reference::{self, AttentionOptions, RopeTable, SasOptions, SasWeights};
@@ -101,16 +101,22 @@ impl Kernels {
         }
     }
 
-    /// [`Self::gelu`], then [`Self::linear`]; backward keeps only `x` [.., F] of the two wide tensors.
+    /// GELU in `form`, then [`Self::linear`]; backward keeps only `x` [.., F] of the two wide tensors.
     pub fn gelu_linear<const R: usize>(
         self,
         x: Tensor<R>,
         weight: Tensor<2>,
         bias: Option<Tensor<1>>,
+        form: ops::GeluForm,
     ) -> Tensor<R> {
-        match self {
-            Self::Fast => ops::gelu_linear(x, weight, bias, ops::GeluForm::Exact),
-            Self::Reference => reference::linear(reference::gelu(x), weight, bias),
+        match (self, form) {
+            (Self::Fast, _) => ops::gelu_linear(x, weight, bias, form),
+            (Self::Reference, ops::GeluForm::Exact) => {
+                reference::linear(reference::gelu(x), weight, bias)
+            }
+            (Self::Reference, ops::GeluForm::Tanh) => {
+                reference::linear(activation::gelu_approximate(x), weight, bias)
+            }
         }
     }
 

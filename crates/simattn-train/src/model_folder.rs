@@ -10,9 +10,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use simattn::Decoder;
 use simattn::checkpoint::CheckpointError;
-use simattn_data::{DataError, Tokenizer};
+use simattn::{Decoder, ModelConfig};
+use simattn_data::{DataError, Tokenizer, TokenizerSpec};
 
 use crate::checkpoint::{self, CONFIG, Checkpoint, TOKENIZER, WEIGHTS, newest_intact};
 use crate::config::{ConfigError, RunConfig};
@@ -172,10 +172,24 @@ impl Reservation {
         decoder: &Decoder,
         metadata: &BTreeMap<String, String>,
     ) -> Result<(), FolderError> {
-        let folder = &self.unfinished;
+        self.save_with(config, tokenizer.to_json().as_bytes(), decoder, metadata)
+    }
+
+    /// The same with a `tokenizer.json` as it is, byte for byte.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reservation::save`].
+    pub fn save_with(
+        self,
+        config: &RunConfig,
+        tokenizer_json: &[u8],
+        decoder: &Decoder,
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<(), FolderError> {
         self.write(CONFIG, config.to_toml()?.as_bytes())?;
-        tokenizer.save(folder.join(TOKENIZER))?;
-        simattn::checkpoint::save(decoder, &folder.join(WEIGHTS), metadata)?;
+        self.write(TOKENIZER, tokenizer_json)?;
+        simattn::checkpoint::save(decoder, &self.unfinished.join(WEIGHTS), metadata)?;
         self.publish()
     }
 
@@ -259,14 +273,7 @@ pub fn load(folder: &Path, device: &Device) -> Result<SavedModel, FolderError> {
 }
 
 fn load_files(folder: &Path, device: &Device) -> Result<SavedModel, FolderError> {
-    for missing in [CONFIG, TOKENIZER, WEIGHTS] {
-        if !folder.join(missing).is_file() {
-            return Err(FolderError::Missing {
-                path: folder.to_owned(),
-                missing,
-            });
-        }
-    }
+    check_whole(folder)?;
     let config = RunConfig::from_file(&folder.join(CONFIG))?;
     let tokenizer = Tokenizer::from_file(folder.join(TOKENIZER))?;
     let (vocabulary, needed) = (config.model.vocabulary, tokenizer.vocabulary());
@@ -283,6 +290,48 @@ fn load_files(folder: &Path, device: &Device) -> Result<SavedModel, FolderError>
         tokenizer,
         decoder,
     })
+}
+
+/// Makes `config` that of a run which goes on from a saved model: its form and its tokeniser, with
+/// the context that `config` asks for.
+///
+/// # Errors
+///
+/// A missing file, or a configuration that cannot be read.
+pub fn start_from(folder: &Path, config: &mut RunConfig) -> Result<(), FolderError> {
+    check_whole(folder)?;
+    let saved = RunConfig::from_file(&folder.join(CONFIG))?.model;
+    let context = config.model.context;
+    config.model = ModelConfig { context, ..saved };
+    config.data.tokenizer = TokenizerSpec::File(folder.join(TOKENIZER));
+    Ok(())
+}
+
+/// A saved model's weights as a model of `config`, which [`start_from`] made.
+///
+/// # Errors
+///
+/// Weights that are damaged or belong to another configuration.
+pub fn load_weights(
+    folder: &Path,
+    config: &ModelConfig,
+    device: &Device,
+) -> Result<Decoder, FolderError> {
+    let weights = folder.join(WEIGHTS);
+    Ok(simattn::checkpoint::load(config, &weights, device)?)
+}
+
+/// Whether a model folder has all of its files.
+fn check_whole(folder: &Path) -> Result<(), FolderError> {
+    for missing in [CONFIG, TOKENIZER, WEIGHTS] {
+        if !folder.join(missing).is_file() {
+            return Err(FolderError::Missing {
+                path: folder.to_owned(),
+                missing,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Forces a file or folder to the disk.

@@ -93,35 +93,18 @@ pub fn save(
     path: &Path,
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), CheckpointError> {
-    struct Collect {
-        path: named::Path,
-        found: Vec<(String, Vec<usize>, Vec<u8>)>,
-    }
-    impl ModuleVisitor for Collect {
-        fn enter_module(&mut self, name: &str, container_type: &str) {
-            self.path.enter(name, container_type);
-        }
-        fn exit_module(&mut self, _: &str, container_type: &str) {
-            self.path.exit(container_type);
-        }
-        fn visit_float<const R: usize>(&mut self, param: &Param<Tensor<R>>) {
-            let data = param.val().into_data_dtype(DType::F32);
-            let bytes = data.iter::<f32>().flat_map(f32::to_le_bytes).collect();
-            self.found
-                .push((self.path.name(), data.shape().to_vec(), bytes));
-        }
-    }
-    let mut collect = Collect {
-        path: named::Path::default(),
-        found: Vec::new(),
-    };
-    model.visit(&mut collect);
+    let found: Vec<(String, Vec<usize>, Vec<u8>)> = tensors(model)
+        .into_iter()
+        .map(|t| {
+            let bytes = t.values.iter().copied().flat_map(f32::to_le_bytes);
+            (t.name, t.shape, bytes.collect())
+        })
+        .collect();
     let damaged = |why: safetensors::SafeTensorError| CheckpointError::Damaged {
         path: path.into(),
         why: why.to_string(),
     };
-    let views = collect
-        .found
+    let views = found
         .iter()
         .map(|(name, shape, bytes)| {
             TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.as_str(), view))
@@ -139,6 +122,56 @@ pub fn save(
     fs::write(path, bytes).map_err(|source| CheckpointError::Io {
         path: path.into(),
         source,
+    })
+}
+
+/// A model's tensor as plain numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTensor {
+    /// As [`named`] has it.
+    pub name: String,
+    /// Lengths of its axes.
+    pub shape: Vec<usize>,
+    /// Its elements as float32, the last axis first.
+    pub values: Vec<f32>,
+}
+
+/// All of a model's tensors in the order of its fields.
+pub fn tensors(model: &Decoder) -> Vec<NamedTensor> {
+    struct Collect {
+        path: named::Path,
+        found: Vec<NamedTensor>,
+    }
+    impl ModuleVisitor for Collect {
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            self.path.enter(name, container_type);
+        }
+        fn exit_module(&mut self, _: &str, container_type: &str) {
+            self.path.exit(container_type);
+        }
+        fn visit_float<const R: usize>(&mut self, param: &Param<Tensor<R>>) {
+            let data = param.val().into_data_dtype(DType::F32);
+            self.found.push(NamedTensor {
+                name: self.path.name(),
+                shape: data.shape().to_vec(),
+                values: data.iter::<f32>().collect(),
+            });
+        }
+    }
+    let mut collect = Collect {
+        path: named::Path::default(),
+        found: Vec::new(),
+    };
+    model.visit(&mut collect);
+    collect.found
+}
+
+/// `model` with the tensors that `values` gives by name in place of its own. Every vector must
+/// have the length of its tensor.
+pub(crate) fn filled(model: Decoder, values: &mut dyn FnMut(&str) -> Option<Vec<f32>>) -> Decoder {
+    model.map(&mut Fill {
+        path: named::Path::default(),
+        values,
     })
 }
 
@@ -160,7 +193,7 @@ pub fn load(
         path: path.into(),
         why: why.to_string(),
     })?;
-    let model = Decoder::new(config, 0, device)?;
+    let model = Decoder::blank(config, device)?;
     let expected = named::parameters(&model);
     for parameter in &expected {
         check(&file, path, parameter)?;
@@ -176,9 +209,13 @@ pub fn load(
             name: name.to_string(),
         });
     }
-    Ok(model.map(&mut Fill {
-        path: named::Path::default(),
-        file: &file,
+    Ok(filled(model, &mut |name| {
+        let bytes = file.tensor(name).ok()?.data().chunks_exact(4);
+        Some(
+            bytes
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect(),
+        )
     }))
 }
 
@@ -213,10 +250,10 @@ fn check(
     Ok(())
 }
 
-/// Puts the file's tensors in place of a model's; every tensor has passed [`check`].
+/// Puts given tensors in place of a model's.
 struct Fill<'a> {
     path: named::Path,
-    file: &'a SafeTensors<'a>,
+    values: &'a mut dyn FnMut(&str) -> Option<Vec<f32>>,
 }
 
 impl ModuleMapper for Fill<'_> {
@@ -227,16 +264,11 @@ impl ModuleMapper for Fill<'_> {
         self.path.exit(container_type);
     }
     fn map_float<const R: usize>(&mut self, param: Param<Tensor<R>>) -> Param<Tensor<R>> {
-        let Ok(tensor) = self.file.tensor(&self.path.name()) else {
+        let Some(values) = (self.values)(&self.path.name()) else {
             return param;
         };
-        let values: Vec<f32> = tensor
-            .data()
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect();
-        let data = TensorData::new(values, tensor.shape().to_vec());
         let device = param.val().device();
+        let data = TensorData::new(values, param.lazy_shape().to_vec());
         let replacement: Tensor<R> = Tensor::from_data(data, &device);
         Param::from_tensor(replacement)
     }

@@ -3,7 +3,9 @@
 //! A multiplication and an addition count as two operations. Causal attention counts the visible
 //! pairs only. Softmax, norms, activations and the embedding lookup are left out, as usual.
 
-use crate::config::{AttentionConfig, Mlp, ModelConfig, Norm, SasAggregation, SasConfig};
+use crate::config::{
+    AttentionConfig, Mlp, ModelConfig, Norm, Positions, SasAggregation, SasConfig,
+};
 
 /// Costs of a model, from its configuration alone.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,7 +28,7 @@ pub struct Cost {
 pub struct Parameters {
     /// All of them; tied weights once.
     pub total: u128,
-    /// Embedding and, if untied, head.
+    /// Embedding, learned positions and, if untied, head.
     pub embedding: u128,
     /// All layers' attention.
     pub attention: u128,
@@ -60,7 +62,7 @@ impl Cost {
         let (width, layers) = (config.width as u128, config.layers as u128);
         let (inner, vocabulary) = (config.mlp_width() as u128, config.vocabulary as u128);
         let maps = match config.mlp {
-            Mlp::Gelu => 2,
+            Mlp::Gelu | Mlp::GeluTanh => 2,
             Mlp::Swiglu => 3,
         };
         let mlp_weights = maps * width * inner;
@@ -74,7 +76,12 @@ impl Cost {
             Norm::Rms => width,
         };
         let attention = layers * (layer.weights + layer.vectors + layer.expansion);
-        let embedding = vocabulary * width * if config.tied { 1 } else { 2 };
+        let places = match config.positions {
+            Positions::Rotary => 0,
+            Positions::Learned => config.context as u128,
+        };
+        let tables = if config.tied { 1 } else { 2 };
+        let embedding = (vocabulary * tables + places) * width;
         let per_token = layers * (layer.weights + layer.extra_products + mlp_weights);
         Self {
             parameters: Parameters {
@@ -109,12 +116,11 @@ impl Cost {
 
 fn attention(config: &ModelConfig) -> Layer {
     let width = config.width as u128;
-    let bias = |outputs: u128| if config.bias { outputs } else { 0 };
     let grouped = |heads: usize, kv_heads: usize, head_dim: usize| {
         let (q, kv) = ((heads * head_dim) as u128, (kv_heads * head_dim) as u128);
         Layer {
             weights: width * (q + 2 * kv) + q * width,
-            vectors: bias(q + 2 * kv + width),
+            vectors: projection_vectors(config, q + 2 * kv, head_dim as u128),
             pair_products: 2 * q,
             cache: 2 * kv,
             expanded_cache: 2 * kv,
@@ -179,6 +185,14 @@ fn attention(config: &ModelConfig) -> Layer {
     }
 }
 
+/// Biases of q, k, v (together `projected` outputs) and of the output, and the norms on q and k.
+fn projection_vectors(config: &ModelConfig, projected: u128, head_dim: u128) -> u128 {
+    let given = |present: bool, count: u128| if present { count } else { 0 };
+    given(config.qkv_bias(), projected)
+        + given(config.out_bias(), config.width as u128)
+        + given(config.qk_norm, 2 * head_dim)
+}
+
 fn sas(config: &ModelConfig, c: &SasConfig) -> Layer {
     let width = config.width as u128;
     let [heads, kv_heads, head_dim, expanded, wide, kernel] = [
@@ -217,7 +231,7 @@ fn sas(config: &ModelConfig, c: &SasConfig) -> Layer {
     let kv_expanded = if c.expand_heads { expanded } else { kv_heads };
     Layer {
         weights: width * (q + 2 * kv) + kept * width,
-        vectors: if config.bias { q + 2 * kv + width } else { 0 },
+        vectors: projection_vectors(config, q + 2 * kv, head_dim),
         extra_products: products,
         expansion: parameters,
         additions: match c.aggregation {

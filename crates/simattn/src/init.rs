@@ -17,6 +17,7 @@ pub struct Initialiser {
     scheme: Init,
     width: usize,
     layers: usize,
+    blank: bool,
 }
 
 /// How one tensor is drawn.
@@ -41,7 +42,14 @@ impl Initialiser {
             scheme: config.init,
             width: config.width,
             layers: config.layers,
+            blank: false,
         }
+    }
+
+    /// The same with zeros for every weight: for a model that is filled from a file at once.
+    pub fn blank(mut self) -> Self {
+        self.blank = true;
+        self
     }
 
     /// The same with weights of another float type.
@@ -81,6 +89,9 @@ impl Initialiser {
         shape: [usize; R],
         draw: Draw,
     ) -> Param<Tensor<R>> {
+        if self.blank {
+            return Param::from_tensor(Tensor::zeros(shape, (&self.device, self.dtype)));
+        }
         let count = shape.iter().product();
         let values: Vec<f64> = match draw {
             Draw::Constant(value) => vec![value; count],

@@ -4,7 +4,9 @@
 //! A [`ModelConfig`] says everything about a model and can be read from TOML; its
 //! [`AttentionConfig`] picks the variant. [`Decoder`] is the model: a Burn module with any of the
 //! [`attention`] layers inside. [`cost`] counts parameters and operations from the configuration
-//! alone, [`checkpoint`] writes and reads weights, [`named`] gives every parameter its name.
+//! alone, [`checkpoint`] writes and reads weights, [`named`] gives every parameter its name,
+//! [`huggingface`] converts from and to other makes, [`mod@upcycle`] turns a pretrained model into a SAS
+//! model of the same function, [`mod@generate`] continues a text.
 //!
 //! ```
 //! use burn::tensor::{Device, Int, Tensor};
@@ -32,11 +34,15 @@ pub mod checkpoint;
 mod config;
 pub mod cost;
 mod decoder;
+/// Text from a model, token after token.
+pub mod generate;
+pub mod huggingface;
 /// How weights are drawn before training.
 pub mod init;
 mod linear;
 /// Names of parameters.
 pub mod named;
+pub mod upcycle;
 
 pub use config::*;
 pub use decoder::{Block, Decoder, FeedForward, Normalisation};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use burn::tensor::Device;
 use clap::Args;
+use simattn::Positions;
 use simattn_data::read_documents;
 use simattn_train::{TextEvaluation, evaluate_text, model_folder};
 
@@ -43,6 +44,12 @@ pub fn run(args: &EvalArgs) -> Result<(), CliError> {
         .encode_documents(&documents)
         .map_err(input)?;
     let context = args.context.unwrap_or(model.config.model.context);
+    let places = model.config.model.context;
+    if model.config.model.positions == Positions::Learned && context > places {
+        return Err(CliError::Input(format!(
+            "--context {context} is beyond the model's {places} learned positions"
+        )));
+    }
     let end = model.tokenizer.end_of_text();
     let all = tokens.ids.len();
     let mut tenths = 0;

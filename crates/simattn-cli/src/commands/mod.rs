@@ -2,10 +2,13 @@
 
 mod bench;
 mod compare;
+mod convert;
 mod eval;
+mod generate;
 mod info;
 mod runs;
 mod train;
+mod upcycle;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use simattn_kernels::Kernels;
@@ -27,6 +30,9 @@ enum Command {
     Eval(eval::EvalArgs),
     Info(info::InfoArgs),
     Bench(bench::BenchArgs),
+    Convert(convert::ConvertArgs),
+    Upcycle(upcycle::UpcycleArgs),
+    Generate(generate::GenerateArgs),
 }
 
 impl Cli {
@@ -42,6 +48,9 @@ impl Cli {
             Command::Eval(args) => eval::run(args),
             Command::Info(args) => info::run(args),
             Command::Bench(args) => bench::run(args),
+            Command::Convert(args) => convert::run(args),
+            Command::Upcycle(args) => upcycle::run(args),
+            Command::Generate(args) => generate::run(args),
         }
     }
 }

@@ -10,6 +10,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use simattn::Decoder;
 use simattn_data::TokenizerSpec;
+use simattn_train::model_folder;
 use simattn_train::run_folder::RunFolder;
 use simattn_train::{
     Budget, Dataset, Ending, EvaluationReport, Meters, Override, Resume, Resumption, RunConfig,
@@ -70,6 +71,10 @@ pub struct TrainArgs {
     /// Tokens in a training window.
     #[arg(long, value_name = "T")]
     pub context: Option<usize>,
+    /// A saved model to go on from: its weights, its form and its tokenizer instead of the
+    /// configuration's.
+    #[arg(long, value_name = "MODEL", conflicts_with = "tokenizer")]
+    pub init: Option<PathBuf>,
     /// The implementation of the operations.
     #[arg(long, value_enum, default_value = "fast")]
     pub kernels: KernelsArg,
@@ -102,6 +107,9 @@ impl TrainArgs {
 /// written; [`CliError::Failure`] for a run that broke off.
 pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     let mut config = RunConfig::from_file_with(&args.config, &args.set).map_err(input)?;
+    if let Some(init) = &args.init {
+        model_folder::start_from(init, &mut config).map_err(input)?;
+    }
     args.override_in(&mut config);
     config.validate().map_err(input)?;
     let found = Resumption::find(&args.out, &args.resume).map_err(input)?;
@@ -113,13 +121,16 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     let dataset = Dataset::prepare(&config.data, config.seed).map_err(input)?;
     let config = dataset.complete(&config).map_err(input)?;
     let device = Device::flex().autodiff();
-    let decoder = match from {
-        Some(from) => {
+    let decoder = match (from, &args.init) {
+        (Some(from), _) => {
             let data = dataset.fingerprint();
             allowed.extend(compare_data(from, &data, args.allow_config_change).map_err(input)?);
             from.decoder(&config, &device).map_err(input)?
         }
-        None => Decoder::new(&config.model, config.seed, &device).map_err(input)?,
+        (None, Some(init)) => {
+            model_folder::load_weights(init, &config.model, &device).map_err(input)?
+        }
+        (None, None) => Decoder::new(&config.model, config.seed, &device).map_err(input)?,
     };
     let decoder = decoder.with_kernels(args.kernels.into());
     let budget = Budget::Steps(config.train.steps);

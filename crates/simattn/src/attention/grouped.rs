@@ -1,7 +1,10 @@
-use burn::{module::Module, tensor::Tensor};
+use burn::{
+    module::{Module, Param},
+    tensor::Tensor,
+};
 use simattn_kernels::reference::AttentionOptions;
 
-use super::Pass;
+use super::{Pass, head_norm, normed};
 use crate::{config::ModelConfig, init::Initialiser, linear::Linear};
 
 /// Attention whose query heads share key/value heads: MHA (G = H), GQA (1 < G < H; arXiv
@@ -19,12 +22,18 @@ pub struct GroupedAttention {
     pub v: Linear,
     /// H·D → C.
     pub out: Linear,
+    /// RMSNorm weight `[D]` on every head of q, before its positions; only with `qk_norm`.
+    pub q_norm: Option<Param<Tensor<1>>>,
+    /// The same on k.
+    pub k_norm: Option<Param<Tensor<1>>>,
     #[module(skip)]
     heads: usize,
     #[module(skip)]
     kv_heads: usize,
     #[module(skip)]
     head_dim: usize,
+    #[module(skip)]
+    norm_epsilon: f64,
 }
 
 impl GroupedAttention {
@@ -36,7 +45,7 @@ impl GroupedAttention {
         head_dim: usize,
         init: &Initialiser,
     ) -> Self {
-        let (width, bias) = (config.width, config.bias);
+        let (width, bias) = (config.width, config.qkv_bias());
         let project =
             |name, outputs| Linear::new(width, outputs, bias, init.inner(), &init.at(name));
         Self {
@@ -46,13 +55,16 @@ impl GroupedAttention {
             out: Linear::new(
                 heads * head_dim,
                 width,
-                bias,
+                config.out_bias(),
                 init.residual(),
                 &init.at("out"),
             ),
+            q_norm: head_norm(config, "q_norm", head_dim, init),
+            k_norm: head_norm(config, "k_norm", head_dim, init),
             heads,
             kv_heads,
             head_dim,
+            norm_epsilon: config.norm_epsilon,
         }
     }
 
@@ -64,8 +76,11 @@ impl GroupedAttention {
                 .forward(x.clone(), pass.kernels)
                 .reshape([batch, tokens, heads, self.head_dim])
         };
-        let q = pass.rotate(project(&self.q, self.heads)).swap_dims(1, 2);
-        let k = pass.rotate(project(&self.k, self.kv_heads)).swap_dims(1, 2);
+        let scaled = |x, weight| normed(x, weight, self.norm_epsilon, pass);
+        let q = scaled(project(&self.q, self.heads), &self.q_norm);
+        let k = scaled(project(&self.k, self.kv_heads), &self.k_norm);
+        let q = pass.rotate(q).swap_dims(1, 2);
+        let k = pass.rotate(k).swap_dims(1, 2);
         let v = project(&self.v, self.kv_heads).swap_dims(1, 2);
         let options = AttentionOptions::causal(self.head_dim);
         let y = pass.kernels.attention(q, k, v, &options).swap_dims(1, 2);

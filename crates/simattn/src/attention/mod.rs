@@ -6,7 +6,10 @@ mod latent;
 mod sas;
 mod tensor_product;
 
-use burn::{module::Module, tensor::Tensor};
+use burn::{
+    module::{Module, Param},
+    tensor::{DType, Device, Tensor, TensorData},
+};
 pub use factorised::FactorisedAttention;
 pub use grouped::GroupedAttention;
 pub use latent::LatentAttention;
@@ -18,15 +21,15 @@ use simattn_kernels::{
 pub use tensor_product::TensorProductAttention;
 
 use crate::{
-    config::{AttentionConfig, ModelConfig, SasRope},
-    init::Initialiser,
+    config::{AttentionConfig, ModelConfig, RopeScaling, SasRope},
+    init::{Draw, Initialiser},
 };
 
 /// What all layers of one pass share.
 #[derive(Clone, Copy, Debug)]
 pub struct Pass<'a> {
     /// Rotations of the pass's positions, for as many features as
-    /// [`AttentionConfig::rotation`] says; `None` without positions.
+    /// [`ModelConfig::rotation`] says; `None` without positions.
     pub rope: Option<&'a RopeTable>,
     /// The implementation of the operations.
     pub kernels: Kernels,
@@ -39,6 +42,62 @@ impl Pass<'_> {
             Some(table) => rotate(x, table),
             None => x,
         }
+    }
+}
+
+/// The rotations that a model of this configuration applies to the positions
+/// `offset .. offset + tokens`; `None` where nothing rotates.
+pub fn rope_table(
+    config: &ModelConfig,
+    tokens: usize,
+    offset: usize,
+    device: &Device,
+    dtype: DType,
+) -> Option<RopeTable> {
+    let (rotary_dim, base) = config.rotation()?;
+    if config.rope_scaling == RopeScaling::None {
+        return Some(RopeTable::new(
+            tokens, offset, rotary_dim, base, device, dtype,
+        ));
+    }
+    let frequencies = config.rope_scaling.frequencies(rotary_dim, base);
+    let table = |f: fn(f64) -> f64| {
+        let values: Vec<f64> = (offset..offset + tokens)
+            .flat_map(|position| frequencies.iter().map(move |&w| f(position as f64 * w)))
+            .collect();
+        let data = TensorData::new(values, [tokens, frequencies.len()]);
+        Tensor::from_data(data, (device, dtype))
+    };
+    Some(RopeTable {
+        cos: table(f64::cos),
+        sin: table(f64::sin),
+    })
+}
+
+/// The weight of a norm over each head's features, where the configuration asks for one.
+fn head_norm(
+    config: &ModelConfig,
+    name: &str,
+    head_dim: usize,
+    init: &Initialiser,
+) -> Option<Param<Tensor<1>>> {
+    let ones = || {
+        init.at(name)
+            .parameter("weight", [head_dim], Draw::Constant(1.0))
+    };
+    config.qk_norm.then(ones)
+}
+
+/// `x` [B, T, H, D] with every head normalised, or as it is without a weight.
+fn normed(
+    x: Tensor<4>,
+    weight: &Option<Param<Tensor<1>>>,
+    epsilon: f64,
+    pass: &Pass<'_>,
+) -> Tensor<4> {
+    match weight {
+        Some(weight) => pass.kernels.rms_norm(x, weight.val(), epsilon),
+        None => x,
     }
 }
 

@@ -7,7 +7,7 @@ use simattn_kernels::reference::{
     RopePlacement, SasOptions, SasWeights,
 };
 
-use super::Pass;
+use super::{Pass, head_norm, normed};
 use crate::{
     config::{ModelConfig, SasAggregation, SasConfig, SasRope},
     init::{Draw, Initialiser},
@@ -35,8 +35,14 @@ pub struct SasAttention {
     pub expand_k: ExpansionLayer,
     /// Expansion of v, heads only.
     pub expand_v: ExpansionLayer,
+    /// RMSNorm weight `[D]` on every projected head of q; only with `qk_norm`.
+    pub q_norm: Option<Param<Tensor<1>>>,
+    /// The same on k.
+    pub k_norm: Option<Param<Tensor<1>>>,
     #[module(skip)]
     config: SasConfig,
+    #[module(skip)]
+    norm_epsilon: f64,
 }
 
 /// The expansion of one of q, k, v.
@@ -124,7 +130,7 @@ impl ExpansionLayer {
 impl SasAttention {
     /// As the (validated) configuration says.
     pub fn new(config: &ModelConfig, c: &SasConfig, init: &Initialiser) -> Self {
-        let (width, bias) = (config.width, config.bias);
+        let (width, bias) = (config.width, config.qkv_bias());
         let project = |name, heads| {
             Linear::new(
                 width,
@@ -147,14 +153,17 @@ impl SasAttention {
             out: Linear::new(
                 kept_heads * c.head_dim,
                 width,
-                bias,
+                config.out_bias(),
                 init.residual(),
                 &init.at("out"),
             ),
             expand_q: expansion("expand_q", c.heads, true),
             expand_k: expansion("expand_k", c.kv_heads(), true),
             expand_v: expansion("expand_v", c.kv_heads(), false),
+            q_norm: head_norm(config, "q_norm", c.head_dim, init),
+            k_norm: head_norm(config, "k_norm", c.head_dim, init),
             config: c.clone(),
+            norm_epsilon: config.norm_epsilon,
         }
     }
 
@@ -169,15 +178,16 @@ impl SasAttention {
                 self.config.head_dim,
             ])
         };
+        let scaled = |x, weight| normed(x, weight, self.norm_epsilon, pass);
         self.attend(
-            project(&self.q, self.config.heads),
-            project(&self.k, self.config.kv_heads()),
+            scaled(project(&self.q, self.config.heads), &self.q_norm),
+            scaled(project(&self.k, self.config.kv_heads()), &self.k_norm),
             project(&self.v, self.config.kv_heads()),
             pass,
         )
     }
 
-    /// Everything after the projections: `q` [B, T, H, D], `k` and `v` [B, T, G, D] → [B, T, C].
+    /// Everything after the projections and their norms: `q` [B, T, H, D], `k` and `v` [B, T, G, D] → [B, T, C].
     pub fn attend(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, pass: &Pass<'_>) -> Tensor<3> {
         let c = &self.config;
         let weights = SasWeights {

@@ -2,6 +2,7 @@
 
 mod attention;
 mod error;
+mod rope;
 
 pub use attention::{
     AttentionConfig, FactorisedConfig, GroupedConfig, LatentConfig, MultiHeadConfig,
@@ -9,6 +10,7 @@ pub use attention::{
 };
 pub use error::ConfigError;
 use error::{at_least_one, positive};
+pub use rope::RopeScaling;
 use serde::{Deserialize, Serialize};
 
 /// A decoder-only language model: pre-norm blocks of attention and MLP.
@@ -39,6 +41,25 @@ pub struct ModelConfig {
     /// Whether dense layers carry biases (the head never does).
     #[serde(default = "yes")]
     pub bias: bool,
+    /// Biases of the q, k and v projections of MHA, GQA, MQA and SAS; left out: as `bias` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qkv_bias: Option<bool>,
+    /// Bias of the attention's output projection, likewise; left out: as `bias` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_bias: Option<bool>,
+    /// RMSNorm over the features of every projected head of q and k, one weight for all heads,
+    /// before positions and expansions (Qwen3); MHA, GQA, MQA and SAS only.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub qk_norm: bool,
+    /// `x + attention(norm(x)) + mlp(norm'(x))` in place of one after the other (GPT-NeoX).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub parallel_residual: bool,
+    /// How a token's place enters the model.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub positions: Positions,
+    /// What a longer context does to the rotary frequencies.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rope_scaling: RopeScaling,
     /// Whether the head shares the embedding's weights.
     #[serde(default)]
     pub tied: bool,
@@ -55,6 +76,23 @@ fn yes() -> bool {
 
 fn default_norm_epsilon() -> f64 {
     1e-5
+}
+
+/// Fields that pretrained models of other makes need are written only where they say something.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// How a token's place in the window enters the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Positions {
+    /// Rotary embeddings inside the attention.
+    #[default]
+    Rotary,
+    /// A learned vector for each of the `context` places, added to the embedding (GPT-2); nothing
+    /// rotates.
+    Learned,
 }
 
 /// Normalisation of a block's input.
@@ -75,6 +113,8 @@ pub enum Mlp {
     /// C → F, exact GELU, F → C.
     #[default]
     Gelu,
+    /// C → F, GELU in its tanh form, F → C (GPT-2).
+    GeluTanh,
     /// silu(C → F) · (C → F), then F → C.
     Swiglu,
 }
@@ -105,6 +145,12 @@ impl ModelConfig {
             norm_epsilon: default_norm_epsilon(),
             mlp: Mlp::Gelu,
             bias: true,
+            qkv_bias: None,
+            out_bias: None,
+            qk_norm: false,
+            parallel_residual: false,
+            positions: Positions::Rotary,
+            rope_scaling: RopeScaling::None,
             tied: false,
             init: Init::Small,
             attention,
@@ -127,9 +173,27 @@ impl ModelConfig {
     pub fn mlp_width(&self) -> usize {
         self.mlp_width.unwrap_or(match self.mlp {
             // Saturating: an absurd width is refused by `validate`, which asks for this too.
-            Mlp::Gelu => self.width.saturating_mul(4),
+            Mlp::Gelu | Mlp::GeluTanh => self.width.saturating_mul(4),
             Mlp::Swiglu => self.width.saturating_mul(8) / 3,
         })
+    }
+
+    /// Whether q, k and v are projected with biases, where the variant allows any.
+    pub fn qkv_bias(&self) -> bool {
+        self.qkv_bias.unwrap_or(self.bias)
+    }
+
+    /// Whether the attention's output projection has a bias, where the variant allows one.
+    pub fn out_bias(&self) -> bool {
+        self.out_bias.unwrap_or(self.bias)
+    }
+
+    /// How many features rotary embeddings turn, and their base; `None` where nothing rotates.
+    pub fn rotation(&self) -> Option<(usize, f64)> {
+        match self.positions {
+            Positions::Rotary => self.attention.rotation(),
+            Positions::Learned => None,
+        }
     }
 
     /// Checks every field against the others.
@@ -151,7 +215,69 @@ impl ModelConfig {
             });
         }
         self.check_size()?;
-        self.attention.validate()
+        self.attention.validate()?;
+        self.check_pretrained()
+    }
+
+    /// The fields of other makes against the attention variant.
+    fn check_pretrained(&self) -> Result<(), ConfigError> {
+        let contradiction = |field, value: String, why| {
+            Err(ConfigError::Contradiction {
+                field,
+                value,
+                other: format!("attention.kind = {}", self.attention.name()),
+                why,
+            })
+        };
+        let projects = match &self.attention {
+            AttentionConfig::Mha(_) | AttentionConfig::Mqa(_) => true,
+            AttentionConfig::Gqa(_) | AttentionConfig::Sas(_) => true,
+            AttentionConfig::Mla(_) | AttentionConfig::Tpa(_) | AttentionConfig::Mfa(_) => false,
+        };
+        if !projects {
+            let why = "only mha, gqa, mqa and sas project q, k and v plainly";
+            for (field, given) in [
+                ("model.qkv_bias", self.qkv_bias),
+                ("model.out_bias", self.out_bias),
+            ] {
+                if let Some(value) = given {
+                    return contradiction(field, value.to_string(), why);
+                }
+            }
+            if self.qk_norm {
+                return contradiction("model.qk_norm", "true".into(), why);
+            }
+        }
+        self.rope_scaling.validate()?;
+        if self.positions == Positions::Rotary {
+            return Ok(());
+        }
+        const FIELD: &str = "model.positions";
+        let learned = || "learned".to_owned();
+        if self.rope_scaling != RopeScaling::None {
+            return contradiction(FIELD, learned(), "nothing rotates, so rope_scaling must go");
+        }
+        match &self.attention {
+            AttentionConfig::Mha(MultiHeadConfig { rotary_dim, .. })
+            | AttentionConfig::Mqa(MultiHeadConfig { rotary_dim, .. })
+            | AttentionConfig::Gqa(GroupedConfig { rotary_dim, .. })
+                if rotary_dim.is_none() =>
+            {
+                Ok(())
+            }
+            AttentionConfig::Sas(sas) if sas.rope == SasRope::None => Ok(()),
+            AttentionConfig::Sas(_) => {
+                contradiction(FIELD, learned(), "sas needs rope = \"none\" then")
+            }
+            AttentionConfig::Mha(_) | AttentionConfig::Mqa(_) | AttentionConfig::Gqa(_) => {
+                contradiction(FIELD, learned(), "nothing rotates, so rotary_dim must go")
+            }
+            _ => contradiction(
+                FIELD,
+                learned(),
+                "its rotated part is part of its definition",
+            ),
+        }
     }
 
     /// Sizes whose product would not fit a machine's memory are mistakes of typing.

@@ -1,5 +1,5 @@
 use burn::{module::Module, tensor::Tensor};
-use simattn_kernels::Kernels;
+use simattn_kernels::{Kernels, ops::GeluForm};
 
 use crate::{
     config::{Mlp, ModelConfig},
@@ -16,6 +16,8 @@ pub struct FeedForward {
     pub up: Linear,
     /// F → C, into the residual stream.
     pub down: Linear,
+    #[module(skip)]
+    form: Mlp,
 }
 
 impl FeedForward {
@@ -27,20 +29,25 @@ impl FeedForward {
             gate: matches!(config.mlp, Mlp::Swiglu).then(|| wide("gate")),
             up: wide("up"),
             down: Linear::new(inner, width, config.bias, init.residual(), &init.at("down")),
+            form: config.mlp,
         }
     }
 
     /// `x` [B, T, C] → [B, T, C].
     pub fn forward(&self, x: Tensor<3>, kernels: Kernels) -> Tensor<3> {
         let (weight, bias) = self.down.values();
-        match &self.gate {
-            Some(gate) => kernels.swiglu_linear(
-                gate.forward(x.clone(), kernels),
-                self.up.forward(x, kernels),
-                weight,
-                bias,
-            ),
-            None => kernels.gelu_linear(self.up.forward(x, kernels), weight, bias),
-        }
+        let Some(gate) = &self.gate else {
+            let form = match self.form {
+                Mlp::GeluTanh => GeluForm::Tanh,
+                _ => GeluForm::Exact,
+            };
+            return kernels.gelu_linear(self.up.forward(x, kernels), weight, bias, form);
+        };
+        kernels.swiglu_linear(
+            gate.forward(x.clone(), kernels),
+            self.up.forward(x, kernels),
+            weight,
+            bias,
+        )
     }
 }

@@ -9,11 +9,11 @@ use burn::{
 };
 pub use mlp::FeedForward;
 pub use norm::Normalisation;
-use simattn_kernels::{Kernels, reference::RopeTable};
+use simattn_kernels::Kernels;
 
 use crate::{
-    attention::{Attention, Pass},
-    config::{ConfigError, ModelConfig},
+    attention::{Attention, Pass, rope_table},
+    config::{ConfigError, ModelConfig, Positions},
     init::Initialiser,
 };
 
@@ -22,6 +22,8 @@ use crate::{
 pub struct Decoder {
     /// Token embedding, [V, C]; also the head when the model is tied.
     pub embedding: Param<Tensor<2>>,
+    /// A vector for every place, [context, C]; only with learned positions.
+    pub positions: Option<Param<Tensor<2>>>,
     /// The L blocks.
     pub layers: Vec<Block>,
     /// Normalisation before the head.
@@ -34,7 +36,7 @@ pub struct Decoder {
     kernels: Kernels,
 }
 
-/// `x + attention(norm(x))`, then `x + mlp(norm(x))`.
+/// `x + attention(norm(x))`, then `x + mlp(norm(x))`; with `parallel_residual` both at once.
 #[derive(Module, Debug)]
 pub struct Block {
     /// Before the attention.
@@ -45,6 +47,8 @@ pub struct Block {
     pub mlp_norm: Normalisation,
     /// The feed-forward half.
     pub mlp: FeedForward,
+    #[module(skip)]
+    parallel: bool,
 }
 
 impl Decoder {
@@ -66,17 +70,29 @@ impl Decoder {
         device: &Device,
         dtype: DType,
     ) -> Result<Self, ConfigError> {
+        let init = Initialiser::new(config, seed, device).with_dtype(dtype);
+        Self::build(config, &init)
+    }
+
+    /// A float32 model whose weights are all zero, to be filled from a file.
+    pub(crate) fn blank(config: &ModelConfig, device: &Device) -> Result<Self, ConfigError> {
+        Self::build(config, &Initialiser::new(config, 0, device).blank())
+    }
+
+    fn build(config: &ModelConfig, init: &Initialiser) -> Result<Self, ConfigError> {
         config.validate()?;
         if config.vocabulary == 0 {
             return Err(ConfigError::NoVocabulary);
         }
-        let init = Initialiser::new(config, seed, device).with_dtype(dtype);
+        let places = [config.context, config.width];
         let table = [config.vocabulary, config.width];
         let layers = (0..config.layers)
             .map(|layer| Block::new(config, &init.at(&format!("layers.{layer}"))))
             .collect();
         Ok(Self {
             embedding: init.parameter("embedding", table, init.inner()),
+            positions: (config.positions == Positions::Learned)
+                .then(|| init.parameter("positions", places, init.inner())),
             layers,
             norm: Normalisation::new(
                 config.norm,
@@ -102,25 +118,24 @@ impl Decoder {
     }
 
     /// The normalised states before the head: `ids` [B, T] → [B, T, C].
+    ///
+    /// # Panics
+    /// With learned positions, if T exceeds the configuration's context: there is no vector for
+    /// the places beyond it.
     pub fn hidden(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let tokens = ids.dims()[1];
         let weight = self.embedding.val();
-        let rope = self.config.attention.rotation().map(|(rotary_dim, base)| {
-            // Constants of the pass: kept off the autodiff graph, on the weights' device and type.
-            RopeTable::new(
-                tokens,
-                0,
-                rotary_dim,
-                base,
-                &weight.device(),
-                weight.dtype(),
-            )
-        });
+        // Constants of the pass: kept off the autodiff graph, on the weights' device and type.
+        let rope = rope_table(&self.config, tokens, 0, &weight.device(), weight.dtype());
         let pass = Pass {
             rope: rope.as_ref(),
             kernels: self.kernels,
         };
-        let embedded = self.kernels.embedding(weight, ids);
+        let mut embedded = self.kernels.embedding(weight, ids);
+        if let Some(positions) = &self.positions {
+            let places = positions.val().narrow(0, 0, tokens);
+            embedded = embedded + places.unsqueeze::<3>();
+        }
         let out = self
             .layers
             .iter()
@@ -132,6 +147,14 @@ impl Decoder {
     pub fn logits(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         self.kernels
             .linear(self.hidden(ids), self.head_weight(), None)
+    }
+
+    /// Scores of the token after the last: `ids` [B, T] → [B, V].
+    pub fn next_logits(&self, ids: Tensor<2, Int>) -> Tensor<2> {
+        let hidden = self.hidden(ids);
+        let [batch, tokens, width] = hidden.dims();
+        let last = hidden.narrow(1, tokens - 1, 1).reshape([batch, width]);
+        self.kernels.linear(last, self.head_weight(), None)
     }
 
     /// Mean cross-entropy in nats per token: `inputs` and `targets` [B, T] → `[1]`.
@@ -165,11 +188,17 @@ impl Block {
             attention: Attention::new(config, &init.at("attention")),
             mlp_norm: norm("mlp_norm"),
             mlp: FeedForward::new(config, &init.at("mlp")),
+            parallel: config.parallel_residual,
         }
     }
 
     fn forward(&self, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
         let normed = self.attention_norm.forward(x.clone(), pass.kernels);
+        if self.parallel {
+            let beside = self.mlp_norm.forward(x.clone(), pass.kernels);
+            let beside = self.mlp.forward(beside, pass.kernels);
+            return x + self.attention.forward(normed, pass) + beside;
+        }
         let x = x + self.attention.forward(normed, pass);
         let normed = self.mlp_norm.forward(x.clone(), pass.kernels);
         x + self.mlp.forward(normed, pass.kernels)

@@ -1,0 +1,165 @@
+//! `simattn convert`: models from and to Hugging Face folders, and whether two models agree.
+
+mod agreement;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use clap::{Args, Subcommand, ValueEnum};
+use simattn::Decoder;
+use simattn::huggingface::{FloatType, export, import};
+use simattn_data::{Tokenizer, TokenizerSpec};
+use simattn_train::model_folder::{Reservation, check_free, load};
+use simattn_train::{DataConfig, RunConfig, TrainConfig};
+
+use super::{CliError, failure, input};
+use crate::study::quantity::grouped;
+
+/// Convert models from and to Hugging Face folders.
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    #[command(subcommand)]
+    direction: Direction,
+}
+
+#[derive(Debug, Subcommand)]
+enum Direction {
+    FromHf(FromArgs),
+    ToHf(ToArgs),
+    Verify(agreement::VerifyArgs),
+}
+
+/// Read a Hugging Face folder: Llama, Mistral, Qwen2, Qwen3, GPT-NeoX, GPT-2, or what to-hf wrote.
+///
+/// What it does not understand it names and refuses; nothing in the folder is executed.
+#[derive(Debug, Args)]
+pub struct FromArgs {
+    /// A folder with config.json, tokenizer.json and safetensors.
+    pub source: PathBuf,
+    /// The folder to make; it must not exist yet.
+    pub out: PathBuf,
+}
+
+/// Write a model as a Hugging Face folder.
+///
+/// MHA, GQA and MQA become a type that every `transformers` knows where their form fits one; the
+/// others come with the Python files that run them.
+#[derive(Debug, Args)]
+pub struct ToArgs {
+    /// A folder that `train`, `convert from-hf` or `upcycle` wrote.
+    pub model: PathBuf,
+    /// The folder to make; it must not exist yet.
+    pub out: PathBuf,
+    /// The type of the weights.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub dtype: Dtype,
+}
+
+/// Values of `--dtype`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Dtype {
+    /// As the model holds them.
+    F32,
+    /// Rounded to float16.
+    F16,
+    /// Rounded to bfloat16.
+    Bf16,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// [`CliError::Input`] for a folder that cannot be read, with nothing written;
+/// [`CliError::Failure`] where the result cannot be written.
+pub fn run(args: &ConvertArgs) -> Result<(), CliError> {
+    match &args.direction {
+        Direction::FromHf(args) => from_hf(args),
+        Direction::ToHf(args) => to_hf(args),
+        Direction::Verify(args) => agreement::run(args),
+    }
+}
+
+/// What a converted model's weights say about where they come from.
+pub(super) fn origin(command: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([("made_by".to_owned(), command.to_owned())])
+}
+
+fn from_hf(args: &FromArgs) -> Result<(), CliError> {
+    if let Some(hub) = args.source.to_str().filter(|path| path.starts_with("hf:")) {
+        return Err(CliError::Input(format!(
+            "{hub}: models are read from folders; download it first, and give the folder"
+        )));
+    }
+    check_free(&args.out).map_err(input)?;
+    let (decoder, _) = read_hf(&args.source)?;
+    let config = RunConfig {
+        seed: 0,
+        model: decoder.config().clone(),
+        data: DataConfig {
+            tokenizer: TokenizerSpec::File("tokenizer.json".into()),
+            ..DataConfig::default()
+        },
+        train: TrainConfig::default(),
+    };
+    let json = fs::read(args.source.join("tokenizer.json")).map_err(input)?;
+    let reservation = Reservation::new(&args.out).map_err(input)?;
+    reservation
+        .save_with(&config, &json, &decoder, &origin("convert from-hf"))
+        .map_err(failure)?;
+    println!(
+        "{}: {}, {} parameters",
+        args.out.display(),
+        config.model.attention.name(),
+        grouped(simattn::cost::Cost::of(&config.model).parameters.total as f64),
+    );
+    Ok(())
+}
+
+/// A Hugging Face folder's model and tokenizer, which must belong together.
+fn read_hf(source: &Path) -> Result<(Decoder, Tokenizer), CliError> {
+    let decoder = import(source, &Device::flex()).map_err(input)?.decoder;
+    let tokenizer = Tokenizer::from_file(source.join("tokenizer.json")).map_err(input)?;
+    let (rows, ids) = (decoder.config().vocabulary, tokenizer.vocabulary());
+    if rows < ids {
+        return Err(CliError::Input(format!(
+            "{}: the tokenizer has {ids} ids, the model {rows}; they do not belong together",
+            source.display()
+        )));
+    }
+    Ok((decoder, tokenizer))
+}
+
+/// Either kind of folder.
+fn read_either(folder: &Path) -> Result<(Decoder, Tokenizer), CliError> {
+    if folder.join("config.json").is_file() {
+        return read_hf(folder);
+    }
+    let model = load(folder, &Device::flex()).map_err(input)?;
+    Ok((model.decoder, model.tokenizer))
+}
+
+fn to_hf(args: &ToArgs) -> Result<(), CliError> {
+    check_free(&args.out).map_err(input)?;
+    let model = load(&args.model, &Device::flex()).map_err(input)?;
+    let float = match args.dtype {
+        Dtype::F32 => FloatType::F32,
+        Dtype::F16 => FloatType::F16,
+        Dtype::Bf16 => FloatType::Bf16,
+    };
+    let end = model.tokenizer.end_of_text();
+    let written = export(&model.decoder, end, float).map_err(input)?;
+    let json = fs::read(args.model.join("tokenizer.json")).map_err(input)?;
+    let reservation = Reservation::new(&args.out).map_err(input)?;
+    reservation
+        .write("tokenizer.json", &json)
+        .map_err(failure)?;
+    for (name, contents) in &written.files {
+        reservation.write(name, contents).map_err(failure)?;
+    }
+    reservation.publish().map_err(failure)?;
+    println!("{}: {}", args.out.display(), written.family.architecture());
+    Ok(())
+}

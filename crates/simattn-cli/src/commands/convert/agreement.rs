@@ -1,0 +1,147 @@
+//! `simattn convert verify`: how far two models' scores are apart.
+
+use std::path::PathBuf;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use clap::Args;
+use simattn::{Decoder, Positions};
+use simattn_data::{Corpus, read_documents};
+
+use super::super::{CliError, input};
+use super::read_either;
+use crate::study::quantity::grouped;
+
+/// Compare two models' logits on a text: the largest and the RMS difference.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// A model folder, ours or Hugging Face's; its tokenizer reads the text.
+    pub first: PathBuf,
+    /// Another with the same vocabulary.
+    pub second: PathBuf,
+    /// A text file or a folder of text files; generated stories where left out.
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// Tokens to compare at most.
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub tokens: usize,
+    /// Tokens in a window.
+    #[arg(long, value_name = "T", default_value_t = 128)]
+    pub context: usize,
+}
+
+/// Sums over the logits compared so far.
+#[derive(Default)]
+struct Agreement {
+    largest: f64,
+    squares: f64,
+    squares_of_first: f64,
+    logits: u64,
+    positions: u64,
+    same_choice: u64,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// [`CliError::Input`] for models or a text that cannot be compared.
+pub fn run(args: &VerifyArgs) -> Result<(), CliError> {
+    let (first, tokenizer) = read_either(&args.first)?;
+    let (second, _) = read_either(&args.second)?;
+    let rows = [&first, &second].map(|model| model.config().vocabulary);
+    if rows[0] != rows[1] {
+        return Err(CliError::Input(format!(
+            "{} has {} token ids, {} has {}: their logits cannot be compared",
+            args.first.display(),
+            rows[0],
+            args.second.display(),
+            rows[1],
+        )));
+    }
+    for model in [&first, &second] {
+        let config = model.config();
+        if config.positions == Positions::Learned && args.context > config.context {
+            return Err(CliError::Input(format!(
+                "--context {} is beyond the model's {} learned positions",
+                args.context, config.context
+            )));
+        }
+    }
+    if args.tokens == 0 || args.context == 0 {
+        return Err(CliError::Input(
+            "--tokens and --context must be above 0".into(),
+        ));
+    }
+    let documents = match &args.data {
+        Some(path) => read_documents(path).map_err(input)?,
+        None => Corpus::tales(1, 64 << 10, 1 << 10).map_err(input)?.train,
+    };
+    let mut ids = Vec::new();
+    for document in &documents {
+        if ids.len() >= args.tokens {
+            break;
+        }
+        ids.extend(tokenizer.encode(&document.text).map_err(input)?);
+    }
+    ids.truncate(args.tokens);
+    if ids.is_empty() {
+        return Err(CliError::Input(
+            "the text has no tokens: give another --data".into(),
+        ));
+    }
+    let mut agreement = Agreement::default();
+    for window in ids.chunks(args.context) {
+        agreement.add(&logits(&first, window), &logits(&second, window), rows[0]);
+    }
+    print!("{}", agreement.summary());
+    Ok(())
+}
+
+fn logits(model: &Decoder, window: &[u32]) -> Vec<f32> {
+    let ids: Vec<i32> = window.iter().map(|&id| id as i32).collect();
+    let data = TensorData::new(ids, [1, window.len()]);
+    let ids = Tensor::<2, Int>::from_data(data, &Device::flex());
+    model.logits(ids).into_data().iter::<f32>().collect()
+}
+
+impl Agreement {
+    fn add(&mut self, first: &[f32], second: &[f32], vocabulary: usize) {
+        for (&a, &b) in first.iter().zip(second) {
+            let difference = (f64::from(a) - f64::from(b)).abs();
+            // What is not a number is larger than any, and stays.
+            if difference > self.largest || difference.is_nan() {
+                self.largest = difference;
+            }
+            self.squares += difference * difference;
+            self.squares_of_first += f64::from(a) * f64::from(a);
+        }
+        self.logits += first.len() as u64;
+        let rows = first.chunks(vocabulary).zip(second.chunks(vocabulary));
+        for (a, b) in rows {
+            self.positions += 1;
+            self.same_choice += u64::from(choice(a) == choice(b));
+        }
+    }
+
+    fn summary(&self) -> String {
+        let rms = (self.squares / self.logits as f64).sqrt();
+        let relative = (self.squares / self.squares_of_first).sqrt();
+        format!(
+            "logits               {} at {} positions\n\
+             largest difference   {:.3e}\n\
+             RMS difference       {rms:.3e}\n\
+             RMS, relative        {relative:.3e}\n\
+             same likeliest token {} of {}\n",
+            grouped(self.logits as f64),
+            grouped(self.positions as f64),
+            self.largest,
+            grouped(self.same_choice as f64),
+            grouped(self.positions as f64),
+        )
+    }
+}
+
+fn choice(scores: &[f32]) -> Option<usize> {
+    let places = scores.iter().enumerate();
+    places.max_by(|a, b| a.1.total_cmp(b.1)).map(|(i, _)| i)
+}

@@ -1,0 +1,94 @@
+use burn::tensor::{Int, Tensor, TensorData};
+use thiserror::Error;
+
+use crate::decoder::Decoder;
+
+/// A continuation that was asked for and cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum GenerateError {
+    /// There is nothing to continue.
+    #[error("the prompt is empty: give at least one token")]
+    Empty,
+    /// An id that the model has no row for.
+    #[error("token id {id} is not one of the model's {vocabulary}")]
+    UnknownToken {
+        /// The id.
+        id: u32,
+        /// Ids that the model has.
+        vocabulary: usize,
+    },
+    /// Prompt and continuation do not fit the model's context.
+    #[error(
+        "{prompt} tokens of prompt and {asked} more do not fit the model's context of {context}"
+    )]
+    TooLong {
+        /// Tokens of the prompt.
+        prompt: usize,
+        /// Tokens asked for.
+        asked: usize,
+        /// The model's context.
+        context: usize,
+    },
+}
+
+/// Continues `prompt` by the likeliest token, `count` times or until `end` comes, which is not
+/// returned. Of equals the smallest id is taken. `seen` is called with every token as it comes.
+///
+/// The plain definition: every token is computed from the whole text before it.
+///
+/// # Errors
+/// An empty prompt, an unknown id, or more tokens than the model's context holds.
+pub fn greedy(
+    model: &Decoder,
+    prompt: &[u32],
+    count: usize,
+    end: Option<u32>,
+    mut seen: impl FnMut(u32),
+) -> Result<Vec<u32>, GenerateError> {
+    let config = model.config();
+    if prompt.is_empty() {
+        return Err(GenerateError::Empty);
+    }
+    let unknown = |id: &&u32| **id as usize >= config.vocabulary;
+    if let Some(&id) = prompt.iter().find(unknown) {
+        return Err(GenerateError::UnknownToken {
+            id,
+            vocabulary: config.vocabulary,
+        });
+    }
+    if prompt.len().saturating_add(count) > config.context {
+        return Err(GenerateError::TooLong {
+            prompt: prompt.len(),
+            asked: count,
+            context: config.context,
+        });
+    }
+    let device = model.embedding.val().device();
+    let mut ids: Vec<i32> = prompt.iter().map(|&id| id as i32).collect();
+    let mut new = Vec::with_capacity(count);
+    while new.len() < count {
+        let data = TensorData::new(ids.clone(), [1, ids.len()]);
+        let scores = model.next_logits(Tensor::<2, Int>::from_data(data, &device));
+        let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
+        let next = likeliest(&scores);
+        if end == Some(next) {
+            break;
+        }
+        seen(next);
+        new.push(next);
+        ids.push(next as i32);
+    }
+    Ok(new)
+}
+
+/// The first place of the largest score; 0 where none is a number.
+fn likeliest(scores: &[f32]) -> u32 {
+    let mut best = 0;
+    for (place, score) in scores.iter().enumerate() {
+        if *score > scores[best] || scores[best].is_nan() {
+            best = place;
+        }
+    }
+    best as u32
+}

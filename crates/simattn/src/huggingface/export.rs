@@ -1,0 +1,209 @@
+use std::collections::HashMap;
+
+use half::{bf16, f16};
+use safetensors::{Dtype, View};
+use serde_json::json;
+
+use super::{
+    CONFIG, HuggingFaceError as Error, WEIGHTS,
+    families::Family,
+    layout::{GPT2_PREFIX, layout},
+    simattn_type,
+};
+use crate::{
+    checkpoint::{self, NamedTensor},
+    decoder::Decoder,
+};
+
+/// The configuration class that is written beside models of our own type.
+const CONFIGURATION: &str =
+    include_str!("../../../../interop/huggingface/configuration_simattn.py");
+/// The model class likewise.
+const MODELING: &str = include_str!("../../../../interop/huggingface/modeling_simattn.py");
+
+/// The type that weights are written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FloatType {
+    /// As the model holds them.
+    #[default]
+    F32,
+    /// Rounded to float16; a number beyond it is refused.
+    F16,
+    /// Rounded to bfloat16.
+    Bf16,
+}
+
+/// A model as files of a Hugging Face folder.
+#[derive(Debug)]
+pub struct Export {
+    /// How it is spelled.
+    pub family: Family,
+    /// Names and contents, the weights last.
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
+/// A tensor on its way into a file.
+struct Stored {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl View for Stored {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
+        self.bytes.as_slice().into()
+    }
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Writes `config.json`, weights, the tokenizer's settings, a model card and, where the model's
+/// form is not one that `transformers` has, the Python files that run it. `end_of_text` is the id
+/// that ends a generation. The tokenizer.json itself is the caller's to add.
+///
+/// # Errors
+/// [`Error::Range`] for a weight that the type cannot hold.
+pub fn export(model: &Decoder, end_of_text: u32, float: FloatType) -> Result<Export, Error> {
+    let config = model.config();
+    let family = Family::of(config);
+    let mut fields = family.write(config, end_of_text);
+    fields["dtype"] = json!(match float {
+        FloatType::F32 => "float32",
+        FloatType::F16 => "float16",
+        FloatType::Bf16 => "bfloat16",
+    });
+    let mut files = vec![
+        (CONFIG.to_owned(), pretty(&fields)),
+        ("README.md".to_owned(), card(model, family).into_bytes()),
+        (
+            "tokenizer_config.json".to_owned(),
+            pretty(&json!({
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "model_max_length": config.context,
+                "clean_up_tokenization_spaces": false,
+            })),
+        ),
+    ];
+    if family == Family::Simattn {
+        for (name, text) in [
+            ("configuration_simattn.py", CONFIGURATION),
+            ("modeling_simattn.py", MODELING),
+        ] {
+            files.push((name.to_owned(), text.as_bytes().to_vec()));
+        }
+    }
+    files.push((WEIGHTS.to_owned(), weights(model, family, float)?));
+    Ok(Export { family, files })
+}
+
+fn pretty(value: &serde_json::Value) -> Vec<u8> {
+    format!("{value:#}\n").into_bytes()
+}
+
+fn weights(model: &Decoder, family: Family, float: FloatType) -> Result<Vec<u8>, Error> {
+    let tensors = checkpoint::tensors(model);
+    let stored: Vec<(String, Stored)> = match family {
+        Family::Simattn => tensors
+            .iter()
+            .map(|t| {
+                let name = simattn_type::name(&t.name);
+                let tensor = store(&name, t.shape.clone(), &t.values, float)?;
+                Ok((name, tensor))
+            })
+            .collect::<Result<_, Error>>()?,
+        _ => {
+            let by_name: HashMap<&str, &NamedTensor> =
+                tensors.iter().map(|t| (t.name.as_str(), t)).collect();
+            layout(family, model.config(), GPT2_PREFIX)
+                .map(|place| {
+                    let parts: Vec<&[f32]> = place
+                        .parts
+                        .iter()
+                        .map(|part| by_name[part.as_str()].values.as_slice())
+                        .collect();
+                    let joined = place.join(&parts);
+                    let tensor = store(&place.name, place.shape(), &joined, float)?;
+                    Ok((place.name, tensor))
+                })
+                .collect::<Result<_, Error>>()?
+        }
+    };
+    // `transformers` looks for this entry.
+    let header = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize(stored, Some(header)).map_err(|why| Error::Damaged {
+        path: WEIGHTS.into(),
+        why: why.to_string(),
+    })
+}
+
+fn store(name: &str, shape: Vec<usize>, values: &[f32], float: FloatType) -> Result<Stored, Error> {
+    let (dtype, bytes) = match float {
+        FloatType::F32 => {
+            let bytes = values.iter().flat_map(|x| x.to_le_bytes());
+            (Dtype::F32, bytes.collect())
+        }
+        FloatType::Bf16 => {
+            let bytes = values.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes());
+            (Dtype::BF16, bytes.collect())
+        }
+        FloatType::F16 => {
+            let beyond = |x: &&f32| x.is_finite() && !f16::from_f32(**x).is_finite();
+            if let Some(&value) = values.iter().find(beyond) {
+                return Err(Error::Range {
+                    name: name.into(),
+                    value,
+                });
+            }
+            let bytes = values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes());
+            (Dtype::F16, bytes.collect())
+        }
+    };
+    Ok(Stored {
+        dtype,
+        shape,
+        bytes,
+    })
+}
+
+/// The model card.
+fn card(model: &Decoder, family: Family) -> String {
+    let config = model.config();
+    let remote = family == Family::Simattn;
+    let trust = if remote {
+        ", trust_remote_code=True"
+    } else {
+        ""
+    };
+    let note = if remote {
+        "\nIts attention is not part of `transformers`: `modeling_simattn.py` in this folder runs \
+         it, hence `trust_remote_code`. Read that file before you trust it.\n"
+    } else {
+        ""
+    };
+    format!(
+        "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n- simattn\n---\n\
+         # A {} language model\n\n\
+         {} layers, width {}, context {}, {} token ids, {} parameters; written by simattn.\n{note}\n\
+         ```python\n\
+         from transformers import AutoModelForCausalLM, AutoTokenizer\n\n\
+         tokenizer = AutoTokenizer.from_pretrained(\".\")\n\
+         model = AutoModelForCausalLM.from_pretrained(\".\"{trust})\n\
+         inputs = tokenizer(\"Once\", return_tensors=\"pt\")\n\
+         print(tokenizer.decode(model.generate(**inputs, max_new_tokens=64)[0]))\n\
+         ```\n\n\
+         What it was trained on, what it is good for and its licence are for its maker to add here.\n",
+        config.attention.name().to_uppercase(),
+        config.layers,
+        config.width,
+        config.context,
+        config.vocabulary,
+        crate::cost::Cost::of(config).parameters.total,
+    )
+}
