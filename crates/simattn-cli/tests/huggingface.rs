@@ -14,7 +14,7 @@ use simattn_data::Tokenizer;
 use simattn_train::model_folder::{Reservation, load};
 use simattn_train::{DataConfig, RunConfig, TrainConfig};
 
-/// RMS of the difference over the RMS of the reference.
+/// Of the RMS relative error.
 const TOLERANCE: f64 = 1e-4;
 
 fn simattn(arguments: &[&Path]) -> Output {
@@ -50,6 +50,8 @@ fn python() -> Option<PathBuf> {
 
 fn parity(python: &Path, command: &str, paths: &[&Path]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop/huggingface/parity.py");
+    let last = paths.last().expect("a path in the test's folder");
+    let modules = last.parent().expect("a folder").join("modules");
     let out = Command::new(python)
         .arg(script)
         .arg(command)
@@ -67,23 +69,28 @@ fn parity(python: &Path, command: &str, paths: &[&Path]) {
     assert!(out.status.success(), "{log}");
 }
 
+fn logits(model: &Decoder, ids: &[u32]) -> Vec<f32> {
+    let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+    let data = TensorData::new(ids.clone(), [1, ids.len()]);
+    let found = model.logits(Tensor::<2, Int>::from_data(data, &Device::flex()));
+    found.into_data().iter::<f32>().collect()
+}
+
+/// RMS of the difference over the RMS of the second.
+fn distance(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let pairs = found.iter().zip(expected);
+    let difference: f64 = pairs.map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    let size: f64 = expected.iter().map(|x| f64::from(*x).powi(2)).sum();
+    (difference / size).sqrt()
+}
+
 /// Compares a model with what `transformers` computed.
 fn compare(name: &str, model: &Decoder, reference: &Path) {
     let reference = Weights::open(reference).expect("what parity.py wrote");
     let read = |name: &str| reference.read(name).expect("a tensor");
     let prompt: Vec<u32> = read("prompt").iter().map(|&id| id as u32).collect();
-    let ids: Vec<i32> = prompt.iter().map(|&id| id as i32).collect();
-    let data = TensorData::new(ids, [1, prompt.len()]);
-    let found = model.logits(Tensor::<2, Int>::from_data(data, &Device::flex()));
-    let found: Vec<f32> = found.into_data().iter::<f32>().collect();
-    let expected = read("logits");
-    assert_eq!(found.len(), expected.len(), "{name}");
-    let difference = found
-        .iter()
-        .zip(&expected)
-        .map(|(a, b)| f64::from(a - b).powi(2));
-    let size: f64 = expected.iter().map(|x| f64::from(*x).powi(2)).sum();
-    let error = (difference.sum::<f64>() / size).sqrt();
+    let error = distance(&logits(model, &prompt), &read("logits"));
     println!("{name}: RMS relative error {error:.1e}");
     assert!(error < TOLERANCE, "{name}: {error:.2e}");
     let written = |name| -> Vec<u32> { read(name).iter().map(|&id| id as u32).collect() };
@@ -267,4 +274,30 @@ fn our_own_models_run_in_transformers_and_generate_the_same() {
     for (name, decoder, folder) in &models {
         compare(name, decoder, &folder.with_extension("reference"));
     }
+}
+
+/// A real model, `SIMATTN_HF_MODEL` naming its folder: minutes without optimisation.
+#[test]
+#[ignore = "needs a real model; set SIMATTN_HF_MODEL to its folder"]
+fn a_real_model_keeps_its_logits() {
+    let Some(python) = python() else { return };
+    let Some(source) = std::env::var_os("SIMATTN_HF_MODEL").map(PathBuf::from) else {
+        println!("skipped: SIMATTN_HF_MODEL names no folder");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ids = folder.path().join("ids.json");
+    let model = simattn::huggingface::import(&source, &Device::flex())
+        .expect("a readable model")
+        .decoder;
+    let text = "The lamp on the quay was lit at six, and by seven the boats had all come home.";
+    let tokenizer = Tokenizer::from_file(source.join("tokenizer.json")).expect("a tokenizer");
+    let prompt = tokenizer.encode(text).expect("tokens");
+    fs::write(&ids, format!("{prompt:?}")).expect("a small file");
+    parity(&python, "logits", &[&source, &ids]);
+    let reference = Weights::open(&folder.path().join("ids.json.reference")).expect("written");
+    let expected = reference.read("logits").expect("a tensor");
+    let error = distance(&logits(&model, &prompt), &expected);
+    println!("{}: RMS relative error {error:.1e}", source.display());
+    assert!(error < TOLERANCE, "{error:.2e}");
 }
