@@ -16,7 +16,7 @@ attention = { kind = "sas", heads = 2, head_dim = 8, expanded_heads = 4, expande
 tales_train_bytes = 20000
 tales_validation_bytes = 4000
 [train]
-steps = 700
+steps = 1500
 batch = 2
 evaluate_every = 7
 evaluation_batches = 1
@@ -187,6 +187,35 @@ fn thirty_two_kills_change_no_bit_with_two_threads() {
     survive(2, "2");
 }
 
+/// Sends a signal that a process may catch; false where it has ended.
+fn send(child: &Child, signal: &str) -> bool {
+    Command::new("sh")
+        .args(["-c", &format!("kill -{signal} {}", child.id())])
+        .status()
+        .expect("a shell")
+        .success()
+}
+
+#[test]
+fn a_second_signal_ends_a_run_whose_save_hangs() {
+    let place = Place::new();
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let mut held = place.train("run", "");
+        held.env("SIMATTN_FAULT", "hold@checkpoint.state#1");
+        let mut held = held.spawn().expect("the binary runs");
+        assert!(read_until(&mut held, |line| line.starts_with("SIMATTN_FAULT")));
+        // The first one waits for the save, which never ends; sent until one has found it waiting.
+        let status = loop {
+            send(&held, signal);
+            if let Some(status) = held.try_wait().expect("a child") {
+                break status;
+            }
+        };
+        assert_eq!(status.code(), Some(code));
+    }
+    finish(place.train("run", "--steps 3"));
+}
+
 /// The checkpoints of a run, oldest first.
 fn checkpoints(run: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir(run)
@@ -291,10 +320,7 @@ fn a_signal_saves_and_a_second_run_is_kept_out() {
             steps += usize::from(line.contains(" step "));
             steps == 3
         }));
-        let sent = Command::new("sh")
-            .args(["-c", &format!("kill -{signal} {}", child.id())])
-            .status();
-        assert!(sent.expect("a shell").success());
+        assert!(send(&child, signal));
         let mut rest = String::new();
         let stderr = child.stderr.as_mut().expect("a pipe");
         stderr.read_to_string(&mut rest).expect("text");
