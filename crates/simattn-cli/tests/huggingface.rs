@@ -59,10 +59,7 @@ fn parity(python: &Path, command: &str, paths: &[&Path]) {
         .env("HF_HUB_OFFLINE", "1")
         .env("OMP_NUM_THREADS", "1")
         .env("TOKENIZERS_PARALLELISM", "false")
-        .env(
-            "HF_MODULES_CACHE",
-            paths[0].parent().expect("a folder").join("modules"),
-        )
+        .env("HF_MODULES_CACHE", modules)
         .output()
         .expect("Python ran before");
     let log = String::from_utf8_lossy(&out.stderr);
