@@ -14,7 +14,7 @@ pub struct BackwardScratch {
     strip: Vec<f32>,
     /// One block of gradients of the scores, queries in the lanes.
     turned: Vec<f32>,
-    /// Row sums of weight × gradient, one vector a query.
+    /// Row sums of weight × gradient, one vector a query, then row sums of the weights likewise.
     delta: Vec<f32>,
 }
 
@@ -63,7 +63,7 @@ pub unsafe fn backward<S: Simd>(
     let size = 2 * BLOCK * BLOCK;
     grow(&mut scratch.strip, kept * size);
     grow(&mut scratch.turned, BLOCK * BLOCK);
-    grow(&mut scratch.delta, BLOCK * EDGE);
+    grow(&mut scratch.delta, 2 * BLOCK * EDGE);
     grow(query_gradient, geometry.width * BLOCK);
     let strip = scratch.strip.as_mut_ptr();
     let turned = scratch.turned.as_mut_ptr();
@@ -88,16 +88,19 @@ pub unsafe fn backward<S: Simd>(
                 step.gradients(simd, key_block, strip, head.delta);
             }
         } else {
-            for i in 0..BLOCK * EDGE {
+            for i in 0..2 * BLOCK * EDGE {
                 *delta.add(i) = 0.0;
             }
             for (i, key_block) in blocks.clone().enumerate() {
                 step.weights(simd, key_block, strip.add(i * size), delta);
             }
-            // In place: row q's sum goes to entry q, which lies in a row already summed.
+            // In place: row q's sum goes to entry q, which lies in a row already summed. The weights add up to 1 only as
+            // far as the log-sum-exp is exact, 4e-6 off at logits of 80; divided by their own sum, the gradients of a
+            // row of scores add up to 0 as they must, and what a shift of all keys gets is not that error's.
             for q in 0..BLOCK {
                 let sum = simd.reduce_sum_f32s(load(simd, delta.add(q * EDGE)));
-                *delta.add(q) = sum;
+                let weight = simd.reduce_sum_f32s(load(simd, delta.add((BLOCK + q) * EDGE)));
+                *delta.add(q) = if weight > 0.0 { sum / weight } else { 0.0 };
             }
             for (i, key_block) in blocks.enumerate() {
                 step.gradients(simd, key_block, strip.add(i * size), delta);
@@ -410,7 +413,7 @@ impl pulp::WithSimd for Exponentials<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let lanes = S::F32_LANES;
         let zero = simd.splat_f32s(0.0);
-        // SAFETY: rows and vectors inside [64][64], the promise of `Step::weights`; one vector of delta a row.
+        // SAFETY: rows and vectors inside [64][64], the promise of `Step::weights`; two vectors of delta a row.
         unsafe {
             let lane = load(simd, super::blocked::LANE_NUMBERS.as_ptr());
             for q in self.first..self.first + self.rows {
@@ -421,7 +424,7 @@ impl pulp::WithSimd for Exponentials<'_> {
                 } else {
                     total
                 });
-                let mut sum = zero;
+                let (mut sum, mut total_weight) = (zero, zero);
                 let (low, high) = self
                     .step
                     .geometry
@@ -442,10 +445,13 @@ impl pulp::WithSimd for Exponentials<'_> {
                     }
                     store(simd, self.weights.add(at), weight);
                     sum = simd.mul_add_e_f32s(weight, load(simd, self.gradients.add(at)), sum);
+                    total_weight = simd.add_f32s(total_weight, weight);
                 }
                 if !self.delta.is_null() {
-                    let place = self.delta.add(q * EDGE);
-                    store(simd, place, simd.add_f32s(load(simd, place), sum));
+                    for (row, value) in [(q, sum), (BLOCK + q, total_weight)] {
+                        let place = self.delta.add(row * EDGE);
+                        store(simd, place, simd.add_f32s(load(simd, place), value));
+                    }
                 }
             }
         }
