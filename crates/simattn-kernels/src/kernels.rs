@@ -93,14 +93,6 @@ impl Kernels {
         }
     }
 
-    /// See [`reference::gelu`].
-    pub fn gelu<const R: usize>(self, x: Tensor<R>) -> Tensor<R> {
-        match self {
-            Self::Fast => ops::gelu(x, ops::GeluForm::Exact),
-            Self::Reference => reference::gelu(x),
-        }
-    }
-
     /// GELU in `form`, then [`Self::linear`]; backward keeps only `x` [.., F] of the two wide tensors.
     pub fn gelu_linear<const R: usize>(
         self,
@@ -120,7 +112,7 @@ impl Kernels {
         }
     }
 
-    /// [`Self::swiglu`], then [`Self::linear`]; backward keeps only `gate` and `up` [.., F].
+    /// SwiGLU, then [`Self::linear`]; backward keeps only `gate` and `up` [.., F].
     pub fn swiglu_linear<const R: usize>(
         self,
         gate: Tensor<R>,
@@ -131,14 +123,6 @@ impl Kernels {
         match self {
             Self::Fast => ops::swiglu_linear(gate, up, weight, bias),
             Self::Reference => reference::linear(reference::swiglu(gate, up), weight, bias),
-        }
-    }
-
-    /// See [`reference::swiglu`].
-    pub fn swiglu<const R: usize>(self, gate: Tensor<R>, up: Tensor<R>) -> Tensor<R> {
-        match self {
-            Self::Fast => ops::swiglu(gate, up),
-            Self::Reference => reference::swiglu(gate, up),
         }
     }
 

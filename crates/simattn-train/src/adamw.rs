@@ -9,7 +9,8 @@ use simattn_kernels::cpu::adamw;
 
 use crate::flat::Flat;
 use crate::gradients::GradientSum;
-use crate::tensors::{NamedTensor, TensorError, TensorFile};
+use crate::tensors::{TensorError, TensorFile};
+use simattn::checkpoint::NamedTensor;
 
 /// The names under which a parameter's moments are saved begin with these.
 const MOMENTS: [&str; 2] = ["first_moment.", "second_moment."];

@@ -81,4 +81,4 @@ pub use run::{Budget, EvaluationReport, Observer, StepReport, Trainer};
 pub use schedule::{Decay, Schedule};
 pub use session::{Ending, Session, SessionError};
 pub use step::{StepGradients, step_gradients};
-pub use tensors::{NamedTensor, TensorError, TensorFile};
+pub use tensors::{TensorError, TensorFile};

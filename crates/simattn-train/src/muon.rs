@@ -11,7 +11,8 @@ use simattn::named::NamedParameter;
 
 use crate::flat::Flat;
 use crate::gradients::GradientSum;
-use crate::tensors::{NamedTensor, TensorError, TensorFile};
+use crate::tensors::{TensorError, TensorFile};
+use simattn::checkpoint::NamedTensor;
 
 /// The name under which a parameter's momentum is saved begins with this.
 const MOMENTUM: &str = "momentum.";

@@ -8,7 +8,8 @@ use simattn::named::{self, NamedParameter};
 use crate::adamw::{AdamW, AdamWConfig};
 use crate::gradients::GradientSum;
 use crate::muon::Muon;
-use crate::tensors::{NamedTensor, TensorError, TensorFile};
+use crate::tensors::{TensorError, TensorFile};
+use simattn::checkpoint::NamedTensor;
 
 /// Which optimiser moves the weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

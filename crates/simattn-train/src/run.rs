@@ -18,7 +18,7 @@ use crate::gradients::clip_factor;
 use crate::optimizer::Optimizer;
 use crate::schedule::Schedule;
 use crate::step::step_gradients;
-use crate::tensors::{TensorFile, weights};
+use crate::tensors::TensorFile;
 
 /// What a run may spend; it stops at the first step that has spent it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -187,7 +187,7 @@ impl Trainer {
     pub fn snapshot(&self) -> Snapshot {
         let parameters = named::parameters(self.decoder());
         Snapshot {
-            weights: weights(self.decoder()),
+            weights: simattn::checkpoint::tensors(self.decoder()),
             optimizer: self.optimizer.state(&parameters),
             progress: Progress {
                 step: self.step,

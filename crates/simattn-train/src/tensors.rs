@@ -1,26 +1,12 @@
-//! Named float32 tensors in a safetensors file.
+//! Named float32 tensors read from a safetensors file; [`simattn::checkpoint::write`] writes them.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Tensor};
-use safetensors::tensor::{Dtype, SafeTensors, View, serialize};
-use simattn::named;
-
-/// A tensor that stands on the host, with its name.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NamedTensor {
-    /// Its name.
-    pub name: String,
-    /// Lengths of its axes.
-    pub shape: Vec<usize>,
-    /// Its numbers in row-major order.
-    pub values: Vec<f32>,
-}
+use safetensors::tensor::{Dtype, SafeTensors};
+use simattn::checkpoint::NamedTensor;
 
 /// A file of tensors that cannot be used. `Display` is one line.
 #[derive(Debug, thiserror::Error)]
@@ -51,66 +37,6 @@ pub enum TensorError {
         /// In what they differ.
         problem: String,
     },
-}
-
-/// A copy of all weights of a module, named by the fields that hold them.
-pub(crate) fn weights<M: Module>(module: &M) -> Vec<NamedTensor> {
-    struct Collect {
-        path: named::Path,
-        found: Vec<NamedTensor>,
-    }
-    impl ModuleVisitor for Collect {
-        fn enter_module(&mut self, name: &str, container_type: &str) {
-            self.path.enter(name, container_type);
-        }
-        fn exit_module(&mut self, _: &str, container_type: &str) {
-            self.path.exit(container_type);
-        }
-        fn visit_float<const R: usize>(&mut self, param: &Param<Tensor<R>>) {
-            let data = param.val().into_data_dtype(DType::F32);
-            self.found.push(NamedTensor {
-                name: self.path.name(),
-                shape: data.shape().to_vec(),
-                values: data.iter::<f32>().collect(),
-            });
-        }
-    }
-    let mut collect = Collect {
-        path: named::Path::default(),
-        found: Vec::new(),
-    };
-    module.visit(&mut collect);
-    collect.found
-}
-
-impl View for &NamedTensor {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        let bytes = self.values.iter().flat_map(|value| value.to_le_bytes());
-        Cow::Owned(bytes.collect())
-    }
-    fn data_len(&self) -> usize {
-        4 * self.values.len()
-    }
-}
-
-/// Writes tensors and `metadata`, the latter as one JSON object in the header's entry `simattn`,
-/// as [`simattn::checkpoint::save`] does. Equal contents give equal files.
-pub(crate) fn write(
-    path: &Path,
-    tensors: &[NamedTensor],
-    metadata: &BTreeMap<String, String>,
-) -> io::Result<()> {
-    let entry = serde_json::to_string(metadata).map_err(io::Error::other)?;
-    let header = HashMap::from([("simattn".to_owned(), entry)]);
-    let views = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor));
-    let bytes = serialize(views, Some(header)).map_err(io::Error::other)?;
-    fs::write(path, bytes)
 }
 
 /// Tensors read from a file, to be taken out by name.

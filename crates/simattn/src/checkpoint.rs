@@ -1,8 +1,9 @@
 //! Weights as safetensors: PyTorch's layout, the names of [`crate::named`].
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +11,7 @@ use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
     tensor::{DType, Device, Tensor, TensorData},
 };
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, SafeTensors, View};
 use thiserror::Error;
 
 use crate::{
@@ -93,39 +94,31 @@ pub fn save(
     path: &Path,
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), CheckpointError> {
-    let found: Vec<(String, Vec<usize>, Vec<u8>)> = tensors(model)
-        .into_iter()
-        .map(|t| {
-            let bytes = t.values.iter().copied().flat_map(f32::to_le_bytes);
-            (t.name, t.shape, bytes.collect())
-        })
-        .collect();
-    let damaged = |why: safetensors::SafeTensorError| CheckpointError::Damaged {
-        path: path.into(),
-        why: why.to_string(),
-    };
-    let views = found
-        .iter()
-        .map(|(name, shape, bytes)| {
-            TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.as_str(), view))
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(damaged)?;
-    // One entry: several would stand in the random order of a hash map, and equal models in
-    // different files.
-    let entry = serde_json::to_string(metadata).map_err(|why| CheckpointError::Damaged {
-        path: path.into(),
-        why: why.to_string(),
-    })?;
-    let header = HashMap::from([("simattn".to_owned(), entry)]);
-    let bytes = safetensors::serialize(views, Some(header)).map_err(damaged)?;
-    fs::write(path, bytes).map_err(|source| CheckpointError::Io {
+    write(path, &tensors(model), metadata).map_err(|source| CheckpointError::Io {
         path: path.into(),
         source,
     })
 }
 
-/// A model's tensor as plain numbers.
+/// Writes tensors as float32 with `metadata` as [`save`] does.
+///
+/// # Errors
+/// What the system said where the file cannot be written.
+pub fn write(
+    path: &Path,
+    tensors: &[NamedTensor],
+    metadata: &BTreeMap<String, String>,
+) -> io::Result<()> {
+    // One entry: several would stand in the random order of a hash map, and equal models in
+    // different files.
+    let entry = serde_json::to_string(metadata).map_err(io::Error::other)?;
+    let header = HashMap::from([("simattn".to_owned(), entry)]);
+    let views = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor));
+    let bytes = safetensors::serialize(views, Some(header)).map_err(io::Error::other)?;
+    fs::write(path, bytes)
+}
+
+/// A tensor as plain numbers on the host, with its name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedTensor {
     /// As [`named`] has it.
@@ -136,8 +129,27 @@ pub struct NamedTensor {
     pub values: Vec<f32>,
 }
 
-/// All of a model's tensors in the order of its fields.
-pub fn tensors(model: &Decoder) -> Vec<NamedTensor> {
+impl View for &NamedTensor {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let bytes = self.values.iter().flat_map(|value| value.to_le_bytes());
+        Cow::Owned(bytes.collect())
+    }
+
+    fn data_len(&self) -> usize {
+        4 * self.values.len()
+    }
+}
+
+/// All tensors of a module, a [`Decoder`] for one, in the order of its fields.
+pub fn tensors<M: Module>(model: &M) -> Vec<NamedTensor> {
     struct Collect {
         path: named::Path,
         found: Vec<NamedTensor>,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use simattn_data::Position;
 
 use crate::dataset::Fingerprint;
-use crate::tensors::NamedTensor;
+use simattn::checkpoint::NamedTensor;
 
 /// The newest layout of a checkpoint that this version writes and reads.
 pub(super) const FORMAT: u32 = 1;

@@ -11,7 +11,7 @@ use super::{
     CONFIG, OPTIMIZER, STATE, SUMS, TOKENIZER, WEIGHTS, folder_name, remove_leftovers, sums,
 };
 use crate::dataset::Fingerprint;
-use crate::{fault, tensors};
+use crate::fault;
 
 /// All that goes into one checkpoint.
 #[derive(Debug)]
@@ -64,13 +64,13 @@ impl Contents {
             metadata.insert("validation_loss".to_owned(), loss.to_string());
         }
         let weights = partial.join(WEIGHTS);
-        tensors::write(&weights, &self.snapshot.weights, &metadata)
+        simattn::checkpoint::write(&weights, &self.snapshot.weights, &metadata)
             .map_err(failed(&weights, "write"))?;
         pass("checkpoint.model", &weights)?;
         let optimizer = partial.join(OPTIMIZER);
         let updates = progress.optimizer_updates.to_string();
         let metadata = BTreeMap::from([("updates".to_owned(), updates)]);
-        tensors::write(&optimizer, &self.snapshot.optimizer, &metadata)
+        simattn::checkpoint::write(&optimizer, &self.snapshot.optimizer, &metadata)
             .map_err(failed(&optimizer, "write"))?;
         pass("checkpoint.optimizer", &optimizer)?;
         let write = |name: &str, contents: &[u8]| {
