@@ -16,7 +16,7 @@ pub struct Document {
 }
 
 /// The line that separates documents in a file.
-const SEPARATOR: &str = "<|endoftext|>";
+pub(crate) const SEPARATOR: &str = "<|endoftext|>";
 
 /// Extensions of files that are passed over in folders, in lower case.
 const BINARY: &[&str] = &[
@@ -170,7 +170,8 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), DataError> {
     Ok(())
 }
 
-fn is_binary(path: &Path) -> bool {
+/// Whether a folder's file is passed over for its extension.
+pub(crate) fn is_binary(path: &Path) -> bool {
     path.extension()
         .and_then(|extension| extension.to_str())
         .is_some_and(|extension| BINARY.contains(&extension.to_ascii_lowercase().as_str()))

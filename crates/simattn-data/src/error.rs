@@ -1,5 +1,6 @@
 //! What can be wrong with data, in one line for people: what, where, what to do.
 
+use crate::shards::ShardError;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -136,7 +137,7 @@ pub enum DataError {
     )]
     TextTooShort {
         /// Tokens there are.
-        tokens: usize,
+        tokens: u64,
         /// Tokens one window needs.
         needed: usize,
         /// The context that was asked for.
@@ -163,6 +164,42 @@ pub enum DataError {
         /// The windows that epoch has.
         windows: u64,
     },
+    /// A loader position of another number of sources.
+    #[error(
+        "the position is one of {found} sources, but there are {expected}; \
+         go on with the sources that the run began with"
+    )]
+    SourcesDiffer {
+        /// Sources of the position.
+        found: usize,
+        /// Sources there are.
+        expected: usize,
+    },
+    /// A weight that is no share.
+    #[error("a source's weight of {weight}: choose one above 0")]
+    Weight {
+        /// What was asked for.
+        weight: f64,
+    },
+    /// Tokens that are not there.
+    #[error("{count} tokens from {start} on were asked for, but there are {tokens}")]
+    RangeOutside {
+        /// The first token.
+        start: u64,
+        /// How many.
+        count: usize,
+        /// How many there are.
+        tokens: u64,
+    },
+    /// The thread that prepares batches is gone.
+    #[error("the thread that prepares batches: {problem}")]
+    LoaderThread {
+        /// What happened.
+        problem: String,
+    },
+    /// Something is wrong with files of token ids.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
     /// Bits per byte of nothing.
     #[error("no byte of text was encoded, so there are no bits per byte")]
     NoText,

@@ -21,15 +21,15 @@
 //!
 //! let train = Arc::new(tokenizer.encode_documents(&corpus.train)?);
 //! let mut loader = Loader::new(train, 4, 64, 7)?;
-//! let batch = loader.next_batch();
+//! let batch = loader.next_batch()?;
 //! assert_eq!(batch.inputs.len(), 4 * 64);
 //! assert_eq!(batch.inputs[1], batch.targets[0]);
 //!
 //! // A run that stops here continues with the same batches.
 //! let position = loader.position();
-//! let expected = loader.next_batch();
-//! loader.seek(position)?;
-//! assert_eq!(loader.next_batch(), expected);
+//! let expected = loader.next_batch()?;
+//! loader.seek(&position)?;
+//! assert_eq!(loader.next_batch()?, expected);
 //!
 //! let held_out = tokenizer.encode_documents(&corpus.validation)?;
 //! let sample = ValidationSample::new(&held_out, 4, 64, 8)?;
@@ -38,6 +38,7 @@
 //! # }
 //! ```
 
+mod background;
 mod bpe;
 mod byte_level;
 mod corpus;
@@ -46,17 +47,26 @@ mod error;
 mod hash;
 mod loader;
 mod permutation;
+pub mod prepare;
+pub mod shards;
+mod source;
 mod spec;
 mod tales;
 mod tokenizer;
 mod tokenset;
+mod validation;
+mod windows;
 
+pub use background::BackgroundLoader;
 pub use corpus::Corpus;
 pub use documents::{Document, read_documents};
 pub use error::DataError;
-pub use loader::{Batch, Loader, Position, ValidationSample};
+pub use loader::{Batch, Loader, Position, Weighted};
 pub use permutation::Permutation;
+pub use source::TokenSource;
 pub use spec::TokenizerSpec;
 pub use tales::{Part, Tales};
 pub use tokenizer::{BPE_TRAINING_BYTES, Tokenizer};
 pub use tokenset::TokenSet;
+pub use validation::ValidationSample;
+pub use windows::Cursor;

@@ -310,7 +310,7 @@ fn count_words(texts: &[&str]) -> Result<Vec<(Vec<u8>, u64)>, DataError> {
                     }
                 }
             }
-            Ok(counts)
+            Ok::<_, DataError>(counts)
         })
         .try_reduce(HashMap::new, |mut larger, mut smaller| {
             if larger.len() < smaller.len() {

@@ -1,6 +1,5 @@
 //! Encoded text, and what it takes to turn nats per token into bits per byte.
 
-use crate::error::DataError;
 use serde::{Deserialize, Serialize};
 
 /// The tokens of a list of documents, each closed by end of text, one after the other.
@@ -22,23 +21,12 @@ impl TokenSet {
         }
         self.bytes as f64 / self.ids.len() as f64
     }
-
-    /// Bits per byte of a model whose mean loss on these tokens is `nats` per token: `nats · tokens / bytes / ln 2`.
-    ///
-    /// # Errors
-    ///
-    /// [`DataError::NoText`] when no byte was encoded.
-    pub fn bits_per_byte(&self, nats: f64) -> Result<f64, DataError> {
-        if self.bytes == 0 {
-            return Err(DataError::NoText);
-        }
-        Ok(nats * self.ids.len() as f64 / self.bytes as f64 / std::f64::consts::LN_2)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::TokenSource;
 
     #[test]
     fn a_uniform_byte_model_has_eight_bits_per_byte() {

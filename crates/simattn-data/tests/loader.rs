@@ -1,69 +1,83 @@
-//! The loader gives every window once an epoch, in an order that can be continued from anywhere.
+//! The loader gives every token once an epoch, in an order that can be continued from anywhere.
 
 use proptest::prelude::*;
-use simattn_data::{Batch, DataError, Loader, Position, TokenSet, ValidationSample};
-use std::collections::HashMap;
+use simattn_data::{
+    BackgroundLoader, Batch, Cursor, DataError, Loader, Position, TokenSet, TokenSource,
+    ValidationSample, Weighted,
+};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// Token i is i, so that a row says where it was cut.
 fn counting(tokens: usize) -> Arc<TokenSet> {
+    from(0, tokens)
+}
+
+fn from(first: usize, tokens: usize) -> Arc<TokenSet> {
     Arc::new(TokenSet {
-        ids: (0..tokens as u32).collect(),
+        ids: (first as u32..(first + tokens) as u32).collect(),
         bytes: tokens as u64,
         documents: 1,
     })
 }
 
-fn rows(batch: &Batch) -> Vec<&[i32]> {
+/// The targets of each row, which follow each other around the ring of `tokens`.
+fn rows(batch: &Batch, tokens: usize) -> Vec<&[i32]> {
     assert_eq!(batch.inputs.len(), batch.batch * batch.context);
     assert_eq!(batch.targets.len(), batch.inputs.len());
-    // In counting tokens what follows is one more.
+    let follows = |(before, after): (&i32, &i32)| (before + 1) % tokens as i32 == *after;
+    assert!(batch.inputs.iter().zip(&batch.targets).all(follows));
+    let rows: Vec<&[i32]> = batch.targets.chunks(batch.context).collect();
     assert!(
-        batch
-            .inputs
-            .iter()
-            .zip(&batch.targets)
-            .all(|(input, target)| input + 1 == *target)
+        rows.iter()
+            .all(|row| row.windows(2).all(|pair| follows((&pair[0], &pair[1]))))
     );
-    batch.inputs.chunks(batch.context).collect()
+    rows
 }
 
-fn starts(batch: &Batch) -> Vec<i32> {
-    rows(batch)
-        .into_iter()
-        .map(|row| {
-            assert!(row.windows(2).all(|pair| pair[0] + 1 == pair[1]));
-            row[0]
-        })
-        .collect()
+fn single(epoch: u64, window: u64) -> Position {
+    Position {
+        sources: vec![Cursor {
+            epoch,
+            window,
+            rows: 0,
+        }],
+    }
 }
 
 proptest! {
     #[test]
-    fn every_window_once_an_epoch(
-        windows in 1_usize..200,
-        context in 1_usize..20,
-        rest in 0_usize..20,
+    fn every_token_is_a_target_once_an_epoch(
+        tokens in 2_usize..600,
+        context in 1_usize..40,
         batch in 1_usize..9,
+        epochs in 1_u64..6,
         seed: u64,
     ) {
-        let tokens = windows * context + 1 + rest.min(context - 1);
-        let mut loader = Loader::new(counting(tokens), batch, context, seed).unwrap();
-        prop_assert_eq!(loader.windows(), windows as u64);
-        // As many batches as make whole epochs.
-        let mut seen: HashMap<i32, usize> = HashMap::new();
+        prop_assume!(tokens > context);
+        let mut loader = Loader::new(counting(tokens), 1, context, seed).unwrap();
+        let mut times = vec![0_u64; tokens];
+        // As many windows as begin in these epochs; the last one may reach into the next epoch's first tokens.
+        let windows = (epochs * tokens as u64).div_ceil(context as u64);
         for _ in 0..windows {
-            for start in starts(&loader.next_batch()) {
-                *seen.entry(start).or_default() += 1;
+            for &target in rows(&loader.next_batch().unwrap(), tokens)[0] {
+                times[target as usize] += 1;
             }
         }
-        prop_assert_eq!(seen.len(), windows);
-        for (start, times) in seen {
-            prop_assert_eq!(start as usize % context, 0);
-            prop_assert_eq!(times, batch);
+        let beyond = windows as usize * context - epochs as usize * tokens;
+        prop_assert!(beyond < context);
+        for (token, &count) in times.iter().enumerate() {
+            prop_assert_eq!(count, epochs + u64::from(token < beyond), "token {}", token);
         }
-        let at = loader.position();
-        prop_assert_eq!(at.epoch * windows as u64 + at.window, (windows * batch) as u64);
+        let at = loader.position().sources[0];
+        prop_assert_eq!(at.rows, windows);
+        prop_assert_eq!(at.epoch, epochs - 1);
+        // Rows come in the same order whatever the batch.
+        let mut one = Loader::new(counting(tokens), 1, context, seed).unwrap();
+        let mut many = Loader::new(counting(tokens), batch, context, seed).unwrap();
+        for row in many.next_batch().unwrap().targets.chunks(context) {
+            prop_assert_eq!(row, &one.next_batch().unwrap().targets[..]);
+        }
     }
 
     #[test]
@@ -72,37 +86,53 @@ proptest! {
         context in 1_usize..12,
         batch in 1_usize..7,
         before in 0_usize..60,
-        shifted: bool,
+        weights in proptest::collection::vec(0.01_f64..9.0, 1..4),
         seed: u64,
     ) {
         let make = || {
-            let loader = Loader::new(counting(tokens), batch, context, seed).unwrap();
-            if shifted { loader.shifted_each_epoch() } else { loader }
+            let sources = weights.iter().enumerate().map(|(index, &weight)| Weighted {
+                source: from(1000 * index, tokens + index),
+                weight,
+            });
+            Loader::mixed(sources.collect(), batch, context, seed).unwrap()
         };
         let mut straight = make();
         for _ in 0..before {
-            straight.next_batch();
+            straight.next_batch().unwrap();
         }
         let saved = serde_json::to_string(&straight.position()).unwrap();
         let mut resumed = make();
-        resumed.seek(serde_json::from_str::<Position>(&saved).unwrap()).unwrap();
+        resumed.seek(&serde_json::from_str(&saved).unwrap()).unwrap();
+        let mut ahead = BackgroundLoader::new(make());
+        ahead.next_batch().unwrap();
+        ahead.seek(&straight.position()).unwrap();
         for _ in 0..30 {
-            prop_assert_eq!(straight.next_batch(), resumed.next_batch());
+            let next = straight.next_batch().unwrap();
+            prop_assert_eq!(&resumed.next_batch().unwrap(), &next);
+            prop_assert_eq!(&ahead.next_batch().unwrap(), &next);
+            prop_assert_eq!(ahead.position(), &straight.position());
         }
     }
 
     #[test]
-    fn shifted_epochs_use_disjoint_windows(tokens in 30_usize..300, context in 1_usize..12, seed: u64) {
-        let mut loader = Loader::new(counting(tokens), 1, context, seed).unwrap().shifted_each_epoch();
-        for epoch in 0..4 {
-            loader.seek(Position { epoch, window: 0 }).unwrap();
-            let mut cuts: Vec<i32> =
-                (0..loader.windows()).map(|_| starts(&loader.next_batch())[0]).collect();
-            cuts.sort_unstable();
-            prop_assert!((cuts[0] as usize) < context);
-            prop_assert!(cuts.windows(2).all(|pair| pair[1] - pair[0] == context as i32));
-            // What is left over at the end fills no window.
-            prop_assert!(tokens - 1 - (*cuts.last().unwrap() as usize + context) < context);
+    fn sources_keep_their_shares(
+        weights in proptest::collection::vec(0.01_f64..9.0, 1..6),
+        batches in 1_usize..200,
+    ) {
+        let sources = weights.iter().enumerate().map(|(index, &weight)| Weighted {
+            source: from(1000 * index, 50),
+            weight,
+        });
+        let mut loader = Loader::mixed(sources.collect(), 1, 7, 3).unwrap();
+        let total: f64 = weights.iter().sum();
+        let mut given = vec![0.0; weights.len()];
+        for rows in 1..=batches {
+            let batch = loader.next_batch().unwrap();
+            given[batch.targets[0] as usize / 1000] += 1.0;
+            for (given, weight) in given.iter().zip(&weights) {
+                let share = weight / total * rows as f64;
+                prop_assert!((given - share).abs() <= weights.len() as f64, "{} {}", given, share);
+            }
         }
     }
 
@@ -113,11 +143,15 @@ proptest! {
         batch in 1_usize..6,
         wanted in 1_usize..150,
     ) {
-        let tokens = counting(available * context + 1);
-        let sample = ValidationSample::new(&tokens, batch, context, wanted).unwrap();
+        let tokens = available * context + 1;
+        let sample = ValidationSample::new(&*counting(tokens), batch, context, wanted).unwrap();
         prop_assert_eq!(sample.windows(), wanted.min(available));
         prop_assert_eq!(sample.tokens(), sample.windows() * context);
-        let cuts: Vec<i32> = sample.batches.iter().flat_map(starts).collect();
+        let cuts: Vec<i32> = sample
+            .batches
+            .iter()
+            .flat_map(|batch| rows(batch, tokens).into_iter().map(|row| row[0]))
+            .collect();
         let (least, most) = (available / sample.windows(), available.div_ceil(sample.windows()));
         for pair in cuts.windows(2) {
             let gap = (pair[1] - pair[0]) as usize / context;
@@ -131,9 +165,10 @@ proptest! {
 #[test]
 fn epochs_and_seeds_have_orders_of_their_own() {
     let order = |seed, epoch| -> Vec<i32> {
-        let mut loader = Loader::new(counting(501), 1, 5, seed).unwrap();
-        loader.seek(Position { epoch, window: 0 }).unwrap();
-        (0..100).map(|_| starts(&loader.next_batch())[0]).collect()
+        let mut loader = Loader::new(counting(500), 1, 5, seed).unwrap();
+        loader.seek(&single(epoch, 0)).unwrap();
+        let mut first = || loader.next_batch().unwrap().targets[0];
+        (0..100).map(|_| first()).collect()
     };
     assert_eq!(order(1, 0), order(1, 0));
     assert_ne!(order(1, 0), order(1, 1));
@@ -154,20 +189,80 @@ fn what_cannot_be_loaded_is_refused() {
         assert!(matches!(error, DataError::EmptyShape { .. }));
     }
     assert!(Loader::new(Arc::new(TokenSet::default()), 1, usize::MAX, 0).is_err());
-    assert!(ValidationSample::new(&counting(9), 2, 8, 0).is_err());
+    assert!(ValidationSample::new(&*counting(9), 2, 8, 0).is_err());
+    assert!(Loader::mixed(Vec::new(), 1, 1, 0).is_err());
+    for weight in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let source = counting(9);
+        let error = Loader::mixed(vec![Weighted { source, weight }], 1, 1, 0).unwrap_err();
+        assert!(matches!(error, DataError::Weight { .. }));
+    }
 
-    let mut loader = Loader::new(counting(21), 1, 5, 0).unwrap();
-    let error = loader
-        .seek(Position {
-            epoch: 3,
-            window: 5,
-        })
-        .unwrap_err();
+    let mut loader = Loader::new(counting(20), 1, 5, 0).unwrap();
+    let before = loader.position();
+    let error = loader.seek(&single(3, 5)).unwrap_err();
     assert!(
         error
             .to_string()
             .starts_with("window 5 of epoch 3: that epoch has only 4 windows")
     );
+    assert!(loader.seek(&Position::default()).is_err());
+    // Far beyond any run, but no overflow.
+    loader.seek(&single(u64::MAX, 0)).unwrap();
+    loader.next_batch().unwrap();
+    loader.seek(&before).unwrap();
     // A refused position changes nothing.
-    assert_eq!(loader.position(), Position::default());
+    assert!(loader.seek(&single(3, 5)).is_err());
+    assert_eq!(loader.position(), before);
+}
+
+/// Fails at one of its reads.
+#[derive(Debug)]
+struct Failing {
+    left: AtomicI64,
+    tokens: Arc<TokenSet>,
+}
+
+impl TokenSource for Failing {
+    fn tokens(&self) -> u64 {
+        self.tokens.tokens()
+    }
+    fn read(&self, start: u64, ids: &mut [u32]) -> Result<(), DataError> {
+        match self.left.fetch_sub(1, Ordering::SeqCst) {
+            0 => Err(DataError::NoText),
+            _ => self.tokens.read(start, ids),
+        }
+    }
+    fn bytes(&self) -> u64 {
+        self.tokens.bytes
+    }
+    fn documents(&self) -> u64 {
+        1
+    }
+    fn digest(&self) -> Result<[u8; 32], DataError> {
+        self.tokens.digest()
+    }
+}
+
+#[test]
+fn a_failing_read_reaches_whoever_waits_and_can_be_tried_again() {
+    let source = Arc::new(Failing {
+        left: AtomicI64::new(11),
+        tokens: counting(101),
+    });
+    let mut plain = Loader::new(source.tokens.clone(), 2, 5, 9).unwrap();
+    let mut ahead = BackgroundLoader::new(Loader::new(source, 2, 5, 9).unwrap());
+    for _ in 0..4 {
+        assert_eq!(ahead.next_batch().unwrap(), plain.next_batch().unwrap());
+    }
+    let mut failures = 0;
+    for _ in 0..20 {
+        let next = plain.next_batch().unwrap();
+        let got = ahead.next_batch().or_else(|error| {
+            assert!(matches!(error, DataError::NoText));
+            failures += 1;
+            ahead.next_batch()
+        });
+        assert_eq!(got.unwrap(), next);
+    }
+    assert_eq!(failures, 1);
 }

@@ -1,0 +1,118 @@
+//! Why text could not be prepared.
+
+use crate::error::DataError;
+use crate::shards::ShardError;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Everything that preparing can refuse, or that can go wrong on the way. `Display` is one line.
+#[derive(Debug, Error)]
+pub enum PrepareError {
+    /// No input file was found.
+    #[error("{input}: {problem}")]
+    Input {
+        /// What was given.
+        input: String,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+    /// A line or row cannot be read, and that is not to be passed over.
+    #[error("{place}: {problem}; put it right, or leave such lines out with --on-bad-input skip")]
+    BadInput {
+        /// The file, and the line or row, from 1.
+        place: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A setting out of its range.
+    #[error("{name} of {value}: choose {range}")]
+    OutOfRange {
+        /// Which.
+        name: &'static str,
+        /// What was asked for.
+        value: String,
+        /// What may be.
+        range: &'static str,
+    },
+    /// The folder is not free, and not one of ours.
+    #[error("{path}: exists already and was not begun by prepare; choose another folder", path = path.display())]
+    Taken {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder is finished.
+    #[error("{path}: prepared already; remove it first to prepare it anew", path = path.display())]
+    Finished {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder was begun by a different job.
+    #[error(
+        "{path}: begun with {field} {before}, not {now}; repeat the command as it was, or remove the folder",
+        path = path.display()
+    )]
+    OtherJob {
+        /// The folder.
+        path: PathBuf,
+        /// What differs.
+        field: &'static str,
+        /// As it was.
+        before: String,
+        /// As it is asked for.
+        now: String,
+    },
+    /// Another process works there.
+    #[error("{path}: another process prepares this folder; wait for it, or choose another folder", path = path.display())]
+    Held {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The journal cannot be understood.
+    #[error("{path}: not a journal of this version ({problem}); remove the folder and begin again", path = path.display())]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// No document in any input.
+    #[error("no document was found in {files} files; give files with text in them")]
+    NoDocuments {
+        /// Files that were read.
+        files: usize,
+    },
+    /// The observer ended the work.
+    #[error("stopped; the same command goes on from the last finished shard")]
+    Stopped,
+    /// The system refused to read or write.
+    #[error("{path}: {problem}", path = path.display())]
+    System {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it says.
+        problem: String,
+    },
+    /// A shard cannot be written.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    /// The tokenizer failed.
+    #[error(transparent)]
+    Data(#[from] DataError),
+}
+
+impl PrepareError {
+    /// Whether the one who asked can put it right; everything else broke on the way.
+    pub fn is_input(&self) -> bool {
+        !matches!(
+            self,
+            Self::Stopped | Self::System { .. } | Self::Shard(_) | Self::Data(_)
+        )
+    }
+
+    pub(super) fn system(path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::System {
+            path: path.to_owned(),
+            problem: error.to_string(),
+        }
+    }
+}

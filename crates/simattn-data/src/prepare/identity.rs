@@ -1,0 +1,95 @@
+//! What makes two jobs the same.
+
+use super::Job;
+use super::error::PrepareError;
+use super::inputs::InputFile;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Everything that the shards depend on, apart from what stands in the inputs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    /// The tokenizer's fingerprint.
+    tokenizer: String,
+    field: String,
+    validation_fraction: f64,
+    seed: u64,
+    shard_tokens: u64,
+    /// Paths and bytes on the disk.
+    inputs: Vec<(String, u64)>,
+}
+
+impl Identity {
+    pub(super) fn of(job: &Job, files: &[InputFile]) -> Self {
+        Self {
+            tokenizer: job.tokenizer.fingerprint(),
+            field: job.field.to_owned(),
+            validation_fraction: job.validation_fraction,
+            seed: job.seed,
+            shard_tokens: job.shard_tokens,
+            inputs: files
+                .iter()
+                .map(|file| (file.path.display().to_string(), file.bytes))
+                .collect(),
+        }
+    }
+
+    /// Refuses to go on with a folder that another job began.
+    pub(super) fn check(&self, now: &Self, folder: &Path) -> Result<(), PrepareError> {
+        let differs = |field: &'static str, before: String, now: String| {
+            Err(PrepareError::OtherJob {
+                path: folder.to_owned(),
+                field,
+                before,
+                now,
+            })
+        };
+        let pairs = [
+            (
+                "the tokenizer",
+                self.tokenizer.clone(),
+                now.tokenizer.clone(),
+            ),
+            ("the field", self.field.clone(), now.field.clone()),
+            (
+                "the validation fraction",
+                self.validation_fraction.to_string(),
+                now.validation_fraction.to_string(),
+            ),
+            ("the seed", self.seed.to_string(), now.seed.to_string()),
+            (
+                "shards of tokens",
+                self.shard_tokens.to_string(),
+                now.shard_tokens.to_string(),
+            ),
+        ];
+        for (field, before, now) in pairs {
+            if before != now {
+                return differs(field, before, now);
+            }
+        }
+        let named = |(path, bytes): &(String, u64)| format!("{path} ({bytes} bytes)");
+        for (before, now) in self.inputs.iter().zip(&now.inputs) {
+            if before != now {
+                return differs("the input", named(before), named(now));
+            }
+        }
+        let (before, now) = (self.inputs.len(), now.inputs.len());
+        if before != now {
+            return differs("inputs, in number", before.to_string(), now.to_string());
+        }
+        Ok(())
+    }
+
+    /// For the index.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "field": self.field,
+            "validation_fraction": self.validation_fraction,
+            "seed": self.seed,
+            "shard_tokens": self.shard_tokens,
+            "files": self.inputs.len(),
+            "bytes": self.inputs.iter().map(|(_, bytes)| bytes).sum::<u64>(),
+        })
+    }
+}

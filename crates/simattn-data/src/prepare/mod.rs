@@ -1,0 +1,102 @@
+//! Text of any size to shards of token ids.
+//!
+//! A thread reads documents from the inputs in their order and cuts long ones into pieces; the pieces are encoded in parallel,
+//! a few megabytes at a time, and written in the order they came. So memory does not grow with the input, and the
+//! shards do not depend on the number of threads. After every finished shard a journal says how far the work is, and the same
+//! job goes on from there.
+
+mod error;
+mod feed;
+mod identity;
+mod inputs;
+mod journal;
+mod jsonl;
+mod lines;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod parts;
+mod pieces;
+mod pipeline;
+mod stream;
+mod text;
+
+pub use error::PrepareError;
+pub(crate) use journal::JOURNAL;
+pub use pipeline::{Prepared, prepare};
+
+use crate::tokenizer::Tokenizer;
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// What to do with a line or row that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnBadInput {
+    /// End with [`PrepareError::BadInput`].
+    Fail,
+    /// Report it, leave it out and go on.
+    Skip,
+}
+
+/// What is to be prepared, and how.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// Files, folders and patterns such as `books/*.txt`.
+    pub inputs: &'a [PathBuf],
+    /// Makes the ids.
+    pub tokenizer: &'a Tokenizer,
+    /// The folder that the shards come to; free, or begun by the same job.
+    pub out: &'a Path,
+    /// The field of JSON lines, or the column of Parquet files, that holds the text.
+    pub field: &'a str,
+    /// The share of documents held out, 0 to 0.5: those whose hash falls below it.
+    pub validation_fraction: f64,
+    /// Which documents these are.
+    pub seed: u64,
+    /// Tokens after which a shard ends, at the end of the document that reaches them.
+    pub shard_tokens: u64,
+    /// What to do with what cannot be read.
+    pub on_bad_input: OnBadInput,
+}
+
+/// Who watches. Every method may be left out.
+pub trait PrepareObserver {
+    /// After every few megabytes: bytes of the inputs read so far and in all, as they lie on the disk, and tokens
+    /// written so far. `Break` ends the work at once, as a killed process would.
+    fn on_progress(&mut self, bytes: u64, of: u64, tokens: u64) -> ControlFlow<()> {
+        let _ = (bytes, of, tokens);
+        ControlFlow::Continue(())
+    }
+
+    /// A shard is finished, and the journal knows it. `Break` as above.
+    fn on_shard(&mut self, file: &str, tokens: u64) -> ControlFlow<()> {
+        let _ = (file, tokens);
+        ControlFlow::Continue(())
+    }
+
+    /// A line or row was left out.
+    fn on_bad_input(&mut self, place: &str, problem: &str) {
+        let _ = (place, problem);
+    }
+}
+
+/// Nobody watches.
+impl PrepareObserver for () {}
+
+/// Where the reading stands, always between two documents.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Place {
+    /// Which of the input files.
+    file: usize,
+    /// Bytes of it, unpacked, or rows, that are behind.
+    offset: u64,
+    /// Lines that are behind.
+    line: u64,
+}
+
+/// The part that a document belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Train,
+    Validation,
+}

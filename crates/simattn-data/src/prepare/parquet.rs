@@ -1,0 +1,118 @@
+//! Documents of Parquet files.
+
+use super::Place;
+use super::error::PrepareError;
+use super::feed::{Feed, Stop};
+use super::inputs::InputFile;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::Field;
+use parquet::schema::types::Type;
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Reads a file whose text is the string column `column`, one document a row; a row without text is bad.
+pub(super) fn read(
+    input: &InputFile,
+    from: Place,
+    column: &str,
+    taken: &Arc<AtomicU64>,
+    feed: &mut Feed,
+) -> Result<(), Stop> {
+    let wrong = |problem: String| {
+        Stop::Error(PrepareError::Input {
+            input: input.path.display().to_string(),
+            problem,
+        })
+    };
+    let file =
+        File::open(&input.path).map_err(|error| PrepareError::system(&input.path, &error))?;
+    let reader = match SerializedFileReader::new(file) {
+        Ok(reader) => reader,
+        Err(error) => {
+            let problem = format!("not a Parquet file ({error})");
+            return feed.bad(&input.path, "row ", 1, problem);
+        }
+    };
+    let schema = reader.metadata().file_metadata().schema().clone();
+    let Some(field) = schema
+        .get_fields()
+        .iter()
+        .find(|field| field.name() == column)
+    else {
+        let names: Vec<&str> = schema
+            .get_fields()
+            .iter()
+            .map(|field| field.name())
+            .collect();
+        return Err(wrong(format!(
+            "no column \"{column}\"; choose one of {} with --field",
+            names.join(", ")
+        )));
+    };
+    let only = Type::group_type_builder(schema.name())
+        .with_fields(vec![field.clone()])
+        .build()
+        .map_err(|error| wrong(error.to_string()))?;
+    let rows: u64 = reader.metadata().file_metadata().num_rows().max(1) as u64;
+    let before = taken.load(Ordering::Relaxed);
+    let mut row = 0;
+    for group in 0..reader.num_row_groups() {
+        let in_group = reader.metadata().row_group(group).num_rows() as u64;
+        if row + in_group <= from.offset {
+            row += in_group;
+            continue;
+        }
+        let records = reader
+            .get_row_group(group)
+            .and_then(|group| group.get_row_iter(Some(only.clone())));
+        let records = match records {
+            Ok(records) => records,
+            Err(error) => {
+                feed.bad(&input.path, "row ", row + 1, format!("damaged ({error})"))?;
+                row += in_group;
+                continue;
+            }
+        };
+        for record in records {
+            row += 1;
+            if row <= from.offset {
+                continue;
+            }
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    // The reader cannot find its place in the group again.
+                    feed.bad(&input.path, "row ", row, format!("damaged ({error})"))?;
+                    break;
+                }
+            };
+            match record.get_column_iter().next().map(|(_, field)| field) {
+                Some(Field::Str(text)) => {
+                    feed.text(text)?;
+                    feed.end(Place {
+                        file: from.file,
+                        offset: row,
+                        line: row,
+                    })?;
+                }
+                Some(Field::Null) | None => {
+                    feed.bad(
+                        &input.path,
+                        "row ",
+                        row,
+                        format!("no text in column \"{column}\""),
+                    )?;
+                }
+                Some(_) => {
+                    return Err(wrong(format!(
+                        "the column \"{column}\" does not hold strings"
+                    )));
+                }
+            }
+            let share = u128::from(input.bytes) * u128::from(row.min(rows)) / u128::from(rows);
+            taken.store(before + share as u64, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,303 @@
+//! Reading, encoding and writing, each at its own pace.
+
+use super::error::PrepareError;
+use super::feed::{Chunk, Feed, Item, Stop};
+use super::identity::Identity;
+use super::inputs::{Format, InputFile, expand};
+use super::journal::{Folder, Journal, json};
+use super::lines::Lines;
+use super::parts::PartWriter;
+use super::pieces::Cutter;
+use super::{Job, Place, PrepareObserver, Side, jsonl, stream, text};
+use crate::error::DataError;
+use crate::shards::{INDEX, Index, IndexedTokenizer, TOKENIZER, Width};
+use crate::tokenizer::Tokenizer;
+use rayon::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+
+/// Bytes of text that are encoded at once, for every thread.
+const CHUNK_PER_THREAD: usize = 1 << 20;
+/// Chunks that wait at most, read but not yet encoded.
+const AHEAD: usize = 1;
+
+/// What came out.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The folder's index.
+    pub index: Index,
+    /// Files that were read.
+    pub files: usize,
+    /// Tokens that were there already when this process began.
+    pub resumed_tokens: u64,
+}
+
+/// Turns text into a folder of shards, in the current rayon pool; what a process that was killed began is gone on with.
+///
+/// The shards are a function of the job and of what stands in its inputs, whatever the number of threads and
+/// interruptions. Memory is bounded by the threads, not by the inputs.
+///
+/// # Errors
+///
+/// [`PrepareError`]; [`PrepareError::is_input`] tells what the one who asked can put right. The folder then holds no
+/// index, and if no shard was finished and it was not there before, it is removed.
+pub fn prepare(job: &Job, observer: &mut dyn PrepareObserver) -> Result<Prepared, PrepareError> {
+    check(job)?;
+    let files = expand(job.inputs)?;
+    let (folder, mut journal) = Folder::open(job.out, Identity::of(job, &files))?;
+    let mut work = || run(job, &files, &folder, &mut journal, observer);
+    match work() {
+        Ok(prepared) => {
+            folder.close()?;
+            Ok(prepared)
+        }
+        // As a killed process would leave it.
+        Err(PrepareError::Stopped) => Err(PrepareError::Stopped),
+        Err(error) => {
+            folder.discard(&journal);
+            Err(error)
+        }
+    }
+}
+
+fn check(job: &Job) -> Result<(), PrepareError> {
+    if !(0.0..=0.5).contains(&job.validation_fraction) {
+        return Err(PrepareError::OutOfRange {
+            name: "a validation fraction",
+            value: job.validation_fraction.to_string(),
+            range: "0 to 0.5",
+        });
+    }
+    if job.shard_tokens == 0 {
+        return Err(PrepareError::OutOfRange {
+            name: "shards",
+            value: "0 tokens".to_owned(),
+            range: "at least 1",
+        });
+    }
+    Ok(())
+}
+
+fn run(
+    job: &Job,
+    files: &[InputFile],
+    folder: &Folder,
+    journal: &mut Journal,
+    observer: &mut dyn PrepareObserver,
+) -> Result<Prepared, PrepareError> {
+    let tokenizer = IndexedTokenizer {
+        fingerprint: job.tokenizer.fingerprint(),
+        vocabulary: job.tokenizer.vocabulary(),
+        end_of_text: job.tokenizer.end_of_text(),
+    };
+    let width = Width::for_vocabulary(tokenizer.vocabulary);
+    folder.write(TOKENIZER, job.tokenizer.to_json().as_bytes())?;
+    let open = |name, state| PartWriter::open(&folder.path, name, &tokenizer, width, state);
+    let mut writer = Writer {
+        train: open("train", &journal.train)?,
+        validation: open("validation", &journal.validation)?,
+        bad_inputs: journal.bad_inputs,
+        shard_tokens: job.shard_tokens,
+        folder,
+        journal,
+    };
+    let resumed_tokens = writer.tokens();
+    let taken = Arc::new(AtomicU64::new(0));
+    let total: u64 = files.iter().map(|file| file.bytes).sum();
+    let place = writer.journal.place;
+    let (sender, chunks) = sync_channel(AHEAD);
+    let feed = Feed::new(
+        sender,
+        CHUNK_PER_THREAD * rayon::current_num_threads(),
+        Cutter::of(job.tokenizer),
+        (job.seed, job.validation_fraction),
+        job.on_bad_input,
+    );
+    std::thread::scope(|scope| {
+        let reading = taken.clone();
+        std::thread::Builder::new()
+            .name("documents".to_owned())
+            .spawn_scoped(scope, move || {
+                read_all(files, place, job.field, &reading, feed)
+            })
+            .map_err(|error| PrepareError::system(job.out, &error))?;
+        // Dropped on every way out, which ends the reading.
+        let chunks: Receiver<Chunk> = chunks;
+        for chunk in &chunks {
+            writer.write(chunk?, job.tokenizer, observer)?;
+            let bytes = taken.load(Ordering::Relaxed);
+            if observer
+                .on_progress(bytes, total, writer.tokens())
+                .is_break()
+            {
+                return Err(PrepareError::Stopped);
+            }
+        }
+        Ok(())
+    })?;
+    let Writer {
+        mut train,
+        mut validation,
+        bad_inputs,
+        ..
+    } = writer;
+    for part in [&mut train, &mut validation] {
+        if let Some(entry) = part.finish_shard()? {
+            // The work is done: there is nothing left to break off.
+            let _ = observer.on_shard(&entry.file, entry.tokens);
+        }
+    }
+    if train.tokens() + validation.tokens() == 0 {
+        return Err(PrepareError::NoDocuments { files: files.len() });
+    }
+    let index = Index::new(
+        tokenizer,
+        width,
+        train.into_part(),
+        validation.into_part(),
+        bad_inputs,
+        journal.identity.to_json(),
+    );
+    folder.write(INDEX, &json(&index))?;
+    Ok(Prepared {
+        index,
+        files: files.len(),
+        resumed_tokens,
+    })
+}
+
+/// The reading thread: every file from `place` on.
+fn read_all(
+    files: &[InputFile],
+    place: Place,
+    field: &str,
+    taken: &Arc<AtomicU64>,
+    mut feed: Feed,
+) {
+    let behind: u64 = files.iter().take(place.file).map(|file| file.bytes).sum();
+    taken.store(behind, Ordering::Relaxed);
+    let read = |feed: &mut Feed| -> Result<(), Stop> {
+        for (index, input) in files.iter().enumerate().skip(place.file) {
+            let from = match index == place.file {
+                true => place,
+                false => Place {
+                    file: index,
+                    ..Place::default()
+                },
+            };
+            read_one(input, from, field, taken, feed)?;
+        }
+        Ok(())
+    };
+    let ending = read(&mut feed);
+    feed.close(ending);
+}
+
+fn read_one(
+    input: &InputFile,
+    from: Place,
+    field: &str,
+    taken: &Arc<AtomicU64>,
+    feed: &mut Feed,
+) -> Result<(), Stop> {
+    if input.format == Format::Parquet {
+        return parquet(input, from, field, taken, feed);
+    }
+    let stream = stream::open(input, from.offset, taken.clone())
+        .map_err(|error| PrepareError::system(&input.path, &error))?;
+    let lines = Lines::new(stream, from.offset, from.line);
+    match input.format {
+        Format::JsonLines => jsonl::read(input, from.file, field, lines, feed),
+        _ => text::read(input, from.file, lines, feed),
+    }
+}
+
+#[cfg(feature = "parquet")]
+use super::parquet::read as parquet;
+
+#[cfg(not(feature = "parquet"))]
+fn parquet(
+    input: &InputFile,
+    _: Place,
+    _: &str,
+    _: &Arc<AtomicU64>,
+    _: &mut Feed,
+) -> Result<(), Stop> {
+    Err(Stop::Error(PrepareError::Input {
+        input: input.path.display().to_string(),
+        problem: "this program was built without Parquet; build it with --features parquet, \
+                  or convert the file to JSON lines"
+            .to_owned(),
+    }))
+}
+
+/// Takes items in order to the shards of their parts.
+struct Writer<'a> {
+    train: PartWriter,
+    validation: PartWriter,
+    bad_inputs: u64,
+    shard_tokens: u64,
+    folder: &'a Folder,
+    journal: &'a mut Journal,
+}
+
+impl Writer<'_> {
+    fn tokens(&self) -> u64 {
+        self.train.tokens() + self.validation.tokens()
+    }
+
+    fn write(
+        &mut self,
+        items: Vec<Item>,
+        tokenizer: &Tokenizer,
+        observer: &mut dyn PrepareObserver,
+    ) -> Result<(), PrepareError> {
+        let encoded: Vec<Vec<u32>> = items
+            .par_iter()
+            .map(|item| match item {
+                Item::Piece { text, .. } => tokenizer.encode(text),
+                Item::Bad { .. } => Ok(Vec::new()),
+            })
+            .collect::<Result<_, DataError>>()?;
+        for (item, mut ids) in items.into_iter().zip(encoded) {
+            let (text, side, end) = match item {
+                Item::Bad { place, problem } => {
+                    self.bad_inputs += 1;
+                    observer.on_bad_input(&place, &problem);
+                    continue;
+                }
+                Item::Piece { text, side, end } => (text, side, end),
+            };
+            if end.is_some() {
+                ids.push(tokenizer.end_of_text());
+            }
+            let part = match side {
+                Side::Train => &mut self.train,
+                Side::Validation => &mut self.validation,
+            };
+            part.push(&ids, text.len() as u64, end.is_some().into())?;
+            if let Some(place) = end
+                && part.growing_tokens() >= self.shard_tokens
+            {
+                let finished = part.finish_shard()?.cloned();
+                self.note(place)?;
+                if let Some(entry) = finished
+                    && observer.on_shard(&entry.file, entry.tokens).is_break()
+                {
+                    return Err(PrepareError::Stopped);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything before `place` is in the shards: brings them and the journal to the disk.
+    fn note(&mut self, place: Place) -> Result<(), PrepareError> {
+        self.journal.train = self.train.state()?;
+        self.journal.validation = self.validation.state()?;
+        self.journal.place = place;
+        self.journal.bad_inputs = self.bad_inputs;
+        self.folder.save(self.journal)
+    }
+}
