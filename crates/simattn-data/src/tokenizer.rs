@@ -225,6 +225,11 @@ impl Tokenizer {
         })
     }
 
+    /// Whether every byte is a token of its own.
+    pub(crate) fn is_bytes(&self) -> bool {
+        self.model.is_none()
+    }
+
     /// One more than the largest id: the rows that an embedding needs.
     pub fn vocabulary(&self) -> usize {
         self.vocabulary

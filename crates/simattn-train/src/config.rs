@@ -38,12 +38,19 @@ pub struct RunConfig {
     pub train: TrainConfig,
 }
 
+/// The source that is built in.
+pub(crate) const TALES: &str = "tales";
+
 /// The text a model learns from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// `"tales"` (the embedded corpus) or the path of a text file or of a folder of text files.
+    /// `"tales"` (the embedded corpus), or the path of a text file, of a folder of text files, of a folder that
+    /// `simattn prepare` made, or of one with token files of llm.c or nanoGPT.
     pub source: String,
+    /// Several folders of token ids, mixed; where given, `source` is not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceConfig>,
     /// `"bytes"`, `"bpe:N"` (trained on the data, N tokens) or the path of a `tokenizer.json`.
     pub tokenizer: TokenizerSpec,
     /// The share of the text's bytes kept out of training, above 0 and at most 0.5; not used by the
@@ -53,6 +60,21 @@ pub struct DataConfig {
     pub tales_train_bytes: u64,
     /// Bytes of embedded stories held out.
     pub tales_validation_bytes: u64,
+}
+
+/// One of several folders of token ids.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// A folder that `simattn prepare` made, or one with token files of llm.c or nanoGPT.
+    pub path: String,
+    /// Its share of the training windows, relative to the other weights.
+    #[serde(default = "one")]
+    pub weight: f64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// How the weights are updated, and when they are looked at.
@@ -110,7 +132,8 @@ pub struct TrainConfig {
 impl Default for DataConfig {
     fn default() -> Self {
         Self {
-            source: "tales".to_owned(),
+            source: TALES.to_owned(),
+            sources: Vec::new(),
             tokenizer: TokenizerSpec::Bytes,
             validation_fraction: 0.05,
             tales_train_bytes: 4 << 20,
@@ -212,6 +235,7 @@ impl DataConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let Self {
             source,
+            sources,
             tokenizer: _,
             validation_fraction,
             tales_train_bytes,
@@ -224,6 +248,21 @@ impl DataConfig {
             "\"\"",
             "\"tales\" or a path",
         )?;
+        check(
+            sources.is_empty() || source == TALES,
+            "data.source",
+            source,
+            "left out where data.sources is given",
+        )?;
+        for SourceConfig { path, weight } in sources {
+            check(!path.is_empty(), "data.sources.path", "\"\"", "a path")?;
+            check(
+                *weight > 0.0 && *weight <= 1e9,
+                "data.sources.weight",
+                weight,
+                "above 0 and at most 1e9",
+            )?;
+        }
         check(
             *validation_fraction > 0.0 && *validation_fraction <= 0.5,
             "data.validation_fraction",

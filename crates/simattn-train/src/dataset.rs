@@ -6,10 +6,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use simattn::ModelConfig;
-use simattn_data::{Corpus, DataError, TokenSet, Tokenizer};
+use simattn_data::shards::{
+    INDEX, Index, ShardError, TOKENIZER, TokenShards, foreign_folder, is_foreign_folder,
+    is_prepared,
+};
+use simattn_data::{Corpus, DataError, TokenSource, Tokenizer, TokenizerSpec, Weighted};
 
 use crate::checkpoint::hexadecimal;
-use crate::config::{DataConfig, RunConfig};
+use crate::config::{DataConfig, RunConfig, SourceConfig, TALES};
 use crate::error::TrainError;
 
 /// A corpus as tokens, with the tokeniser that made them.
@@ -19,10 +23,10 @@ pub struct Dataset {
     pub name: String,
     /// The tokeniser.
     pub tokenizer: Tokenizer,
-    /// Tokens to train on.
-    pub train: Arc<TokenSet>,
+    /// Tokens to train on, one source or several.
+    pub train: Vec<Weighted>,
     /// Tokens of the documents that were held out.
-    pub validation: Arc<TokenSet>,
+    pub validation: Arc<dyn TokenSource>,
 }
 
 /// Which tokens a run learns from, so that one that goes on can tell whether they are still those.
@@ -32,49 +36,122 @@ pub struct Fingerprint {
     pub train_tokens: u64,
     /// Tokens held out.
     pub validation_tokens: u64,
-    /// The SHA-256 of their ids, the training part first, each as four bytes, little-endian.
+    /// A SHA-256 over the sources' digests and weights, the validation part last.
     pub sha256: String,
 }
 
 impl Dataset {
-    /// Which tokens these are.
-    pub fn fingerprint(&self) -> Fingerprint {
-        let mut hasher = Sha256::new();
-        for part in [&self.train, &self.validation] {
-            for piece in part.ids.chunks(1 << 14) {
-                let bytes: Vec<u8> = piece.iter().flat_map(|id| id.to_le_bytes()).collect();
-                hasher.update(bytes);
-            }
-        }
-        Fingerprint {
-            train_tokens: self.train.ids.len() as u64,
-            validation_tokens: self.validation.ids.len() as u64,
-            sha256: hexadecimal(hasher),
-        }
+    /// Tokens to train on, of all sources.
+    pub fn train_tokens(&self) -> u64 {
+        self.train.iter().map(|part| part.source.tokens()).sum()
     }
 
-    /// Reads or generates the text, builds the tokeniser and encodes both parts.
+    /// Which tokens these are.
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the text or the tokeniser.
+    /// A file that cannot be read, or does not match its checksum.
+    pub fn fingerprint(&self) -> Result<Fingerprint, DataError> {
+        let mut hasher = Sha256::new();
+        for part in &self.train {
+            hasher.update(part.source.digest()?);
+            hasher.update(part.weight.to_le_bytes());
+        }
+        hasher.update(self.validation.digest()?);
+        Ok(Fingerprint {
+            train_tokens: self.train_tokens(),
+            validation_tokens: self.validation.tokens(),
+            sha256: hexadecimal(hasher),
+        })
+    }
+
+    /// Reads or generates the text, builds the tokeniser and encodes both parts; or opens folders of token ids, and
+    /// checks every file of them.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the text, the tokeniser or the token files.
     pub fn prepare(config: &DataConfig, seed: u64) -> Result<Self, DataError> {
+        if !config.sources.is_empty() {
+            return Self::open(&config.sources, &config.tokenizer);
+        }
+        let path = Path::new(&config.source);
+        if config.source != TALES && (is_prepared(path) || is_foreign_folder(path)) {
+            let only = SourceConfig {
+                path: config.source.clone(),
+                weight: 1.0,
+            };
+            return Self::open(&[only], &config.tokenizer);
+        }
         let corpus = match config.source.as_str() {
-            "tales" => Corpus::tales(
+            TALES => Corpus::tales(
                 seed,
                 config.tales_train_bytes,
                 config.tales_validation_bytes,
             )?,
-            path => Corpus::from_path(Path::new(path), config.validation_fraction, seed)?,
+            _ => Corpus::from_path(path, config.validation_fraction, seed)?,
         };
         let tokenizer = config.tokenizer.build(&corpus)?;
-        let train = Arc::new(tokenizer.encode_documents(&corpus.train)?);
-        let validation = Arc::new(tokenizer.encode_documents(&corpus.validation)?);
+        let train = tokenizer.encode_documents(&corpus.train)?;
+        let validation = tokenizer.encode_documents(&corpus.validation)?;
         Ok(Self {
             name: corpus.name,
             tokenizer,
+            train: vec![Weighted {
+                source: Arc::new(train),
+                weight: 1.0,
+            }],
+            validation: Arc::new(validation),
+        })
+    }
+
+    /// Folders of token ids, all by one tokeniser.
+    fn open(sources: &[SourceConfig], asked: &TokenizerSpec) -> Result<Self, DataError> {
+        let mut tokenizer: Option<(Tokenizer, String)> = match asked {
+            TokenizerSpec::File(path) => {
+                let origin = path.display().to_string();
+                Some((Tokenizer::from_file(path)?, origin))
+            }
+            // The default, which a folder with a tokenizer of its own overrules.
+            TokenizerSpec::Bytes | TokenizerSpec::Bpe { .. } => None,
+        };
+        let (mut train, mut validation) = (Vec::new(), Vec::new());
+        for SourceConfig { path, weight } in sources {
+            let folder = Path::new(path);
+            let parts = if is_prepared(folder) {
+                open_prepared(folder, &mut tokenizer)?
+            } else if is_foreign_folder(folder) {
+                let asked = || DataError::TokenizerSpec {
+                    text: asked.to_string(),
+                    problem: format!(
+                        "{path} holds ids of another tool and does not say whose they are"
+                    ),
+                };
+                let (tokenizer, _) = tokenizer.as_ref().ok_or_else(asked)?;
+                let (train, validation) = foreign_folder(folder)?;
+                let open = |paths: &[_]| TokenShards::foreign(paths, tokenizer);
+                (open(&train)?, open(&validation)?)
+            } else {
+                return Err(ShardError::NoPart {
+                    path: folder.to_owned(),
+                    part: "training",
+                    hint: "data.sources takes folders that `simattn prepare` made; prepare the text first",
+                }
+                .into());
+            };
+            train.push(Weighted {
+                source: Arc::new(parts.0),
+                weight: *weight,
+            });
+            validation.push(parts.1);
+        }
+        let (tokenizer, _) = tokenizer.ok_or(DataError::NoText)?;
+        let paths: Vec<&str> = sources.iter().map(|source| source.path.as_str()).collect();
+        Ok(Self {
+            name: paths.join(", "),
+            tokenizer,
             train,
-            validation,
+            validation: Arc::new(TokenShards::concatenated(validation)),
         })
     }
 
@@ -98,6 +175,56 @@ impl Dataset {
             ..config.clone()
         })
     }
+}
+
+/// Both parts of a prepared folder, every file checked; its tokeniser must be the one known so far, or becomes it.
+fn open_prepared(
+    folder: &Path,
+    tokenizer: &mut Option<(Tokenizer, String)>,
+) -> Result<(TokenShards, TokenShards), DataError> {
+    let index = Index::read(folder)?;
+    let differs = |expected: &str, from: &str| ShardError::Tokenizer {
+        path: folder.join(INDEX),
+        found: index.tokenizer.fingerprint.clone(),
+        expected: expected.to_owned(),
+        expected_from: from.to_owned(),
+    };
+    match tokenizer {
+        Some((known, origin)) => {
+            let known = known.fingerprint();
+            if known != index.tokenizer.fingerprint {
+                return Err(differs(&known, origin).into());
+            }
+        }
+        None => {
+            let path = folder.join(TOKENIZER);
+            let own = Tokenizer::from_file(&path)?;
+            let origin = path.display().to_string();
+            if own.fingerprint() != index.tokenizer.fingerprint {
+                return Err(differs(&own.fingerprint(), &origin).into());
+            }
+            *tokenizer = Some((own, origin));
+        }
+    }
+    for (part, name) in [
+        (&index.train, "training"),
+        (&index.validation, "validation"),
+    ] {
+        if part.shards.is_empty() {
+            return Err(ShardError::NoPart {
+                path: folder.to_owned(),
+                part: name,
+                hint: "prepare the text again with another --validation-fraction or --seed",
+            }
+            .into());
+        }
+    }
+    let open = |part| -> Result<TokenShards, DataError> {
+        let set = TokenShards::of_part(folder, &index, part)?;
+        set.verify()?;
+        Ok(set)
+    };
+    Ok((open(&index.train)?, open(&index.validation)?))
 }
 
 /// `model` with a vocabulary of at least `needed` ids.

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use simattn::Decoder;
-use simattn_data::{Batch, DataError, TokenSet, ValidationSample};
+use simattn_data::{Batch, DataError, TokenSet, TokenSource, ValidationSample};
 
 use crate::step::tensors;
 
@@ -35,7 +35,7 @@ impl Validation {
     ///
     /// Tokens that do not fill one window.
     pub fn new(
-        tokens: &TokenSet,
+        tokens: &dyn TokenSource,
         batch: usize,
         context: usize,
         windows: usize,

@@ -67,8 +67,8 @@ mod tensors;
 
 pub use adamw::{AdamW, AdamWConfig};
 pub use config::{
-    Change, ConfigError, DataConfig, Override, RunConfig, TrainConfig, changes, parse_document,
-    read_document,
+    Change, ConfigError, DataConfig, Override, RunConfig, SourceConfig, TrainConfig, changes,
+    parse_document, read_document,
 };
 pub use dataset::{Dataset, Fingerprint};
 pub use error::{Origin, TrainError};

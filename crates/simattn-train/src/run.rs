@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use simattn::Decoder;
 use simattn::cost::Cost;
 use simattn::named;
-use simattn_data::{Batch, Loader};
+use simattn_data::{BackgroundLoader, Batch, Loader};
 
 use crate::checkpoint::{CheckpointError, Progress, Snapshot};
 use crate::config::{RunConfig, TrainConfig};
@@ -100,7 +100,7 @@ pub struct Trainer {
     /// Always there between calls; the optimiser takes it and gives it back within a step.
     decoder: Option<Decoder>,
     optimizer: Optimizer,
-    loader: Loader,
+    loader: BackgroundLoader,
     validation: Validation,
     config: TrainConfig,
     schedule: Schedule,
@@ -148,8 +148,8 @@ impl Trainer {
         let train = &config.train;
         let context = model.context;
         let windows = train.batch * train.evaluation_batches;
-        let loader = Loader::new(dataset.train.clone(), train.batch, context, config.seed)?;
-        let validation = Validation::new(&dataset.validation, train.batch, context, windows)?;
+        let loader = Loader::mixed(dataset.train.clone(), train.batch, context, config.seed)?;
+        let validation = Validation::new(&*dataset.validation, train.batch, context, windows)?;
         let tokens_per_step = (train.sequences_per_step() * context) as u64;
         let flops_per_token = Cost::of(&model).training_flops_per_token(context);
         let device = decoder.embedding.val().device();
@@ -157,7 +157,7 @@ impl Trainer {
         Ok(Self {
             decoder: Some(decoder),
             optimizer,
-            loader: loader.shifted_each_epoch(),
+            loader: BackgroundLoader::new(loader),
             validation,
             config: train.clone(),
             schedule: train.schedule(),
@@ -194,7 +194,7 @@ impl Trainer {
                 tokens: self.step * self.tokens_per_step,
                 seconds: self.seconds,
                 optimizer_updates: self.optimizer.updates(),
-                position: self.loader.position(),
+                position: self.loader.position().clone(),
             },
         }
     }
@@ -210,7 +210,7 @@ impl Trainer {
         progress: &Progress,
         optimizer: Option<&mut TensorFile>,
     ) -> Result<(), CheckpointError> {
-        self.loader.seek(progress.position)?;
+        self.loader.seek(&progress.position)?;
         if let Some(file) = optimizer {
             let parameters = named::parameters(self.decoder());
             let device = self.device.clone();
@@ -306,14 +306,14 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// A loss or gradient that is not finite; the weights and moments are then those before it,
-    /// only the loader has moved on.
+    /// A loss or gradient that is not finite, or token files that cannot be read any more; the weights and moments are
+    /// then those before it, only the loader has moved on.
     pub fn step(&mut self) -> Result<StepReport, TrainError> {
         let started = Instant::now();
         let learning_rate = self.schedule.learning_rate(self.step, self.steps());
         let micro_batches: Vec<Batch> = (0..self.config.accumulation)
             .map(|_| self.loader.next_batch())
-            .collect();
+            .collect::<Result<_, _>>()?;
         let gradients = step_gradients(
             self.decoder(),
             &micro_batches,

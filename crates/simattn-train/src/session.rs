@@ -144,7 +144,7 @@ impl Session {
             meters,
             config: config.to_toml()?.into(),
             tokenizer: dataset.tokenizer.to_json().into(),
-            data: dataset.fingerprint(),
+            data: dataset.fingerprint().map_err(TrainError::from)?,
             checkpoint_every: config.train.checkpoint_every,
             stop,
             kept: own.map(|(_, kept)| kept),

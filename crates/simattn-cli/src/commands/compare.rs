@@ -185,9 +185,9 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
             source: dataset.name.clone(),
             tokenizer: plan.config.data.tokenizer.to_string(),
             vocabulary: dataset.tokenizer.vocabulary() as u64,
-            train_tokens: dataset.train.ids.len() as u64,
-            validation_tokens: dataset.validation.ids.len() as u64,
-            validation_bytes: dataset.validation.bytes,
+            train_tokens: dataset.train_tokens(),
+            validation_tokens: dataset.validation.tokens(),
+            validation_bytes: dataset.validation.bytes(),
         },
         schedule: Schedule {
             equal: plan.equal,

@@ -4,19 +4,20 @@ use std::path::PathBuf;
 
 use clap::Args;
 use simattn::cost::Cost;
+use simattn_data::shards::Index;
 use simattn_data::{DataError, Tokenizer, TokenizerSpec};
 use simattn_train::RunConfig;
 
-use super::{CliError, input};
+use super::{CliError, input, prepare};
 use crate::{
     machine,
     study::quantity::{bytes, count, grouped, with_decimals},
 };
 
-/// Print a model's size and costs, or what this machine offers.
+/// Print a model's size and costs, what a prepared folder holds, or what this machine offers.
 #[derive(Debug, Args)]
 pub struct InfoArgs {
-    /// A configuration, a TOML file; see configs/.
+    /// A configuration, a TOML file, see configs/; or a folder that `simattn prepare` made.
     #[arg(required_unless_present = "machine")]
     pub config: Option<PathBuf>,
     /// Print the processor, its cores and the instruction set the kernels use.
@@ -36,6 +37,11 @@ pub fn run(args: &InfoArgs) -> Result<(), CliError> {
         print_machine();
     }
     if let Some(path) = &args.config {
+        if path.is_dir() {
+            let index = Index::read(path).map_err(input)?;
+            print!("{}", prepare::describe(&index));
+            return Ok(());
+        }
         let mut config = RunConfig::from_file(path).map_err(input)?;
         if let Some(vocabulary) = args.vocabulary {
             config.model.vocabulary = vocabulary;

@@ -6,6 +6,7 @@ mod convert;
 mod eval;
 mod generate;
 mod info;
+mod prepare;
 mod runs;
 mod train;
 mod upcycle;
@@ -25,6 +26,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Compare(compare::CompareArgs),
+    Prepare(prepare::PrepareArgs),
     Train(train::TrainArgs),
     Runs(runs::RunsArgs),
     Eval(eval::EvalArgs),
@@ -43,6 +45,7 @@ impl Cli {
     pub fn run(&self) -> Result<(), CliError> {
         match &self.command {
             Command::Compare(args) => compare::run(args),
+            Command::Prepare(args) => prepare::run(args),
             Command::Train(args) => train::run(args),
             Command::Runs(args) => runs::run(args),
             Command::Eval(args) => eval::run(args),

@@ -123,7 +123,7 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     let device = Device::flex().autodiff();
     let decoder = match (from, &args.init) {
         (Some(from), _) => {
-            let data = dataset.fingerprint();
+            let data = dataset.fingerprint().map_err(input)?;
             allowed.extend(compare_data(from, &data, args.allow_config_change).map_err(input)?);
             from.decoder(&config, &device).map_err(input)?
         }
@@ -147,7 +147,7 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
         "{}: {} parameters, {} training tokens, {} a step",
         config.model.attention.name(),
         grouped(trainer.parameters() as f64),
-        grouped(dataset.train.ids.len() as f64),
+        grouped(dataset.train_tokens() as f64),
         grouped(trainer.tokens_per_step() as f64),
     );
     for (path, error) in &found.unusable {

@@ -22,7 +22,7 @@ impl Cutter {
     pub(super) fn of(tokenizer: &Tokenizer) -> Self {
         let json: Value = serde_json::from_str(tokenizer.to_json()).unwrap_or_default();
         Self {
-            at_lines: splits_at_lines(&json),
+            at_lines: tokenizer.is_bytes() || splits_at_lines(&json),
         }
     }
 

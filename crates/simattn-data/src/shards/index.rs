@@ -14,6 +14,13 @@ pub const TOKENIZER: &str = "tokenizer.json";
 /// The layout that this version writes and reads.
 const FORMAT: u32 = 1;
 
+/// Whether a folder is one of `prepare`, finished or not.
+pub fn is_prepared(folder: &Path) -> bool {
+    [INDEX, crate::prepare::JOURNAL]
+        .iter()
+        .any(|name| folder.join(name).is_file())
+}
+
 /// The tokenizer that made the ids.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexedTokenizer {

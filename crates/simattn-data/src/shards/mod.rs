@@ -20,7 +20,7 @@ mod writer;
 pub use error::ShardError;
 pub use foreign::{foreign_folder, is_foreign_folder};
 pub use header::{HEADER_BYTES, Header, Width};
-pub use index::{Entry, INDEX, Index, IndexedTokenizer, Part, TOKENIZER};
+pub use index::{Entry, INDEX, Index, IndexedTokenizer, Part, TOKENIZER, is_prepared};
 pub use set::TokenShards;
 pub use shard::Shard;
 pub(crate) use writer::{Partial, ShardWriter};

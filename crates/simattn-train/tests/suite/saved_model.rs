@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use burn::tensor::Device;
+use simattn_data::{TokenSet, TokenSource};
 use simattn_train::model_folder::{self, FolderError, Reservation};
 use simattn_train::{Budget, Trainer, Validation, evaluate_text};
 
@@ -56,22 +57,28 @@ fn a_model_read_back_has_the_same_loss_bit_for_bit() {
     let data = dataset(&saved.config);
     let train = &saved.config.train;
     let windows = train.batch * train.evaluation_batches;
-    let validation = Validation::new(&data.validation, train.batch, 32, windows).expect("text");
+    let validation = Validation::new(&*data.validation, train.batch, 32, windows).expect("text");
     let again = validation.evaluate(&saved.decoder);
     assert_eq!(again.loss.to_bits(), loss.to_bits());
 
     let end = saved.tokenizer.end_of_text();
     let mut heard = Vec::new();
-    let text = evaluate_text(&saved.decoder, &data.validation, end, 8, 32, |tokens| {
+    let mut ids = vec![0; data.validation.tokens() as usize];
+    data.validation.read(0, &mut ids).expect("tokens in memory");
+    let held_out = TokenSet {
+        ids,
+        bytes: data.validation.bytes(),
+        documents: data.validation.documents(),
+    };
+    let text = evaluate_text(&saved.decoder, &held_out, end, 8, 32, |tokens| {
         heard.push(tokens);
     })
     .expect("text");
-    assert_eq!(text.evaluation.tokens, data.validation.ids.len() as u64);
+    assert_eq!(text.evaluation.tokens, data.validation.tokens());
     assert_eq!(heard.last(), Some(&text.evaluation.tokens));
-    assert_eq!(text.documents, data.validation.documents);
+    assert_eq!(text.documents, data.validation.documents());
     assert!((text.evaluation.loss / loss - 1.0).abs() < 0.1);
-    let one_by_one =
-        evaluate_text(&saved.decoder, &data.validation, end, 1, 32, |_| {}).expect("text");
+    let one_by_one = evaluate_text(&saved.decoder, &held_out, end, 1, 32, |_| {}).expect("text");
     assert!((one_by_one.evaluation.loss / text.evaluation.loss - 1.0).abs() < 1e-6);
 }
 

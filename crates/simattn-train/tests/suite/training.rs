@@ -133,8 +133,10 @@ fn micro_batches_together_are_one_large_batch() {
     let decoder = Decoder::new(&model, 3, &device).expect("a right model");
     let batches = |rows: usize, count: usize| -> Vec<Batch> {
         let mut loader =
-            Loader::new(data.train.clone(), rows, model.context, 5).expect("enough text");
-        (0..count).map(|_| loader.next_batch()).collect()
+            Loader::mixed(data.train.clone(), rows, model.context, 5).expect("enough text");
+        (0..count)
+            .map(|_| loader.next_batch().expect("tokens in memory"))
+            .collect()
     };
     let whole = step_gradients(&decoder, &batches(8, 1), &device, 1, 0.0).expect("finite");
     let parts = step_gradients(&decoder, &batches(2, 4), &device, 1, 0.0).expect("finite");

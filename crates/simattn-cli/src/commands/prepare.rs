@@ -1,0 +1,217 @@
+//! `simattn prepare`: text of any size to a folder of token ids.
+
+use std::io::IsTerminal;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use simattn_data::prepare::{Job, OnBadInput, PrepareError, PrepareObserver, prepare};
+use simattn_data::shards::Index;
+use simattn_data::{DataError, Tokenizer, TokenizerSpec};
+
+use super::{CliError, failure, input};
+use crate::study::quantity::{bytes, count, grouped};
+
+/// Turn text into shards of token ids, which training reads without loading them.
+///
+/// Reads .txt and other text, .jsonl and .parquet, each text also as .gz or .zst; files, folders and patterns. Broken
+/// off, the same command goes on from the last finished shard.
+#[derive(Debug, Args)]
+pub struct PrepareArgs {
+    /// Files, folders, or patterns such as 'books/*.txt'.
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<PathBuf>,
+    /// "bytes", or the path of a tokenizer.json.
+    #[arg(long, value_name = "T")]
+    pub tokenizer: TokenizerSpec,
+    /// The folder to write; its index.json is there when it is whole.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The field of JSON lines, or the column of Parquet files, that holds the text.
+    #[arg(long, alias = "column", value_name = "NAME", default_value = "text")]
+    pub field: String,
+    /// The share of documents to hold out for validation, by a hash of each.
+    #[arg(long, value_name = "F", default_value_t = 0.01)]
+    pub validation_fraction: f64,
+    /// Which documents these are.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Tokens of a shard, which ends with the document that reaches them.
+    #[arg(long, value_name = "N", default_value_t = 100_000_000)]
+    pub shard_tokens: u64,
+    /// What to do with a line or row that cannot be read.
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = BadInputArg::Fail)]
+    pub on_bad_input: BadInputArg,
+}
+
+/// Values of `--on-bad-input`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BadInputArg {
+    /// End there, with the file and the line.
+    Fail,
+    /// Report it, leave it out and count it.
+    Skip,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError::Input`] for inputs, settings or a folder that cannot be used; [`CliError::Failure`] for what broke on the way.
+pub fn run(args: &PrepareArgs) -> Result<(), CliError> {
+    let tokenizer = tokenizer(&args.tokenizer).map_err(input)?;
+    let job = Job {
+        inputs: &args.inputs,
+        tokenizer: &tokenizer,
+        out: &args.out,
+        field: &args.field,
+        validation_fraction: args.validation_fraction,
+        seed: args.seed,
+        shard_tokens: args.shard_tokens,
+        on_bad_input: match args.on_bad_input {
+            BadInputArg::Fail => OnBadInput::Fail,
+            BadInputArg::Skip => OnBadInput::Skip,
+        },
+    };
+    let started = Instant::now();
+    let mut progress = Progress::new();
+    let prepared = prepare(&job, &mut progress);
+    progress.bar.finish_and_clear();
+    let prepared = prepared.map_err(|error: PrepareError| match error.is_input() {
+        true => input(error),
+        false => failure(error),
+    })?;
+    let index = &prepared.index;
+    let tokens = index.train.tokens + index.validation.tokens - prepared.resumed_tokens;
+    print!("{}", describe(index));
+    println!(
+        "speed        {} tokens/s from {} files",
+        count(tokens as f64 / started.elapsed().as_secs_f64().max(f64::MIN_POSITIVE)),
+        grouped(prepared.files as f64),
+    );
+    println!("saved        {}", args.out.display());
+    for (part, name) in [
+        (&index.train, "training"),
+        (&index.validation, "validation"),
+    ] {
+        if part.tokens == 0 {
+            eprintln!(
+                "prepare: no document fell to the {name} part; before training, prepare again \
+                 with another --validation-fraction or --seed"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The tokenizer; one that would have to be learnt is refused, since text of any size is read once only.
+fn tokenizer(spec: &TokenizerSpec) -> Result<Tokenizer, DataError> {
+    match spec {
+        TokenizerSpec::Bytes => Ok(Tokenizer::bytes()),
+        TokenizerSpec::File(path) => Tokenizer::from_file(path),
+        TokenizerSpec::Bpe { .. } => Err(DataError::TokenizerSpec {
+            text: spec.to_string(),
+            problem: "prepare learns none, it takes one that is there".to_owned(),
+        }),
+    }
+}
+
+/// What a prepared folder holds, in lines.
+pub(super) fn describe(index: &Index) -> String {
+    let both = |field: fn(&simattn_data::shards::Part) -> u64| {
+        format!(
+            "{} to train on, {} held out",
+            grouped(field(&index.train) as f64),
+            grouped(field(&index.validation) as f64)
+        )
+    };
+    let text = index.train.bytes + index.validation.bytes;
+    let mut lines = vec![
+        ("tokens", both(|part| part.tokens)),
+        ("documents", both(|part| part.documents)),
+        ("shards", both(|part| part.shards.len() as u64)),
+        ("text", bytes(text as f64)),
+        (
+            "vocabulary",
+            format!(
+                "{}, tokenizer {}",
+                grouped(index.tokenizer.vocabulary as f64),
+                index.tokenizer.fingerprint
+            ),
+        ),
+    ];
+    if index.bad_inputs > 0 {
+        lines.push((
+            "left out",
+            format!("{} bad lines", grouped(index.bad_inputs as f64)),
+        ));
+    }
+    lines
+        .into_iter()
+        .map(|(name, value)| format!("{name:<13}{value}\n"))
+        .collect()
+}
+
+/// A bar in bytes on a terminal; elsewhere a line a tenth, a shard and a bad line.
+struct Progress {
+    bar: ProgressBar,
+    terminal: bool,
+    tenths: u64,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+        let template = "prepare {bar:24} {bytes}/{total_bytes} {wide_msg}";
+        // The template is a constant; were it wrong, the plain bar would do.
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        bar.set_style(style);
+        Self {
+            bar,
+            terminal,
+            tenths: 0,
+        }
+    }
+
+    fn say(&self, line: &str) {
+        match self.terminal {
+            true => self.bar.println(line),
+            false => eprintln!("{line}"),
+        }
+    }
+}
+
+impl PrepareObserver for Progress {
+    fn on_progress(&mut self, done: u64, of: u64, tokens: u64) -> ControlFlow<()> {
+        let tokens = grouped(tokens as f64);
+        if self.terminal {
+            self.bar.set_length(of);
+            self.bar.set_position(done);
+            let left = crate::study::quantity::duration(self.bar.eta().as_secs_f64());
+            self.bar
+                .set_message(format!("{tokens} tokens, {left} left"));
+        } else {
+            let now = done * 10 / of.max(1);
+            if now > self.tenths {
+                self.tenths = now;
+                eprintln!("prepare {now}0% of {}, {tokens} tokens", bytes(of as f64));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn on_shard(&mut self, file: &str, tokens: u64) -> ControlFlow<()> {
+        self.say(&format!(
+            "prepare: {file}, {} tokens",
+            grouped(tokens as f64)
+        ));
+        ControlFlow::Continue(())
+    }
+
+    fn on_bad_input(&mut self, place: &str, problem: &str) {
+        self.say(&format!("prepare: {place}: {problem}; left out"));
+    }
+}

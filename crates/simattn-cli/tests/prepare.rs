@@ -1,0 +1,310 @@
+//! From text to shards to a trained model, by the binary; killed on the way, and with everything that can be wrong.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const CONFIG: &str = r#"
+seed = 5
+[model]
+context = 16
+layers = 1
+width = 16
+attention = { kind = "sas", heads = 2, head_dim = 8, expanded_heads = 4, expanded_head_dim = 12, kernel_size = 3 }
+[data]
+source = "shards"
+[train]
+steps = 12
+batch = 2
+evaluate_every = 6
+evaluation_batches = 2
+checkpoint_every = 4
+"#;
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    /// With 400 documents of a few hundred bytes, and a configuration that trains on `shards`.
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().expect("a temporary folder"));
+        let lines: String = (0..400)
+            .map(|n| {
+                let words = format!("story {n} of a fox who counted to {n} ").repeat(1 + n % 9);
+                format!("{}\n", serde_json::json!({ "text": words }))
+            })
+            .collect();
+        place.write("text.jsonl", lines.as_bytes());
+        place.write("run.toml", CONFIG.as_bytes());
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, contents: &[u8]) {
+        fs::write(self.path(name), contents).expect("a small file");
+    }
+
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_simattn"));
+        command
+            .current_dir(self.0.path())
+            .args(arguments.split_whitespace())
+            .env("RAYON_NUM_THREADS", "2")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &str) -> Output {
+        self.command(arguments).output().expect("the binary runs")
+    }
+
+    /// Standard output of a command that must succeed.
+    fn succeed(&self, arguments: &str) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments}: {errors}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// The one line of a command that must be refused with exit code 2.
+    fn refuse(&self, arguments: &str) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {errors}");
+        let last = errors.lines().last().expect("a line").to_owned();
+        assert!(last.starts_with("simattn: "), "{errors}");
+        last
+    }
+}
+
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    entries
+        .map(|entry| {
+            let entry = entry.expect("an entry");
+            let name = entry.file_name().into_string().expect("a name of ours");
+            (name, fs::read(entry.path()).expect("a file"))
+        })
+        .collect()
+}
+
+const PREPARE: &str =
+    "prepare text.jsonl --tokenizer bytes --shard-tokens 4000 --validation-fraction 0.1";
+
+#[test]
+fn shards_train_as_the_text_and_resume_bit_for_bit() {
+    let place = Place::new();
+    let said = place.succeed(&format!("{PREPARE} --out shards"));
+    for line in [
+        "tokens       ",
+        "documents    ",
+        "tokens/s",
+        "saved        shards",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    assert!(
+        place
+            .succeed("info shards")
+            .contains("vocabulary   257, tokenizer ")
+    );
+    place.succeed("train run.toml --peak-flops 1e11 --out whole");
+    // Half of it, then the rest from where it stood.
+    place.succeed(
+        "train run.toml --peak-flops 1e11 --out parts --steps 4 --set train.decay=\"constant\"",
+    );
+    let line = place.refuse("train run.toml --peak-flops 1e11 --out parts");
+    assert!(line.contains("train.steps"), "{line}");
+    let constant = "--set train.decay=\"constant\" --set train.warmup_steps=1 --peak-flops 1e11";
+    place.succeed(&format!("train run.toml --out straight {constant}"));
+    place.succeed(&format!("train run.toml --out broken {constant} --steps 8"));
+    place.succeed(&format!(
+        "train run.toml --out broken {constant} --allow-config-change"
+    ));
+    let weights = |run: &str| fs::read(place.path(run).join("model.safetensors")).expect("a model");
+    assert!(weights("straight") == weights("broken"));
+    let eval = place.succeed("eval whole --data text.jsonl");
+    assert!(eval.contains("bits per byte"), "{eval}");
+}
+
+#[test]
+fn several_sources_are_mixed() {
+    let place = Place::new();
+    place.succeed(&format!("{PREPARE} --out a"));
+    place.succeed(&format!("{PREPARE} --out b --seed 3"));
+    let sources = "[data]\nsources = [{ path = \"a\", weight = 3.0 }, { path = \"b\" }]";
+    let mixed = CONFIG.replace("[data]\nsource = \"shards\"", sources);
+    place.write("mixed.toml", mixed.as_bytes());
+    place.succeed("train mixed.toml --peak-flops 1e11 --out mixed");
+    place.write(
+        "both.toml",
+        CONFIG
+            .replace("[data]\n", &format!("{sources}\n"))
+            .as_bytes(),
+    );
+    assert!(
+        place
+            .refuse("train both.toml --out x")
+            .contains("left out where data.sources is given")
+    );
+    place.write("weight.toml", mixed.replace("3.0", "0.0").as_bytes());
+    assert!(
+        place
+            .refuse("train weight.toml --out x")
+            .contains("data.sources.weight")
+    );
+    place.write(
+        "text.toml",
+        mixed.replace("\"b\"", "\"text.jsonl\"").as_bytes(),
+    );
+    assert!(
+        place
+            .refuse("train text.toml --out x")
+            .contains("prepare the text first")
+    );
+    assert!(!place.path("x").exists());
+}
+
+#[test]
+fn killed_again_and_again_prepare_gives_the_same_shards() {
+    let place = Place::new();
+    place.succeed(&format!("{PREPARE} --out straight"));
+    let expected = files(&place.path("straight"));
+    let shards = expected
+        .keys()
+        .filter(|name| name.ends_with(".bin"))
+        .count();
+    assert!(shards >= 8, "{shards}");
+    // Each life ends by SIGKILL some lines after it has begun; the lines race with the writing, so that it ends anywhere.
+    let (mut kills, mut finished) = (0, false);
+    for life in 0..100 {
+        let mut child = place
+            .command(&format!("{PREPARE} --out killed"))
+            .spawn()
+            .expect("the binary");
+        let errors = BufReader::new(child.stderr.take().expect("piped"));
+        let mut lines = errors.lines();
+        let enough = lines.by_ref().take(1 + life % 2).count() == 1 + life % 2;
+        child.kill().expect("it is ours");
+        let status = child.wait().expect("it is ours");
+        if status.success() {
+            finished = true;
+            break;
+        }
+        kills += usize::from(enough);
+    }
+    if !finished {
+        place.succeed(&format!("{PREPARE} --out killed"));
+    }
+    assert!(kills >= 3, "{kills} kills");
+    assert!(files(&place.path("killed")) == expected);
+}
+
+#[test]
+fn damaged_and_foreign_data_end_with_a_line_and_code_2() {
+    let place = Place::new();
+    place.succeed(&format!("{PREPARE} --out shards"));
+    let shard = place.path("shards/train-00001.bin");
+    let whole = fs::read(&shard).expect("a shard");
+    let damaged = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 4;
+        bytes
+    };
+    let train = "train run.toml --out x";
+    for (bytes, said) in [
+        (damaged(0), "not a shard of token ids"),
+        (damaged(20), "its header is damaged"),
+        (damaged(whole.len() - 1), "do not match their checksum"),
+        (whole[..whole.len() - 2].to_vec(), "cut short"),
+        (Vec::new(), "an empty shard"),
+    ] {
+        fs::write(&shard, bytes).expect("a small file");
+        let line = place.refuse(train);
+        assert!(
+            line.contains(said) && line.contains("train-00001.bin"),
+            "{line}"
+        );
+    }
+    fs::write(&shard, &whole).expect("a small file");
+
+    // Another tool's ids, and an id beyond the vocabulary.
+    fs::create_dir(place.path("bare")).expect("a folder");
+    let ids = |last: u16| -> Vec<u8> {
+        let ids = (0..200).map(|n| n % 90).chain([last]);
+        ids.flat_map(u16::to_le_bytes).collect()
+    };
+    place.write("bare/train.bin", &ids(7));
+    place.write("bare/val.bin", &ids(7));
+    let bare = "train run.toml --set data.source=bare";
+    let line = place.refuse(&format!("{bare} --out x"));
+    assert!(line.contains("does not say whose they are"), "{line}");
+    let tokenizer = "--set data.tokenizer=shards/tokenizer.json";
+    place.succeed(&format!(
+        "{bare} {tokenizer} --peak-flops 1e11 --out bare-run"
+    ));
+    place.write("bare/train.bin", &ids(300));
+    let line = place.refuse(&format!("{bare} {tokenizer} --out x"));
+    assert!(
+        line.contains("token 200 is id 300, beyond the tokenizer's vocabulary of 257"),
+        "{line}"
+    );
+
+    // Shards of another tokenizer than the model's, and than the one asked for.
+    place.write(
+        "bpe.toml",
+        CONFIG
+            .replace(
+                "source = \"shards\"",
+                "tokenizer = \"bpe:300\"\ntales_train_bytes = 20000\ntales_validation_bytes = 4000",
+            )
+            .as_bytes(),
+    );
+    place.succeed("train bpe.toml --peak-flops 1e11 --out bpe-model");
+    for arguments in [
+        "train run.toml --init bpe-model --out x",
+        "train run.toml --set data.tokenizer=bpe-model/tokenizer.json --out x",
+    ] {
+        let line = place.refuse(arguments);
+        assert!(line.contains("its ids were made by tokenizer"), "{line}");
+    }
+    // A run that goes on with other data than it began with.
+    place.succeed("train run.toml --peak-flops 1e11 --out run --steps 4");
+    fs::remove_dir_all(place.path("shards")).expect("ours");
+    place.succeed(&format!("{PREPARE} --out shards --seed 9"));
+    let line =
+        place.refuse("train run.toml --peak-flops 1e11 --out run --steps 4 --set train.steps=8");
+    assert!(line.contains("other"), "{line}");
+    // Nothing held out; not finished; nothing at all.
+    fs::remove_dir_all(place.path("shards")).expect("ours");
+    place.succeed(&format!("{} --out shards", PREPARE.replace("0.1", "0")));
+    assert!(place.refuse(train).contains("no tokens for validation"));
+    fs::rename(
+        place.path("shards/index.json"),
+        place.path("shards/prepare.json"),
+    )
+    .expect("ours");
+    assert!(place.refuse(train).contains("prepared only in part"));
+    assert!(
+        place
+            .refuse("info shards")
+            .contains("prepared only in part")
+    );
+    fs::remove_dir_all(place.path("shards")).expect("ours");
+    assert!(place.refuse(train).contains("shards"));
+    for arguments in [
+        "prepare text.jsonl --tokenizer bpe:300 --out x",
+        "prepare text.jsonl --tokenizer none.json --out x",
+        "prepare text.jsonl --tokenizer bytes --field body --out x",
+        "prepare nothing.txt --tokenizer bytes --out x",
+        "prepare text.jsonl --tokenizer bytes --out run.toml",
+    ] {
+        place.refuse(arguments);
+        assert!(!place.path("x").exists(), "{arguments}");
+    }
+}
