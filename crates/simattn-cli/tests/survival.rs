@@ -16,7 +16,7 @@ attention = { kind = "sas", heads = 2, head_dim = 8, expanded_heads = 4, expande
 tales_train_bytes = 20000
 tales_validation_bytes = 4000
 [train]
-steps = 1500
+steps = 2400
 batch = 2
 evaluate_every = 7
 evaluation_batches = 1
@@ -147,7 +147,7 @@ fn survive(seed: u64, threads: &str) {
             command.env("SIMATTN_FAULT", format!("hold@{point}#1"));
         }
         let mut child = command.spawn().expect("the binary runs");
-        let mut left = 1 + dice.below(30);
+        let mut left = 1 + dice.below(20);
         let alive = read_until(&mut child, |line| {
             left = left.saturating_sub(u64::from(line.contains(" step ")));
             match during_save {

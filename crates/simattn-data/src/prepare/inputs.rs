@@ -78,7 +78,11 @@ fn matching(pattern: &str, files: &mut Vec<InputFile>) -> Result<(), PrepareErro
         input: pattern.to_owned(),
         problem,
     };
-    let found = glob::glob(pattern).map_err(|error| wrong(error.to_string()))?;
+    let as_a_shell = glob::MatchOptions {
+        require_literal_leading_dot: true,
+        ..glob::MatchOptions::new()
+    };
+    let found = glob::glob_with(pattern, as_a_shell).map_err(|error| wrong(error.to_string()))?;
     for path in found {
         let path = path.map_err(|error| wrong(error.to_string()))?;
         if path.is_dir() {

@@ -3,7 +3,7 @@
 use super::Place;
 use super::error::PrepareError;
 use super::identity::Identity;
-use crate::shards::{Entry, INDEX, Partial};
+use crate::shards::{Entry, INDEX, Index, Partial};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
@@ -65,7 +65,8 @@ impl Folder {
     pub(super) fn open(path: &Path, identity: Identity) -> Result<(Self, Journal), PrepareError> {
         let made = !path.exists();
         if !made {
-            if path.join(INDEX).exists() {
+            // With the journal still there, all that is left to do is to remove it.
+            if path.join(INDEX).exists() && !path.join(JOURNAL).is_file() {
                 return Err(PrepareError::Finished {
                     path: path.to_owned(),
                 });
@@ -156,9 +157,18 @@ impl Folder {
         write().map_err(|error: std::io::Error| PrepareError::system(&path, &error))
     }
 
+    /// The index, where a process came so far and no further.
+    pub(super) fn finished(&self) -> Result<Option<Index>, PrepareError> {
+        match self.path.join(INDEX).exists() {
+            true => Ok(Some(Index::read(&self.path)?)),
+            false => Ok(None),
+        }
+    }
+
     /// Removes what only an unfinished folder has.
     pub(super) fn close(self) -> Result<(), PrepareError> {
-        for name in [JOURNAL, LOCK] {
+        // The journal last: while it is there, the same job takes the folder up again and comes here.
+        for name in [LOCK, JOURNAL] {
             let path = self.path.join(name);
             fs::remove_file(&path).map_err(|error| PrepareError::system(&path, &error))?;
         }

@@ -46,7 +46,14 @@ pub fn prepare(job: &Job, observer: &mut dyn PrepareObserver) -> Result<Prepared
     check(job)?;
     let files = expand(job.inputs)?;
     let (folder, mut journal) = Folder::open(job.out, Identity::of(job, &files))?;
-    let mut work = || run(job, &files, &folder, &mut journal, observer);
+    let mut work = || match folder.finished()? {
+        Some(index) => Ok(Prepared {
+            resumed_tokens: index.train.tokens + index.validation.tokens,
+            index,
+            files: files.len(),
+        }),
+        None => run(job, &files, &folder, &mut journal, observer),
+    };
     match work() {
         Ok(prepared) => {
             folder.close()?;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use burn::tensor::Device;
-use simattn_data::{TokenSet, TokenSource};
+use simattn_data::TokenSet;
 use simattn_train::model_folder::{self, FolderError, Reservation};
 use simattn_train::{Budget, Trainer, Validation, evaluate_text};
 
