@@ -63,9 +63,11 @@ pub(super) fn read(
             row += in_group;
             continue;
         }
-        let records = reader
-            .get_row_group(group)
-            .and_then(|group| group.get_row_iter(Some(only.clone())));
+        let opened = reader.get_row_group(group);
+        let records = match &opened {
+            Ok(group) => group.get_row_iter(Some(only.clone())),
+            Err(error) => Err(parquet::errors::ParquetError::General(error.to_string())),
+        };
         let records = match records {
             Ok(records) => records,
             Err(error) => {
