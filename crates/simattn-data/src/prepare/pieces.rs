@@ -10,8 +10,8 @@ pub(super) const LARGEST: usize = 1 << 20;
 
 /// Cuts documents into pieces whose ids, one after the other, are those of the whole.
 ///
-/// Tokenizers that split text as GPT-2's does never join what stands on both sides of a single line end, so that one after
-/// 32 KiB is such a place. For other tokenizers a document is one piece. Either way none is longer than a MiB: beyond,
+/// Tokenizers that split text as GPT-2's does take the last character of white space before a word apart from all before it,
+/// so that in front of such a line end, after 32 KiB, is such a place. For other tokenizers a document is one piece. Either way none is longer than a MiB: beyond,
 /// it ends at a line end or, failing that, before white space, where the ids may differ from those of the whole; the text does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cutter {
@@ -45,7 +45,7 @@ impl Cutter {
     fn first(self, text: &str) -> Option<usize> {
         let within = &text[..text.floor_char_boundary(LARGEST)];
         if self.at_lines
-            && let Some(end) = single_line_end(text, within.len())
+            && let Some(end) = last_line_end(text, within.len())
         {
             return Some(end);
         }
@@ -61,14 +61,13 @@ impl Cutter {
     }
 }
 
-/// The place after the first line end, in [`PIECE`]`..=most`, that has no white space beside it.
-fn single_line_end(text: &str, most: usize) -> Option<usize> {
+/// The place of the first line end, in [`PIECE`]`..most`, that something other than white space follows.
+fn last_line_end(text: &str, most: usize) -> Option<usize> {
     let start = text.floor_char_boundary(PIECE);
     let line_ends = text[start..most].match_indices('\n');
-    line_ends.map(|(at, _)| start + at).find_map(|at| {
-        let before = text[..at].chars().next_back()?;
-        let after = text[at + 1..].chars().next()?;
-        (!before.is_whitespace() && !after.is_whitespace()).then_some(at + 1)
+    line_ends.map(|(at, _)| start + at).find(|at| {
+        let after = text[at + 1..].chars().next();
+        after.is_some_and(|after| !after.is_whitespace())
     })
 }
 

@@ -157,6 +157,11 @@ impl Decoder {
         self.kernels.linear(last, self.head_weight(), None)
     }
 
+    /// The head alone: normalised states [N, C] → scores [N, V].
+    pub fn head_logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        self.kernels.linear(hidden, self.head_weight(), None)
+    }
+
     /// Mean cross-entropy in nats per token: `inputs` and `targets` [B, T] → `[1]`.
     pub fn loss(&self, inputs: Tensor<2, Int>, targets: Tensor<2, Int>) -> Tensor<1> {
         let hidden = self.hidden(inputs);

@@ -1,0 +1,96 @@
+//! `simattn eval`: a saved model on a text, or on tasks.
+
+mod tasks;
+mod text;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{CliError, failure, input};
+
+/// Measure a saved model: its perplexity on a text, or its scores on tasks as lm-evaluation-harness gives them.
+///
+/// A text (--data) is cut into windows of the model's context that do not overlap, the last one shorter;
+/// every token is predicted once, from the tokens before it in its window. Tasks (--tasks) are read from JSON lines.
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// A folder that `train` or `convert from-hf` wrote, or a checkpoint.
+    pub model: PathBuf,
+    /// A text file or a folder of text files.
+    #[arg(
+        long,
+        value_name = "PATH",
+        required_unless_present = "tasks",
+        conflicts_with = "tasks"
+    )]
+    pub data: Option<PathBuf>,
+    /// Tasks, with commas between: arc_easy, arc_challenge, hellaswag, piqa, sciq, social_iqa, winogrande,
+    /// lambada_openai, and those of --task-file.
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        requires = "tasks_dir"
+    )]
+    pub tasks: Vec<String>,
+    /// The folder with the tasks' data as published, one JSON object a line.
+    #[arg(long, value_name = "DIR")]
+    pub tasks_dir: Option<PathBuf>,
+    /// More tasks, a TOML file; see docs/evaluation.md.
+    #[arg(long, value_name = "FILE", requires = "tasks")]
+    pub task_file: Option<PathBuf>,
+    /// Items to show, answered, before each question: the first of the task's own file, or of --shots-from.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub num_fewshot: usize,
+    /// The file of the items to show, where only one task is run.
+    #[arg(long, value_name = "FILE", requires = "tasks")]
+    pub shots_from: Option<PathBuf>,
+    /// Items of each task at most.
+    #[arg(long, value_name = "N", requires = "tasks")]
+    pub limit: Option<usize>,
+    /// Tokens that run together: no effect on the result but rounding.
+    #[arg(long, value_name = "N", default_value_t = 2048, requires = "tasks")]
+    pub batch_tokens: usize,
+    /// Write the results in lm-evaluation-harness's schema.
+    #[arg(long, value_name = "FILE", requires = "tasks")]
+    pub json: Option<PathBuf>,
+    /// Write every item with every request's log-likelihood, a file of JSON lines a task.
+    #[arg(long, value_name = "DIR", requires = "tasks")]
+    pub log_samples: Option<PathBuf>,
+    /// Tokens in a window; the model's own context where left out.
+    #[arg(long, value_name = "T")]
+    pub context: Option<usize>,
+    /// Windows that run together: no effect on the result but rounding.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub batch: usize,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// [`CliError::Input`] for a model, text or task that cannot be used; [`CliError::Failure`] where results cannot be written.
+pub fn run(args: &EvalArgs) -> Result<(), CliError> {
+    match &args.data {
+        Some(data) => text::run(args, data),
+        None => tasks::run(args),
+    }
+}
+
+/// Tokens that a window or a request may have: what was asked for, where the model has places for it.
+fn longest(args: &EvalArgs, model: &simattn::ModelConfig) -> Result<usize, CliError> {
+    let context = args.context.unwrap_or(model.context);
+    if context == 0 {
+        return Err(CliError::Input(
+            "--context 0 leaves nothing to see: give at least 1".to_owned(),
+        ));
+    }
+    if model.positions == simattn::Positions::Learned && context > model.context {
+        return Err(CliError::Input(format!(
+            "--context {context} is beyond the model's {} learned positions",
+            model.context
+        )));
+    }
+    Ok(context)
+}

@@ -1,0 +1,187 @@
+//! Multiple-choice and last-word tasks.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use burn::tensor::Device;
+use serde_json::json;
+use simattn_eval::{
+    EvalError, Item, Scorer, Settings, Task, TaskRun, harness_json, read_tasks, run_task,
+    sample_json, tasks,
+};
+use simattn_train::model_folder;
+
+use super::{CliError, EvalArgs, failure, input, longest};
+
+/// A task that can be run: its items and those to show before them.
+struct Ready {
+    task: Task,
+    items: Vec<Item>,
+    examples: Vec<Item>,
+}
+
+/// Scores the tasks that were asked for and prints a table.
+pub(super) fn run(args: &EvalArgs) -> Result<(), CliError> {
+    // Whatever is wrong with the data shows before the model is loaded.
+    let ready = read(args)?;
+    if args.batch_tokens == 0 {
+        return Err(CliError::Input(
+            "--batch-tokens 0 scores nothing: give at least 1".to_owned(),
+        ));
+    }
+    for path in [&args.json, &args.log_samples].into_iter().flatten() {
+        if path.exists() {
+            let line = format!("{}: exists already; choose another name", path.display());
+            return Err(CliError::Input(line));
+        }
+    }
+    let model = model_folder::load(&args.model, &Device::flex()).map_err(input)?;
+    let scorer = Scorer::new(
+        &model.decoder,
+        longest(args, &model.config.model)?,
+        args.batch_tokens,
+    );
+    let settings = Settings {
+        limit: args.limit,
+        shots: args.num_fewshot,
+        prefix: model.tokenizer.end_of_text(),
+    };
+    let mut runs = Vec::new();
+    for Ready {
+        task,
+        items,
+        examples,
+    } in ready
+    {
+        let name = task.name.clone();
+        let mut tenths = 0;
+        let progress = |finished: usize, all: usize| {
+            let now = finished * 10 / all.max(1);
+            if now > tenths {
+                tenths = now;
+                eprintln!("eval {name} {now}0% of {all} requests");
+            }
+        };
+        let done = run_task(
+            &task,
+            items,
+            &examples,
+            &model.tokenizer,
+            &scorer,
+            &settings,
+            progress,
+        );
+        runs.push(done.map_err(input)?);
+    }
+    if let Some(folder) = &args.log_samples {
+        write_samples(folder, &runs)
+            .map_err(|error| failure(format!("{}: {error}", folder.display())))?;
+    }
+    if let Some(path) = &args.json {
+        let config = json!({
+            "model": "simattn",
+            "model_args": args.model.display().to_string(),
+            "limit": args.limit,
+            "batch_tokens": args.batch_tokens,
+            "version": env!("CARGO_PKG_VERSION"),
+        });
+        let text = format!("{:#}\n", harness_json(&runs, &config));
+        write_whole(path, text.as_bytes())
+            .map_err(|error| failure(format!("{}: {error}", path.display())))?;
+    }
+    print!("{}", table(&runs));
+    Ok(())
+}
+
+fn read(args: &EvalArgs) -> Result<Vec<Ready>, CliError> {
+    let mut known = tasks();
+    if let Some(path) = &args.task_file {
+        let own = read_tasks(path).map_err(input)?;
+        // One's own task of a built-in one's name takes its place.
+        known.retain(|task| own.iter().all(|other| other.name != task.name));
+        known.extend(own);
+    }
+    let folder = args.tasks_dir.as_deref().unwrap_or(Path::new("."));
+    if args.shots_from.is_some() && args.tasks.len() > 1 {
+        return Err(CliError::Input(
+            "--shots-from holds items of one task, but several are asked for: run them one by one"
+                .to_owned(),
+        ));
+    }
+    let one = |name: &String| -> Result<Ready, EvalError> {
+        let task = Task::named(name.trim(), &known)?;
+        let path = task.file_in(folder)?;
+        let items = task.items(&path)?;
+        let (from, examples) = match &args.shots_from {
+            Some(other) => (other.as_path(), task.items(other)?),
+            None if args.num_fewshot > 0 => (path.as_path(), items.clone()),
+            None => (path.as_path(), Vec::new()),
+        };
+        // The question itself may be one of them.
+        if args.num_fewshot > 0 && examples.len() <= args.num_fewshot {
+            return Err(EvalError::FewShots {
+                path: from.to_owned(),
+                found: examples.len(),
+                asked: args.num_fewshot,
+            });
+        }
+        Ok(Ready {
+            task,
+            items,
+            examples,
+        })
+    };
+    args.tasks
+        .iter()
+        .map(|name| one(name).map_err(input))
+        .collect()
+}
+
+fn write_samples(folder: &Path, runs: &[TaskRun]) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    for run in runs {
+        let path = folder.join(format!("samples_{}.jsonl", run.task.name));
+        let mut text = Vec::new();
+        for (index, item) in run.items.iter().enumerate() {
+            writeln!(text, "{}", sample_json(run, index, item))?;
+        }
+        write_whole(&path, &text)?;
+    }
+    Ok(())
+}
+
+/// Under another name first, so that a file of this name is whole.
+fn write_whole(path: &Path, contents: &[u8]) -> std::io::Result<()> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".partial");
+    let mut file = BufWriter::new(File::create(&unfinished)?);
+    file.write_all(contents)?;
+    file.into_inner()?.sync_all()?;
+    fs::rename(&unfinished, path)
+}
+
+/// One line a number.
+fn table(runs: &[TaskRun]) -> String {
+    let mut lines = vec![format!(
+        "{:<16}{:>7}{:>7}  {:<11}{:>9}{:>10}",
+        "task", "items", "shots", "metric", "value", "± error"
+    )];
+    for run in runs {
+        for (metric, value) in &run.outcome.values {
+            let error = match value.standard_error.is_finite() {
+                true => format!("{:.4}", value.standard_error),
+                false => "-".to_owned(),
+            };
+            lines.push(format!(
+                "{:<16}{:>7}{:>7}  {:<11}{:>9.4}{error:>10}",
+                run.task.name,
+                run.outcome.items,
+                run.shots,
+                metric.name(),
+                value.value,
+            ));
+        }
+    }
+    lines.join("\n") + "\n"
+}

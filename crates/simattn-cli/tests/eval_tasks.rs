@@ -1,0 +1,161 @@
+//! `simattn eval` on tasks: a table, the harness's schema, samples; what is wrong ends with one line and code 2.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    /// With a small trained model and two tasks' data.
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().expect("a temporary folder"));
+        place.write(
+            "run.toml",
+            "[model]\ncontext = 64\nlayers = 1\nwidth = 16\n\
+             attention = { kind = \"mha\", heads = 2, head_dim = 8 }\n\
+             [data]\ntales_train_bytes = 9000\ntales_validation_bytes = 2000\n\
+             [train]\nsteps = 2\nbatch = 2\nevaluation_batches = 1\n",
+        );
+        let piqa: String = (0..5)
+            .map(|n| {
+                format!(
+                    "{{\"goal\":\"g{n}\",\"sol1\":\"one\",\"sol2\":\"two é\",\"label\":{}}}\n",
+                    n % 2
+                )
+            })
+            .collect();
+        fs::create_dir(place.path("data")).expect("a folder");
+        place.write("data/piqa_validation.jsonl", &piqa);
+        place.write(
+            "data/lambada_test.jsonl",
+            "{\"text\":\"it was dark\"}\n{\"text\":\"a b\"}\n",
+        );
+        place.succeed("train run.toml --peak-flops 1e11 --out model");
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("a small file");
+    }
+
+    fn run(&self, arguments: &str) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_simattn"))
+            .current_dir(self.0.path())
+            .args(arguments.split_whitespace())
+            .output()
+            .expect("the binary runs")
+    }
+
+    fn succeed(&self, arguments: &str) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments}: {errors}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn refuse(&self, arguments: &str) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {errors}");
+        errors
+    }
+}
+
+fn json(path: &Path) -> serde_json::Value {
+    serde_json::from_slice(&fs::read(path).expect("a file")).expect("JSON")
+}
+
+#[test]
+fn tasks_are_scored_and_written_in_the_known_schema() {
+    let place = Place::new();
+    let said = place.succeed(
+        "eval model --tasks piqa,lambada_openai --tasks-dir data --json results.json --log-samples samples",
+    );
+    assert_eq!(said.lines().count(), 5, "{said}");
+    assert!(
+        said.contains("acc_norm") && said.contains("perplexity"),
+        "{said}"
+    );
+    let results = json(&place.path("results.json"));
+    assert_eq!(results["n-samples"]["piqa"]["effective"], 5);
+    assert!(results["results"]["lambada_openai"]["perplexity,none"].as_f64() > Some(1.0));
+    assert_eq!(
+        results["higher_is_better"]["lambada_openai"]["perplexity"],
+        false
+    );
+    let samples = fs::read_to_string(place.path("samples/samples_piqa.jsonl")).expect("samples");
+    assert_eq!(samples.lines().count(), 5);
+
+    // Limits, shots and batches; own tasks.
+    place.succeed("eval model --tasks piqa --tasks-dir data --limit 2 --num-fewshot 1 --batch-tokens 1 --json few.json");
+    let few = json(&place.path("few.json"));
+    assert_eq!(
+        few["n-samples"]["piqa"],
+        serde_json::json!({"original": 5, "effective": 2})
+    );
+    assert_eq!(few["n-shot"]["piqa"], 1);
+    place.write(
+        "own.toml",
+        "[[task]]\nname = \"own\"\nfiles = [\"piqa_validation\"]\ncontext = \"{goal}?\"\nchoices = [\"{sol1}\", \"{sol2}\"]\n\
+         gold = { index = \"label\" }\nmetrics = [\"acc\"]\n",
+    );
+    assert!(
+        place
+            .succeed("eval model --tasks own --task-file own.toml --tasks-dir data")
+            .contains("own")
+    );
+}
+
+#[test]
+fn what_is_wrong_is_said_in_a_line() {
+    let place = Place::new();
+    place.write("bad.toml", "[[task]]\nname = \"x\"\nmetrics = [\"f1\"]\n");
+    place.write("data/sciq_test.jsonl", "{\"support\":\"\"}\n");
+    let tasks = "eval model --tasks-dir data --tasks";
+    for (arguments, said) in [
+        (
+            format!("{tasks} arc"),
+            "no task \"arc\"; choose among arc_easy",
+        ),
+        (
+            format!("{tasks} arc_easy"),
+            "no data for arc_easy; put arc_easy_test.jsonl",
+        ),
+        (
+            format!("{tasks} sciq"),
+            "sciq_test.jsonl:1: no field \"question\"",
+        ),
+        (
+            format!("{tasks} piqa --task-file bad.toml"),
+            "bad.toml:3: unknown variant",
+        ),
+        (
+            format!("{tasks} piqa --num-fewshot 5"),
+            "5 items, but 5 are to be shown",
+        ),
+        (format!("{tasks} piqa --batch-tokens 0"), "--batch-tokens 0"),
+        (format!("{tasks} piqa --context 0"), "--context 0"),
+        (
+            format!("{tasks} piqa --json run.toml"),
+            "run.toml: exists already",
+        ),
+        (
+            format!("{tasks} piqa,sciq --shots-from data/piqa_validation.jsonl"),
+            "--shots-from",
+        ),
+        (
+            "eval nowhere --tasks piqa --tasks-dir data".to_owned(),
+            "nowhere",
+        ),
+        ("eval model --tasks piqa".to_owned(), "--tasks-dir"),
+        ("eval model".to_owned(), "--data"),
+    ] {
+        let errors = place.refuse(&arguments);
+        assert!(errors.contains(said), "{arguments}: {errors}");
+    }
+}

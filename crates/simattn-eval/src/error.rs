@@ -1,0 +1,77 @@
+//! What can be wrong with tasks and their data, in one line for people.
+
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Everything that an evaluation can refuse.
+#[derive(Debug, Error)]
+pub enum EvalError {
+    /// A file cannot be read.
+    #[error("{path}: {problem}", path = path.display())]
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        problem: String,
+    },
+    /// A line of a data file is no item of the task.
+    #[error("{path}:{line}: {problem}", path = path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file without items.
+    #[error("{path}: no item in it; give one JSON object a line", path = path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of tasks cannot be understood.
+    #[error("{path}:{line}: {problem}", path = path.display())]
+    TaskFile {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// No task of that name.
+    #[error("no task \"{name}\"; choose among {known}")]
+    UnknownTask {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The folder has no file of the task.
+    #[error(
+        "{folder}: no data for {task}; put {wanted} there, one JSON object a line",
+        folder = folder.display()
+    )]
+    NoData {
+        /// The folder.
+        folder: PathBuf,
+        /// The task.
+        task: String,
+        /// File names that are looked for.
+        wanted: String,
+    },
+    /// Fewer documents to show than asked for.
+    #[error("{path}: {found} items, but {asked} are to be shown before each question", path = path.display())]
+    FewShots {
+        /// The file of examples.
+        path: PathBuf,
+        /// Items in it.
+        found: usize,
+        /// How many were asked for.
+        asked: usize,
+    },
+    /// The tokenizer failed.
+    #[error(transparent)]
+    Data(#[from] simattn_data::DataError),
+}
