@@ -155,7 +155,7 @@ impl Trainer {
         let device = decoder.embedding.val().device();
         let optimizer = Optimizer::new(train.optimizer(), &decoder);
         Ok(Self {
-            decoder: Some(decoder),
+            decoder: Some(decoder.with_recompute(train.recompute)),
             optimizer,
             loader: loader.shifted_each_epoch(),
             validation,

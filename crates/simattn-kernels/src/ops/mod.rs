@@ -27,6 +27,7 @@ mod linear;
 mod loss;
 mod norm;
 mod optimizer;
+mod recompute;
 mod sas_attention;
 
 pub use activated_linear::{gelu_linear, swiglu_linear};
@@ -37,6 +38,7 @@ pub use linear::linear;
 pub use loss::{cross_entropy, head_cross_entropy};
 pub use norm::{layer_norm, rms_norm};
 pub use optimizer::{AdamWState, GroupSettings, adamw_step, adamw_step_portable, squared_norm};
+pub use recompute::{Tensors, recomputed};
 pub use sas_attention::sas_attention;
 
 pub use crate::cpu::activation::GeluForm;
