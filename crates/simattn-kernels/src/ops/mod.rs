@@ -2,7 +2,7 @@
 //!
 //! float32 tensors on Burn's CPU device (Flex), with or without autodiff, go through the kernels of
 //! [`cpu`](crate::cpu); everything else, other float types and other devices, through the plain Burn operations of
-//! [`reference`](mod@crate::reference). Non-contiguous inputs are copied first. Gradients are worked out only for inputs
+//! [`reference`](mod@crate::reference), attention in blocks of queries so that memory stays linear there too. Non-contiguous inputs are copied first. Gradients are worked out only for inputs
 //! that need them; a second derivative through a kernel is not supported.
 //!
 //! ```
@@ -27,6 +27,7 @@ mod linear;
 mod loss;
 mod norm;
 mod optimizer;
+mod portable_attention;
 mod recompute;
 mod sas_attention;
 

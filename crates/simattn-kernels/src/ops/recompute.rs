@@ -11,7 +11,9 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{AutodiffBackend, Backend, DispatchTensor, Flex, TensorMetadata};
+use burn::backend::{
+    AutodiffBackend, Backend, DispatchKindConversion, DispatchTensor, Flex, TensorMetadata,
+};
 use burn::tensor::{DType, Shape, Tensor};
 
 /// Float tensors of any ranks, one after another: what [`recomputed`] hands to its function.
@@ -61,16 +63,18 @@ pub fn recomputed<const R: usize>(
 const FEW: usize = 8;
 const MANY: usize = 64;
 
-/// Between a backend's own tensors and those of any backend.
+/// Between a backend's own tensors and those of any backend. A further backend joins by a line in [`recomputed`].
 trait Dispatched: Backend {
     /// `None` for a tensor of another backend, or without autodiff.
     fn of_autodiff(tensor: DispatchTensor) -> Option<FloatTensor<Autodiff<Self>>>;
     fn of_plain(tensor: DispatchTensor) -> FloatTensor<Self>;
     fn autodiff(tensor: FloatTensor<Autodiff<Self>>) -> DispatchTensor;
-    fn plain(tensor: FloatTensor<Self>) -> DispatchTensor;
 }
 
-impl Dispatched for Flex {
+impl<B: Backend> Dispatched for B
+where
+    DispatchTensor: DispatchKindConversion<B> + DispatchKindConversion<Autodiff<B>>,
+{
     fn of_autodiff(tensor: DispatchTensor) -> Option<FloatTensor<Autodiff<Self>>> {
         any(tensor).try_into_primitive::<Autodiff<Self>>().ok()
     }
@@ -84,10 +88,6 @@ impl Dispatched for Flex {
     fn autodiff(tensor: FloatTensor<Autodiff<Self>>) -> DispatchTensor {
         Tensor::<1>::from_primitive::<Autodiff<Self>>(tensor).into_dispatch()
     }
-
-    fn plain(tensor: FloatTensor<Self>) -> DispatchTensor {
-        Tensor::<1>::from_primitive::<Self>(tensor).into_dispatch()
-    }
 }
 
 /// Burn does not compare a handle's rank with its tensor's; no operation that would is applied to these.
@@ -97,7 +97,8 @@ fn any(tensor: DispatchTensor) -> Tensor<1> {
 
 /// The inputs as autodiff tensors, if one of them needs a gradient and all are of this backend.
 fn on_autodiff<B: Dispatched>(inputs: &Tensors) -> Option<Vec<FloatTensor<Autodiff<B>>>> {
-    let of = |tensor: &DispatchTensor| B::of_autodiff(any(tensor.clone()).autodiff().into_dispatch());
+    let of =
+        |tensor: &DispatchTensor| B::of_autodiff(any(tensor.clone()).autodiff().into_dispatch());
     let inputs: Vec<_> = inputs.0.iter().map(of).collect::<Option<_>>()?;
     let tracked = inputs.iter().any(|input| input.is_tracked());
     tracked.then_some(inputs)
@@ -133,7 +134,9 @@ fn record<B: Dispatched, const N: usize>(
     let Ok(nodes) = <[_; N]>::try_from(nodes) else {
         unreachable!("resized to N above")
     };
-    let y = function(Tensors(values.iter().cloned().map(B::plain).collect()));
+    // On autodiff without leaves, because Burn's autodiff puts some operations together from others, with other last bits.
+    let constants = values.iter().cloned().map(Autodiff::<B>::from_inner);
+    let y = function(Tensors(constants.map(B::autodiff).collect()));
     let y = B::of_plain(any(y).without_autodiff().into_dispatch());
     let again = Again(Arc::new(Mutex::new(function)));
     B::autodiff(
