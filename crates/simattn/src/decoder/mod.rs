@@ -207,14 +207,14 @@ impl Block {
     }
 
     fn forward(&self, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
-        let normed = self.attention_norm.forward(x.clone(), pass.kernels);
+        let normed = self.attention_norm.normed(x.clone(), pass.kernels);
         if self.parallel {
-            let beside = self.mlp_norm.forward(x.clone(), pass.kernels);
-            let beside = self.mlp.forward(beside, pass.kernels);
-            return x + self.attention.forward(normed, pass) + beside;
+            let beside = self.mlp_norm.normed(x.clone(), pass.kernels);
+            let beside = self.mlp.forward(&beside, pass.kernels);
+            return x + self.attention.of_normed(&normed, pass) + beside;
         }
-        let x = x + self.attention.forward(normed, pass);
-        let normed = self.mlp_norm.forward(x.clone(), pass.kernels);
-        x + self.mlp.forward(normed, pass.kernels)
+        let x = x + self.attention.of_normed(&normed, pass);
+        let normed = self.mlp_norm.normed(x.clone(), pass.kernels);
+        x + self.mlp.forward(&normed, pass.kernels)
     }
 }
