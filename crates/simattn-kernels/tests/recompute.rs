@@ -1,7 +1,9 @@
 //! A function that is worked out again in backward gives what it gives otherwise, bit for bit.
 
 use burn::tensor::{Device, Distribution, Tensor};
-use simattn_kernels::ops::{GeluForm, Tensors, gelu, layer_norm, linear, recomputed};
+use simattn_kernels::ops::{
+    GeluForm, Normed, Tensors, gelu, layer_norm, linear, normed_linear, recomputed, rms_norm,
+};
 
 fn random<const R: usize>(shape: [usize; R]) -> Tensor<R> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
@@ -89,4 +91,43 @@ fn without_gradients_the_function_is_just_run() {
     let y: Tensor<2> = recomputed(inputs, |inputs| inputs.take::<2>() * 2.0);
     assert_eq!(bits(y.clone()), bits(x * 2.0));
     assert!(!y.is_require_grad());
+}
+
+#[test]
+fn a_map_that_normalises_again_is_a_map_of_the_norm_bit_for_bit() {
+    let [batch, tokens, width, outputs] = [2, 7, 12, 5];
+    let x = random([batch, tokens, width]);
+    let (scale, shift) = (random([width]), random([width]));
+    let (weight, bias) = (random([outputs, width]), random([outputs]));
+    for (shifted, biased) in [(true, true), (true, false), (false, true), (false, false)] {
+        let run = |again: bool| {
+            let (x, scale, shift) = (leaf(&x), leaf(&scale), leaf(&shift));
+            let (weight, bias) = (leaf(&weight), leaf(&bias));
+            let with_bias = || biased.then(|| bias.clone());
+            let before = x.clone() * 1.5;
+            let y = if again {
+                let shift = shifted.then(|| shift.clone());
+                let normed = Normed::new(before, scale.clone(), shift, 1e-5);
+                normed_linear(&normed, weight.clone(), with_bias())
+            } else {
+                let normed = match shifted {
+                    true => layer_norm(before, scale.clone(), shift.clone(), 1e-5),
+                    false => rms_norm(before, scale.clone(), 1e-5),
+                };
+                linear(normed, weight.clone(), with_bias())
+            };
+            let gradients = (y.clone() * y.clone()).sum().backward();
+            let mut all = vec![bits(y.inner())];
+            all.push(bits(x.grad(&gradients).unwrap()));
+            all.push(bits(weight.grad(&gradients).unwrap()));
+            all.push(bits(scale.grad(&gradients).unwrap()));
+            all.push(shift.grad(&gradients).map_or(Vec::new(), bits));
+            all.push(bias.grad(&gradients).map_or(Vec::new(), bits));
+            all
+        };
+        let plain = run(false);
+        assert_eq!(plain[4].is_empty(), !shifted);
+        assert_eq!(plain[5].is_empty(), !biased);
+        assert_eq!(run(true), plain, "shifted {shifted}, biased {biased}");
+    }
 }
