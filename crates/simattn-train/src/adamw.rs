@@ -293,6 +293,7 @@ impl ModuleMapper for Updater<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::backend::Flex;
     use burn::tensor::{Device, TensorData};
 
     #[derive(Module, Debug)]
@@ -365,6 +366,25 @@ mod tests {
         }
         assert_eq!(numbers(&module.unused), [7.0], "no gradient, no decay");
         assert!(module.weight.val().is_require_grad());
+    }
+
+    /// Where the numbers of a tensor lie.
+    fn address(tensor: &Param<Tensor<2>>) -> usize {
+        let tensor = tensor.val().inner().try_into_primitive::<Flex>();
+        tensor.expect("the CPU").storage::<f32>().as_ptr() as usize
+    }
+
+    #[test]
+    fn an_update_leaves_the_numbers_where_they_are() {
+        let device = Device::flex().autodiff();
+        let mut module = layer(&device);
+        let mut optimizer = AdamW::new(CONFIG);
+        for step in 0..3 {
+            let gradients = gradients(&module);
+            let before = address(&module.weight);
+            module = optimizer.update(module, gradients, 0.01, 0.5);
+            assert_eq!(address(&module.weight), before, "step {step}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Learning, repeating, accumulating, stopping.
 
+use burn::backend::Flex;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use simattn::{Decoder, Recompute, named};
@@ -141,6 +142,29 @@ fn recomputing_blocks_changes_no_bit_of_a_run() {
         )
     };
     assert!(run(Recompute::None) == run(Recompute::Block));
+}
+
+#[test]
+fn a_step_leaves_every_weight_where_it_lies() {
+    struct Addresses(Vec<usize>);
+    impl ModuleVisitor for Addresses {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let tensor = param.val().inner().try_into_primitive::<Flex>();
+            let numbers = tensor.expect("the CPU");
+            self.0.push(numbers.storage::<f32>().as_ptr() as usize);
+        }
+    }
+    let addresses = |trainer: &Trainer| {
+        let mut found = Addresses(Vec::new());
+        trainer.decoder().visit(&mut found);
+        found.0
+    };
+    let mut trainer = trainer(&tiny(), Budget::Steps(2));
+    let before = addresses(&trainer);
+    for _ in 0..2 {
+        trainer.step().expect("the run stays finite");
+        assert_eq!(addresses(&trainer), before);
+    }
 }
 
 #[test]
