@@ -105,9 +105,12 @@ proptest! {
     }
 }
 
+/// The gradient of one leaf, out of all.
+type Find = Box<dyn Fn(&burn::tensor::Gradients) -> Vec<f64>>;
+
 /// Some leaves of any rank, and how to find their gradients.
 #[derive(Default)]
-struct Gradients(Vec<Box<dyn Fn(&burn::tensor::Gradients) -> Vec<f64>>>);
+struct Gradients(Vec<Find>);
 
 impl Gradients {
     fn of<const R: usize>(&mut self, leaf: Tensor<R>) -> Tensor<R> {
