@@ -434,3 +434,20 @@ fn muon_goes_on_bit_for_bit_on_any_number_of_threads() {
     finish(place.train("adamw", "--set train.steps=80 --set train.decay=wsd"));
     assert!(place.weights("adamw") != place.weights("alone"));
 }
+
+#[test]
+fn recomputed_blocks_change_no_bit_and_may_be_switched_on_between_two_starts() {
+    let place = Place::new();
+    let steps = "--set train.steps=80";
+    let block = "--set train.steps=80 --set train.recompute=block";
+    finish(place.train("alone", steps));
+    let mut held = place.train("killed", steps);
+    held.env("SIMATTN_FAULT", "hold@checkpoint.renamed#2");
+    let mut held = held.spawn().expect("the binary runs");
+    assert!(read_until(&mut held, |line| line.starts_with("SIMATTN_FAULT")));
+    kill(held);
+    assert!(finish(place.train("killed", block)).contains("goes on from"));
+    assert!(place.weights("killed") == place.weights("alone"));
+    let wrong = output(place.train("wrong", "--set train.recompute=all"));
+    assert_eq!(wrong.status.code(), Some(2), "{}", text(&wrong.stderr));
+}

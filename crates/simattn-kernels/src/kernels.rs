@@ -93,6 +93,34 @@ impl Kernels {
         }
     }
 
+    /// LayerNorm with a bias, RMSNorm without, for maps that do not keep its result; see [`ops::Normed`].
+    pub fn normed<const R: usize>(
+        self,
+        x: Tensor<R>,
+        weight: Tensor<1>,
+        bias: Option<Tensor<1>>,
+        epsilon: f64,
+    ) -> ops::Normed<R> {
+        match (self, bias) {
+            (Self::Fast, bias) => ops::Normed::new(x, weight, bias, epsilon),
+            (Self::Reference, Some(bias)) => reference::layer_norm(x, weight, bias, epsilon).into(),
+            (Self::Reference, None) => reference::rms_norm(x, weight, epsilon).into(),
+        }
+    }
+
+    /// [`Self::linear`] of what [`Self::normed`] gave.
+    pub fn normed_linear<const R: usize>(
+        self,
+        x: &ops::Normed<R>,
+        weight: Tensor<2>,
+        bias: Option<Tensor<1>>,
+    ) -> Tensor<R> {
+        match self {
+            Self::Fast => ops::normed_linear(x, weight, bias),
+            Self::Reference => reference::linear(x.value().clone(), weight, bias),
+        }
+    }
+
     /// GELU in `form`, then [`Self::linear`]; backward keeps only `x` [.., F] of the two wide tensors.
     pub fn gelu_linear<const R: usize>(
         self,

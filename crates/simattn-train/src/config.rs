@@ -8,7 +8,7 @@ mod overrides;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use simattn::ModelConfig;
+use simattn::{ModelConfig, Recompute};
 use simattn_data::TokenizerSpec;
 
 pub use diff::{Change, changes};
@@ -117,6 +117,9 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// The largest global norm of the gradient; 0 switches clipping off.
     pub clip: f64,
+    /// What backward works out again instead of keeping it: "none", or "block" for all that lies inside a decoder block.
+    /// It changes time and memory, no number.
+    pub recompute: Recompute,
     /// Steps between two evaluations; 0 evaluates only before the first step and after the last.
     pub evaluate_every: u64,
     /// Micro-batches in the fixed validation sample.
@@ -160,6 +163,7 @@ impl Default for TrainConfig {
             epsilon: 1e-8,
             weight_decay: 0.1,
             clip: 1.0,
+            recompute: Recompute::None,
             evaluate_every: 100,
             evaluation_batches: 20,
             log_every: 10,

@@ -24,7 +24,7 @@ impl Flat {
     /// A tensor without an autodiff graph; on the CPU its buffer is taken over where nobody else
     /// holds it, and copied otherwise.
     pub(crate) fn from_tensor<const D: usize>(tensor: Tensor<D>) -> Self {
-        if is_host(&tensor.device()) {
+        if Self::is_host(&tensor.device()) {
             Self::Host(into_numbers(tensor))
         } else {
             let count = tensor.shape().num_elements();
@@ -32,10 +32,15 @@ impl Flat {
         }
     }
 
+    /// Whether the tensors of a device lie in this process's memory.
+    pub(crate) fn is_host(device: &Device) -> bool {
+        device.clone().without_autodiff() == Device::flex()
+    }
+
     /// Numbers that stand on the host, put where tensors of `device` stand.
     pub(crate) fn from_numbers(numbers: Vec<f32>, device: &Device) -> Self {
         let plain = device.clone().without_autodiff();
-        if is_host(&plain) {
+        if Self::is_host(&plain) {
             Self::Host(numbers)
         } else {
             Self::Device(Self::Host(numbers).into_tensor(&plain))
@@ -107,11 +112,6 @@ impl Flat {
             Self::Device(tensor) => tensor.reshape(shape),
         }
     }
-}
-
-/// Whether the tensors of a device lie in this process's memory.
-fn is_host(device: &Device) -> bool {
-    device.clone().without_autodiff() == Device::flex()
 }
 
 /// The numbers of a tensor as float32.

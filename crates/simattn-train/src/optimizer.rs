@@ -7,7 +7,7 @@ use simattn::named::{self, NamedParameter};
 
 use crate::adamw::{AdamW, AdamWConfig};
 use crate::gradients::GradientSum;
-use crate::muon::Muon;
+use crate::muon::{Muon, is_hidden_matrix};
 use crate::tensors::{TensorError, TensorFile};
 use simattn::checkpoint::NamedTensor;
 
@@ -42,19 +42,17 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// For the parameters of `module`; nothing remembered yet.
-    pub fn new<M: Module>(config: OptimizerConfig, module: &M) -> Self {
-        let muon = (config.kind == OptimizerKind::Muon).then(|| {
-            Muon::new(
-                config.momentum,
-                config.adamw.weight_decay,
-                &named::parameters(module),
-            )
-        });
-        Self {
-            adamw: AdamW::new(config.adamw),
-            muon,
+    /// For the parameters of `module` on `device`; nothing remembered yet, but AdamW's memory is taken.
+    pub fn new<M: Module>(config: OptimizerConfig, module: &M, device: &Device) -> Self {
+        let mut parameters = named::parameters(module);
+        let muon = (config.kind == OptimizerKind::Muon)
+            .then(|| Muon::new(config.momentum, config.adamw.weight_decay, &parameters));
+        let mut adamw = AdamW::new(config.adamw);
+        if muon.is_some() {
+            parameters.retain(|parameter| !is_hidden_matrix(parameter));
         }
+        adamw.reserve(&parameters, device);
+        Self { adamw, muon }
     }
 
     /// Updates made so far.

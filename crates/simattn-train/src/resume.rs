@@ -34,10 +34,11 @@ impl FromStr for Resume {
 }
 
 /// Fields that change no number of a run, and may differ when it goes on.
-const FREE: [&str; 3] = [
+const FREE: [&str; 4] = [
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "train.log_every",
+    "train.recompute",
 ];
 
 /// Why a run cannot start where it should. `Display` is one line.

@@ -153,9 +153,9 @@ impl Trainer {
         let tokens_per_step = (train.sequences_per_step() * context) as u64;
         let flops_per_token = Cost::of(&model).training_flops_per_token(context);
         let device = decoder.embedding.val().device();
-        let optimizer = Optimizer::new(train.optimizer(), &decoder);
+        let optimizer = Optimizer::new(train.optimizer(), &decoder, &device);
         Ok(Self {
-            decoder: Some(decoder),
+            decoder: Some(decoder.with_recompute(train.recompute)),
             optimizer,
             loader: BackgroundLoader::new(loader),
             validation,

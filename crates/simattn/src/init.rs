@@ -106,7 +106,14 @@ impl Initialiser {
                     .collect()
             }
         };
-        let data = TensorData::new(values, shape);
+        // float32 numbers in memory that was taken for them: the optimiser can then work in it, without a copy.
+        let data = match self.dtype {
+            DType::F32 => {
+                let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+                TensorData::new(values, shape)
+            }
+            _ => TensorData::new(values, shape),
+        };
         Param::from_tensor(Tensor::from_data(data, (&self.device, self.dtype)))
     }
 }

@@ -2,7 +2,7 @@ use burn::{
     module::{Module, Param},
     tensor::Tensor,
 };
-use simattn_kernels::Kernels;
+use simattn_kernels::{Kernels, ops::Normed};
 
 use crate::init::{Draw, Initialiser};
 
@@ -28,6 +28,12 @@ impl Linear {
     pub fn forward<const R: usize>(&self, x: Tensor<R>, kernels: Kernels) -> Tensor<R> {
         let (weight, bias) = self.values();
         kernels.linear(x, weight, bias)
+    }
+
+    /// The same of a normalised tensor, which is not kept for backward.
+    pub fn of_normed<const R: usize>(&self, x: &Normed<R>, kernels: Kernels) -> Tensor<R> {
+        let (weight, bias) = self.values();
+        kernels.normed_linear(x, weight, bias)
     }
 
     /// Weight [O, I] and bias `[O]`, for operations that do more than this map.

@@ -25,7 +25,7 @@ pub mod train;
 pub mod workload;
 
 use rayon::ThreadPoolBuilder;
-use simattn::ConfigError;
+use simattn::{ConfigError, Recompute};
 use simattn_kernels::Kernels;
 use simattn_train::TrainError;
 use thiserror::Error;
@@ -46,6 +46,8 @@ pub struct Bench {
     pub sizes: Sizes,
     /// Through which implementation.
     pub kernels: Kernels,
+    /// What a training step works out again in backward.
+    pub recompute: Recompute,
     /// Threads of all kernels.
     pub threads: usize,
     /// How often it runs.

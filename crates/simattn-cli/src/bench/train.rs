@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
-use simattn::Decoder;
+use simattn::{Decoder, named};
 use simattn_data::Batch;
 use simattn_random::stream;
 use simattn_train::{AdamW, AdamWConfig, TrainError, clip_factor, step_gradients};
@@ -33,13 +33,16 @@ pub fn bench(
 ) -> Result<(), BenchError> {
     let model = bench.sizes.decoder(bench.variant)?;
     let device = Device::flex().autodiff();
-    let decoder = Decoder::new(&model, SEED, &device)?.with_kernels(bench.kernels);
+    let decoder = Decoder::new(&model, SEED, &device)?
+        .with_kernels(bench.kernels)
+        .with_recompute(bench.recompute);
     let parameters = decoder.num_params();
     let batch = random_batch(&bench.sizes);
-    let mut optimizer = AdamW::new(ADAMW);
-    let mut decoder = Some(decoder);
     // Drawing the weights took more memory than they do; that is not the step's.
     let peak = Peak::start();
+    let mut optimizer = AdamW::new(ADAMW);
+    optimizer.reserve(&named::parameters(&decoder), &device);
+    let mut decoder = Some(decoder);
     let times = measure(bench.repetitions, || {
         if let Some(before) = decoder.take() {
             decoder = Some(step(before, &batch, &mut optimizer, &device)?);

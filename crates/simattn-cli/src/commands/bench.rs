@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{CliError, KernelsArg, failure, input};
+use super::{CliError, KernelsArg, RecomputeArg, failure, input};
 use crate::bench::{
     Bench,
     timing::Repetitions,
@@ -64,6 +64,9 @@ pub struct BenchArgs {
     /// The implementation of the operations.
     #[arg(long, value_enum, default_value = "fast")]
     pub kernels: KernelsArg,
+    /// What backward works out again instead of keeping it (train).
+    #[arg(long, value_enum, default_value = "none")]
+    pub recompute: RecomputeArg,
     /// Run this bench and a PyTorch program in turn with this Python, and print how often our time it takes.
     #[arg(long, value_name = "PYTHON", requires = "peer")]
     pub against_torch: Option<PathBuf>,
@@ -152,6 +155,7 @@ fn alone(args: &BenchArgs) -> Result<(), CliError> {
         variant: args.variant,
         sizes: args.sizes(),
         kernels: args.kernels.into(),
+        recompute: args.recompute.into(),
         threads: args.threads,
         repetitions: Repetitions {
             warmup: args.warmup,
@@ -178,7 +182,11 @@ fn against(args: &BenchArgs, peer: &Peer) -> Result<(), CliError> {
         KernelsArg::Fast => "fast",
         KernelsArg::Reference => "reference",
     };
-    own.extend(["--kernels".to_owned(), kernels.to_owned()]);
+    let recompute = match args.recompute {
+        RecomputeArg::None => "none",
+        RecomputeArg::Block => "block",
+    };
+    own.extend(["--kernels", kernels, "--recompute", recompute].map(str::to_owned));
     let ratios = torch::compare(
         (&program, &own),
         (peer, &shared),

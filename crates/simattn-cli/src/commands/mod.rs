@@ -12,6 +12,7 @@ mod train;
 mod upcycle;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use simattn::Recompute;
 use simattn_kernels::Kernels;
 use thiserror::Error;
 
@@ -72,6 +73,24 @@ impl From<KernelsArg> for Kernels {
         match kernels {
             KernelsArg::Fast => Self::Fast,
             KernelsArg::Reference => Self::Reference,
+        }
+    }
+}
+
+/// Values of `--recompute`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RecomputeArg {
+    /// Nothing, beside what the operations themselves work out again.
+    None,
+    /// All that lies inside a decoder block.
+    Block,
+}
+
+impl From<RecomputeArg> for Recompute {
+    fn from(recompute: RecomputeArg) -> Self {
+        match recompute {
+            RecomputeArg::None => Self::None,
+            RecomputeArg::Block => Self::Block,
         }
     }
 }

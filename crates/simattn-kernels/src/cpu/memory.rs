@@ -110,7 +110,8 @@ thread_local! {
 }
 
 /// Runs `work` on N of this thread's buffers, each with room for the given number of values. What they hold is unspecified,
-/// but initialised. Calls may be nested.
+/// but initialised: NaN with debug assertions on, so that tests notice a kernel that reads what it did not write. Calls may
+/// be nested.
 pub fn with_scratch<const N: usize, R>(
     sizes: [usize; N],
     work: impl FnOnce([&mut [f32]; N]) -> R,
@@ -125,7 +126,11 @@ pub fn with_scratch<const N: usize, R>(
     let mut index = 0;
     let views = rooms.each_mut().map(|room| {
         index += 1;
-        &mut room[..sizes[index - 1]]
+        let view = &mut room[..sizes[index - 1]];
+        if cfg!(debug_assertions) {
+            view.fill(f32::NAN);
+        }
+        view
     });
     let result = work(views);
     SCRATCH.with_borrow_mut(|free| free.extend(rooms.into_iter().rev()));

@@ -9,13 +9,14 @@ use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Bytes, DType, Shape, Tensor};
 
 use super::flex::{has_kernels, tensor, values};
+use super::portable_attention;
 use crate::cpu::attention::{
     AttentionShape, HeadLayout, Heads, attention_backward, attention_forward,
 };
-use crate::reference::{self, AttentionOptions};
+use crate::reference::AttentionOptions;
 
 /// Softmax attention: `q` [B, H, T, D'], `k` [B, G, S, D'], `v` [B, G, S, D] → [B, H, T, D]; see
-/// [`reference::attention`].
+/// [`reference::attention`](crate::reference::attention).
 ///
 /// Memory grows with T and S, never with their product, forward and backward. Inputs may be views, such as swapped axes of
 /// [B, T, H, D] or slices of a packed projection, as long as the features of a token are contiguous: they are read in place. The
@@ -30,7 +31,7 @@ pub fn attention(
     options: &AttentionOptions,
 ) -> Tensor<4> {
     if !(has_kernels(&q) && has_kernels(&k) && has_kernels(&v)) {
-        return reference::attention(q, k, v, options);
+        return portable_attention::attention(q, k, v, options);
     }
     Tensor::from_dispatch(Dispatch::softmax_attention(
         q.into_dispatch(),

@@ -2,7 +2,7 @@
 //!
 //! float32 tensors on Burn's CPU device (Flex), with or without autodiff, go through the kernels of
 //! [`cpu`](crate::cpu); everything else, other float types and other devices, through the plain Burn operations of
-//! [`reference`](mod@crate::reference). Non-contiguous inputs are copied first. Gradients are worked out only for inputs
+//! [`reference`](mod@crate::reference), attention in blocks of queries so that memory stays linear there too. Non-contiguous inputs are copied first. Gradients are worked out only for inputs
 //! that need them; a second derivative through a kernel is not supported.
 //!
 //! ```
@@ -26,7 +26,10 @@ mod flex;
 mod linear;
 mod loss;
 mod norm;
+mod normed_linear;
 mod optimizer;
+mod portable_attention;
+mod recompute;
 mod sas_attention;
 
 pub use activated_linear::{gelu_linear, swiglu_linear};
@@ -36,7 +39,9 @@ pub use embedding::embedding;
 pub use linear::linear;
 pub use loss::{cross_entropy, head_cross_entropy};
 pub use norm::{layer_norm, rms_norm};
+pub use normed_linear::{Normed, normed_linear};
 pub use optimizer::{AdamWState, GroupSettings, adamw_step, adamw_step_portable, squared_norm};
+pub use recompute::{Tensors, recomputed};
 pub use sas_attention::sas_attention;
 
 pub use crate::cpu::activation::GeluForm;

@@ -13,10 +13,12 @@ use crate::cpu::sas_attention::{
     self as kernel, Expansion, ExpansionGradients, FeatureExpansion, HeadExpansion, Rotation,
     SasGradients, SasInputs, SasShape,
 };
-use crate::reference::{self, Aggregation, RopePlacement, RopeTable, SasOptions, SasWeights};
+use crate::reference::{
+    Aggregation, RopePlacement, RopeTable, SasOptions, SasWeights, sas_attention_through,
+};
 
 /// Simulated attention between the projections: `q` [B, T, H, D], `k` and `v` [B, S, G, D] → [B, T, H·D] or [B, T, H'·D]; see
-/// [`reference::sas_attention`].
+/// [`reference::sas_attention`](crate::reference::sas_attention).
 ///
 /// One operation: only q, k, v and the log-sum-exp are kept for backward, which expands again; memory grows with T and S,
 /// never with their product.
@@ -41,7 +43,8 @@ pub fn sas_attention(
             .is_none_or(|packed| has_kernels(&packed.values))
         && tables.is_none_or(|(q, k)| has_kernels(&q.cos) && has_kernels(&k.cos));
     let Some(packed) = packed.filter(|_| on_kernels) else {
-        return reference::sas_attention(q, k, v, weights, tables, options);
+        // Expansions are of one token each; what is between the tokens goes block by block.
+        return sas_attention_through(super::attention, q, k, v, weights, tables, options);
     };
     let [batch, queries, heads, head_dim] = q.dims();
     let [_, keys, kv_heads, _] = k.dims();

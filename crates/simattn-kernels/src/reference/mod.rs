@@ -23,4 +23,5 @@ pub use linear::{embedding, linear};
 pub use loss::{cross_entropy, head_cross_entropy};
 pub use norm::{layer_norm, rms_norm};
 pub use rope::{RopeTable, rotate};
+pub(crate) use sas::sas_attention_through;
 pub use sas::{Aggregation, Expansion, RopePlacement, SasOptions, SasWeights, sas_attention};

@@ -79,6 +79,19 @@ pub fn sas_attention(
     tables: Option<(&RopeTable, &RopeTable)>,
     options: &SasOptions,
 ) -> Tensor<3> {
+    sas_attention_through(attention, q, k, v, weights, tables, options)
+}
+
+/// [`sas_attention`] whose attention over the expanded heads is `attend`.
+pub(crate) fn sas_attention_through(
+    attend: fn(Tensor<4>, Tensor<4>, Tensor<4>, &AttentionOptions) -> Tensor<4>,
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    weights: &SasWeights,
+    tables: Option<(&RopeTable, &RopeTable)>,
+    options: &SasOptions,
+) -> Tensor<3> {
     let [batch, tokens, heads, _] = q.dims();
     let rotate_at = |x: Tensor<4>, table: Option<&RopeTable>, here: RopePlacement| match table {
         Some(table) if options.rope == here => rotate(x, table),
@@ -98,7 +111,7 @@ pub fn sas_attention(
     let q = expand(q, &weights.q, tables.map(|t| t.0));
     let k = expand(k, &weights.k, tables.map(|t| t.1));
     let v = expand(v, &weights.v, None);
-    let out = attention(q, k, v, &options.attention).swap_dims(1, 2);
+    let out = attend(q, k, v, &options.attention).swap_dims(1, 2);
     let [_, _, expanded, width] = out.dims();
     match options.aggregation {
         Aggregation::Full => out.reshape([batch, tokens, expanded * width]),

@@ -1,8 +1,9 @@
 //! Learning, repeating, accumulating, stopping.
 
+use burn::backend::Flex;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use simattn::{Decoder, named};
+use simattn::{Decoder, Recompute, named};
 use simattn_data::{Batch, Loader};
 use simattn_train::{
     Budget, Decay, EvaluationReport, Observer, Origin, RunConfig, StepReport, TrainError, Trainer,
@@ -122,6 +123,48 @@ fn one_seed_gives_one_run_bit_for_bit_whatever_the_threads() {
     config.seed += 1;
     let other = record(&config, Budget::Steps(1));
     assert_ne!(once[0], other.steps[0].loss.to_bits());
+}
+
+#[test]
+fn recomputing_blocks_changes_no_bit_of_a_run() {
+    let mut config = tiny();
+    config.train.accumulation = 2;
+    let run = |recompute: Recompute| {
+        let mut config = config.clone();
+        config.train.recompute = recompute;
+        let mut trainer = trainer(&config, Budget::Steps(5));
+        let mut record = Record::default();
+        trainer.run(&mut record).expect("the run stays finite");
+        let losses = record.steps.iter().map(|report| report.loss.to_bits());
+        (
+            losses.collect::<Vec<_>>(),
+            bits(&weights(trainer.decoder())),
+        )
+    };
+    assert!(run(Recompute::None) == run(Recompute::Block));
+}
+
+#[test]
+fn a_step_leaves_every_weight_where_it_lies() {
+    struct Addresses(Vec<usize>);
+    impl ModuleVisitor for Addresses {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let tensor = param.val().inner().try_into_primitive::<Flex>();
+            let numbers = tensor.expect("the CPU");
+            self.0.push(numbers.storage::<f32>().as_ptr() as usize);
+        }
+    }
+    let addresses = |trainer: &Trainer| {
+        let mut found = Addresses(Vec::new());
+        trainer.decoder().visit(&mut found);
+        found.0
+    };
+    let mut trainer = trainer(&tiny(), Budget::Steps(2));
+    let before = addresses(&trainer);
+    for _ in 0..2 {
+        trainer.step().expect("the run stays finite");
+        assert_eq!(addresses(&trainer), before);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@ use burn::{
     module::{Module, Param},
     tensor::Tensor,
 };
+use simattn_kernels::ops::Normed;
 use simattn_kernels::reference::AttentionOptions;
 
 use super::{Pass, latent::LATENT_EPSILON};
@@ -57,17 +58,17 @@ impl FactorisedAttention {
     }
 
     /// `x` [B, T, C] → [B, T, C].
-    pub fn forward(&self, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
-        let [batch, tokens, _] = x.dims();
+    pub fn forward(&self, x: &Normed<3>, pass: &Pass<'_>) -> Tensor<3> {
+        let [batch, tokens, _] = x.value().dims();
         let kernels = pass.kernels;
-        let latent = self.q_down.forward(x.clone(), kernels);
+        let latent = self.q_down.of_normed(x, kernels);
         let latent = kernels.rms_norm(latent, self.q_norm.val(), LATENT_EPSILON);
         let q = self.q_up.forward(latent, kernels);
         let heads = |t: Tensor<3>, heads| t.reshape([batch, tokens, heads, self.head_dim]);
         let q = pass.rotate(heads(q, self.heads)).swap_dims(1, 2);
-        let k = heads(self.k.forward(x.clone(), kernels), 1);
+        let k = heads(self.k.of_normed(x, kernels), 1);
         let k = pass.rotate(k).swap_dims(1, 2);
-        let v = heads(self.v.forward(x, kernels), 1).swap_dims(1, 2);
+        let v = heads(self.v.of_normed(x, kernels), 1).swap_dims(1, 2);
         let options = AttentionOptions::causal(self.head_dim);
         let y = kernels
             .attention(q, k, v, &options)

@@ -2,6 +2,7 @@ use burn::{
     module::{Module, Param},
     tensor::Tensor,
 };
+use simattn_kernels::ops::Normed;
 use simattn_kernels::reference::AttentionOptions;
 
 use super::{Pass, head_norm, normed};
@@ -69,11 +70,11 @@ impl GroupedAttention {
     }
 
     /// `x` [B, T, C] → [B, T, C].
-    pub fn forward(&self, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
-        let [batch, tokens, _] = x.dims();
+    pub fn forward(&self, x: &Normed<3>, pass: &Pass<'_>) -> Tensor<3> {
+        let [batch, tokens, _] = x.value().dims();
         let project = |layer: &Linear, heads: usize| {
             layer
-                .forward(x.clone(), pass.kernels)
+                .of_normed(x, pass.kernels)
                 .reshape([batch, tokens, heads, self.head_dim])
         };
         let scaled = |x, weight| normed(x, weight, self.norm_epsilon, pass);

@@ -2,6 +2,7 @@ use burn::{
     module::{Module, Param},
     tensor::Tensor,
 };
+use simattn_kernels::ops::Normed;
 use simattn_kernels::reference::AttentionOptions;
 
 use super::Pass;
@@ -76,12 +77,12 @@ impl LatentAttention {
     }
 
     /// `x` [B, T, C] → [B, T, C].
-    pub fn forward(&self, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
+    pub fn forward(&self, x: &Normed<3>, pass: &Pass<'_>) -> Tensor<3> {
         let c = &self.config;
-        let [batch, tokens, _] = x.dims();
+        let [batch, tokens, _] = x.value().dims();
         let kernels = pass.kernels;
 
-        let latent = self.q_down.forward(x.clone(), kernels);
+        let latent = self.q_down.of_normed(x, kernels);
         let latent = kernels.rms_norm(latent, self.q_norm.val(), LATENT_EPSILON);
         let q = self.q_up.forward(latent, kernels).reshape([
             batch,
@@ -92,7 +93,7 @@ impl LatentAttention {
         let q_nope = q.clone().narrow(3, 0, c.nope_head_dim);
         let q_rope = pass.rotate(q.narrow(3, c.nope_head_dim, c.rope_head_dim));
 
-        let down = self.kv_down.forward(x, kernels);
+        let down = self.kv_down.of_normed(x, kernels);
         let latent = down.clone().narrow(2, 0, c.kv_rank);
         let k_rope =
             down.narrow(2, c.kv_rank, c.rope_head_dim)

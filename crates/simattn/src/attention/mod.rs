@@ -16,6 +16,7 @@ pub use latent::LatentAttention;
 pub use sas::SasAttention;
 use simattn_kernels::{
     Kernels,
+    ops::Normed,
     reference::{RopeTable, rotate},
 };
 pub use tensor_product::TensorProductAttention;
@@ -142,6 +143,11 @@ impl Attention {
 
     /// `x` [B, T, C] → [B, T, C].
     pub fn forward(&self, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
+        self.of_normed(&x.into(), pass)
+    }
+
+    /// The same of a normalised tensor, which is not kept for backward.
+    pub fn of_normed(&self, x: &Normed<3>, pass: &Pass<'_>) -> Tensor<3> {
         match self {
             Self::Grouped(layer) => layer.forward(x, pass),
             Self::Sas(layer) => layer.forward(x, pass),

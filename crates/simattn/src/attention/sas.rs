@@ -2,6 +2,7 @@ use burn::{
     module::{Module, Param},
     tensor::Tensor,
 };
+use simattn_kernels::ops::Normed;
 use simattn_kernels::reference::{
     Aggregation, AttentionOptions, Expansion, ExpansionOptions, FeatureExpansion, HeadExpansion,
     RopePlacement, SasOptions, SasWeights,
@@ -168,15 +169,12 @@ impl SasAttention {
     }
 
     /// `x` [B, T, C] → [B, T, C].
-    pub fn forward(&self, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
-        let [batch, tokens, _] = x.dims();
+    pub fn forward(&self, x: &Normed<3>, pass: &Pass<'_>) -> Tensor<3> {
+        let [batch, tokens, _] = x.value().dims();
         let project = |layer: &Linear, heads: usize| {
-            layer.forward(x.clone(), pass.kernels).reshape([
-                batch,
-                tokens,
-                heads,
-                self.config.head_dim,
-            ])
+            layer
+                .of_normed(x, pass.kernels)
+                .reshape([batch, tokens, heads, self.config.head_dim])
         };
         let scaled = |x, weight| normed(x, weight, self.norm_epsilon, pass);
         self.attend(

@@ -1,4 +1,5 @@
 use burn::{module::Module, tensor::Tensor};
+use simattn_kernels::ops::Normed;
 use simattn_kernels::reference::AttentionOptions;
 
 use super::Pass;
@@ -60,19 +61,19 @@ impl Factors {
     /// `x` [B, T, C] → [B, T, H, D], the feature factor passed through `turn` [B, T, R, D] first.
     fn forward(
         &self,
-        x: Tensor<3>,
+        x: &Normed<3>,
         [heads, head_dim]: [usize; 2],
         pass: &Pass<'_>,
         turn: impl FnOnce(Tensor<4>) -> Tensor<4>,
     ) -> Tensor<4> {
-        let [batch, tokens, _] = x.dims();
+        let [batch, tokens, _] = x.value().dims();
         let a = self
             .a
-            .forward(x.clone(), pass.kernels)
+            .of_normed(x, pass.kernels)
             .reshape([batch, tokens, heads, self.rank]);
         let b = self
             .b
-            .forward(x, pass.kernels)
+            .of_normed(x, pass.kernels)
             .reshape([batch, tokens, self.rank, head_dim]);
         // Not div_scalar: Burn takes its gradient with a float32 reciprocal, also in float64.
         a.matmul(turn(b)).mul_scalar(1.0 / self.rank as f64)
@@ -98,15 +99,15 @@ impl TensorProductAttention {
     }
 
     /// `x` [B, T, C] → [B, T, C].
-    pub fn forward(&self, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
-        let [batch, tokens, _] = x.dims();
+    pub fn forward(&self, x: &Normed<3>, pass: &Pass<'_>) -> Tensor<3> {
+        let [batch, tokens, _] = x.value().dims();
         let shape = [self.heads, self.head_dim];
         let rotate = |t| pass.rotate(t);
         let mut q = None;
         if let Some(factors) = &self.q_factors {
-            q = Some(factors.forward(x.clone(), shape, pass, rotate));
+            q = Some(factors.forward(x, shape, pass, rotate));
         } else if let Some(plain) = &self.q {
-            let projected = plain.forward(x.clone(), pass.kernels);
+            let projected = plain.of_normed(x, pass.kernels);
             q = Some(rotate(projected.reshape([
                 batch,
                 tokens,
@@ -115,7 +116,7 @@ impl TensorProductAttention {
             ])));
         }
         let q = q.expect("one of the two query forms is always built");
-        let k = self.k_factors.forward(x.clone(), shape, pass, rotate);
+        let k = self.k_factors.forward(x, shape, pass, rotate);
         let v = self.v_factors.forward(x, shape, pass, |t| t);
         let options = AttentionOptions::causal(self.head_dim);
         let y = pass

@@ -1,5 +1,8 @@
 use burn::{module::Module, tensor::Tensor};
-use simattn_kernels::{Kernels, ops::GeluForm};
+use simattn_kernels::{
+    Kernels,
+    ops::{GeluForm, Normed},
+};
 
 use crate::{
     config::{Mlp, ModelConfig},
@@ -33,19 +36,19 @@ impl FeedForward {
         }
     }
 
-    /// `x` [B, T, C] → [B, T, C].
-    pub fn forward(&self, x: Tensor<3>, kernels: Kernels) -> Tensor<3> {
+    /// `x` [B, T, C], normalised → [B, T, C].
+    pub fn forward(&self, x: &Normed<3>, kernels: Kernels) -> Tensor<3> {
         let (weight, bias) = self.down.values();
         let Some(gate) = &self.gate else {
             let form = match self.form {
                 Mlp::GeluTanh => GeluForm::Tanh,
                 _ => GeluForm::Exact,
             };
-            return kernels.gelu_linear(self.up.forward(x, kernels), weight, bias, form);
+            return kernels.gelu_linear(self.up.of_normed(x, kernels), weight, bias, form);
         };
         kernels.swiglu_linear(
-            gate.forward(x.clone(), kernels),
-            self.up.forward(x, kernels),
+            gate.of_normed(x, kernels),
+            self.up.of_normed(x, kernels),
             weight,
             bias,
         )

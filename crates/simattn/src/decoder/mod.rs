@@ -2,6 +2,7 @@
 
 mod mlp;
 mod norm;
+mod recompute;
 
 use burn::{
     module::{Module, Param},
@@ -9,6 +10,7 @@ use burn::{
 };
 pub use mlp::FeedForward;
 pub use norm::Normalisation;
+pub use recompute::Recompute;
 use simattn_kernels::Kernels;
 
 use crate::{
@@ -34,6 +36,8 @@ pub struct Decoder {
     config: ModelConfig,
     #[module(skip)]
     kernels: Kernels,
+    #[module(skip)]
+    recompute: Recompute,
 }
 
 /// `x + attention(norm(x))`, then `x + mlp(norm(x))`; with `parallel_residual` both at once.
@@ -103,12 +107,19 @@ impl Decoder {
             head: (!config.tied).then(|| init.parameter("head", table, init.inner())),
             config: config.clone(),
             kernels: Kernels::default(),
+            recompute: Recompute::default(),
         })
     }
 
     /// The model with its operations run through `kernels`.
     pub fn with_kernels(mut self, kernels: Kernels) -> Self {
         self.kernels = kernels;
+        self
+    }
+
+    /// The model with `recompute` deciding what a training step keeps between forward and backward.
+    pub fn with_recompute(mut self, recompute: Recompute) -> Self {
+        self.recompute = recompute;
         self
     }
 
@@ -139,7 +150,10 @@ impl Decoder {
         let out = self
             .layers
             .iter()
-            .fold(embedded, |x, block| block.forward(x, &pass));
+            .fold(embedded, |x, block| match self.recompute {
+                Recompute::None => block.forward(x, &pass),
+                Recompute::Block => recompute::forward(block, x, &pass),
+            });
         self.norm.forward(out, self.kernels)
     }
 
@@ -198,14 +212,14 @@ impl Block {
     }
 
     fn forward(&self, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
-        let normed = self.attention_norm.forward(x.clone(), pass.kernels);
+        let normed = self.attention_norm.normed(x.clone(), pass.kernels);
         if self.parallel {
-            let beside = self.mlp_norm.forward(x.clone(), pass.kernels);
-            let beside = self.mlp.forward(beside, pass.kernels);
-            return x + self.attention.forward(normed, pass) + beside;
+            let beside = self.mlp_norm.normed(x.clone(), pass.kernels);
+            let beside = self.mlp.forward(&beside, pass.kernels);
+            return x + self.attention.of_normed(&normed, pass) + beside;
         }
-        let x = x + self.attention.forward(normed, pass);
-        let normed = self.mlp_norm.forward(x.clone(), pass.kernels);
-        x + self.mlp.forward(normed, pass.kernels)
+        let x = x + self.attention.of_normed(&normed, pass);
+        let normed = self.mlp_norm.normed(x.clone(), pass.kernels);
+        x + self.mlp.forward(&normed, pass.kernels)
     }
 }

@@ -2,7 +2,7 @@ use burn::{
     module::{Module, Param},
     tensor::Tensor,
 };
-use simattn_kernels::Kernels;
+use simattn_kernels::{Kernels, ops::Normed};
 
 use crate::{
     config::Norm,
@@ -37,5 +37,11 @@ impl Normalisation {
             Some(bias) => kernels.layer_norm(x, self.weight.val(), bias.val(), self.epsilon),
             None => kernels.rms_norm(x, self.weight.val(), self.epsilon),
         }
+    }
+
+    /// The same, for linear maps that do not keep its result.
+    pub fn normed<const R: usize>(&self, x: Tensor<R>, kernels: Kernels) -> Normed<R> {
+        let bias = self.bias.as_ref().map(|bias| bias.val());
+        kernels.normed(x, self.weight.val(), bias, self.epsilon)
     }
 }

@@ -1,0 +1,192 @@
+//! Parts of a computation that keep their inputs for backward and nothing else.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::backend::autodiff::Autodiff;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{
+    AutodiffBackend, Backend, DispatchKindConversion, DispatchTensor, Flex, TensorMetadata,
+};
+use burn::tensor::{DType, Shape, Tensor};
+
+/// Float tensors of any ranks, one after another: what [`recomputed`] hands to its function.
+#[derive(Clone, Debug, Default)]
+pub struct Tensors(VecDeque<DispatchTensor>);
+
+impl Tensors {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one at the end.
+    pub fn push<const R: usize>(&mut self, tensor: Tensor<R>) {
+        self.0.push_back(tensor.into_dispatch());
+    }
+
+    /// Takes the one at the front.
+    ///
+    /// # Panics
+    /// If none is left.
+    pub fn take<const R: usize>(&mut self) -> Tensor<R> {
+        let tensor = self.0.pop_front();
+        Tensor::from_dispatch(tensor.expect("a function takes as many tensors as were pushed"))
+    }
+}
+
+/// `function(inputs)`, of which backward keeps `inputs` alone: it runs `function` once more, on leaves with the same
+/// values, and sends the gradients on. Values and gradients are those of `function`, bit for bit.
+///
+/// `function` may hold constants, but no tensor that needs a gradient: those are inputs. It is run at once where no input
+/// needs a gradient, where there are more than 64, and on devices other than the CPU, which do not have this operation yet
+/// and then keep whatever the function's own operations keep.
+pub fn recomputed<const R: usize>(
+    inputs: Tensors,
+    function: impl Fn(&mut Tensors) -> Tensor<R> + Send + 'static,
+) -> Tensor<R> {
+    let run = move |mut inputs: Tensors| function(&mut inputs).into_dispatch();
+    Tensor::from_dispatch(match on_autodiff::<Flex>(&inputs) {
+        // Nodes have a fixed number of parents; most calls have few.
+        Some(inputs) if inputs.len() <= FEW => record::<Flex, FEW>(inputs, run),
+        Some(inputs) if inputs.len() <= MANY => record::<Flex, MANY>(inputs, run),
+        _ => run(inputs),
+    })
+}
+
+const FEW: usize = 8;
+const MANY: usize = 64;
+
+/// Between a backend's own tensors and those of any backend. A further backend joins by a line in [`recomputed`].
+trait Dispatched: Backend {
+    /// `None` for a tensor of another backend, or without autodiff.
+    fn of_autodiff(tensor: DispatchTensor) -> Option<FloatTensor<Autodiff<Self>>>;
+    fn of_plain(tensor: DispatchTensor) -> FloatTensor<Self>;
+    fn autodiff(tensor: FloatTensor<Autodiff<Self>>) -> DispatchTensor;
+}
+
+impl<B: Backend> Dispatched for B
+where
+    DispatchTensor: DispatchKindConversion<B> + DispatchKindConversion<Autodiff<B>>,
+{
+    fn of_autodiff(tensor: DispatchTensor) -> Option<FloatTensor<Autodiff<Self>>> {
+        any(tensor).try_into_primitive::<Autodiff<Self>>().ok()
+    }
+
+    fn of_plain(tensor: DispatchTensor) -> FloatTensor<Self> {
+        any(tensor)
+            .try_into_primitive::<Self>()
+            .expect("a function gives a tensor of its inputs' device")
+    }
+
+    fn autodiff(tensor: FloatTensor<Autodiff<Self>>) -> DispatchTensor {
+        Tensor::<1>::from_primitive::<Autodiff<Self>>(tensor).into_dispatch()
+    }
+}
+
+/// Burn does not compare a handle's rank with its tensor's; no operation that would is applied to these.
+fn any(tensor: DispatchTensor) -> Tensor<1> {
+    Tensor::from_dispatch(tensor)
+}
+
+/// The inputs as autodiff tensors, if one of them needs a gradient and all are of this backend.
+fn on_autodiff<B: Dispatched>(inputs: &Tensors) -> Option<Vec<FloatTensor<Autodiff<B>>>> {
+    let of =
+        |tensor: &DispatchTensor| B::of_autodiff(any(tensor.clone()).autodiff().into_dispatch());
+    let inputs: Vec<_> = inputs.0.iter().map(of).collect::<Option<_>>()?;
+    let tracked = inputs.iter().any(|input| input.is_tracked());
+    tracked.then_some(inputs)
+}
+
+/// The function with the constants that it holds. Behind a lock, because a state is cloned and sent between threads.
+#[derive(Clone)]
+struct Again(Arc<Mutex<dyn Fn(Tensors) -> DispatchTensor + Send>>);
+
+impl Again {
+    fn run(&self, inputs: Tensors) -> DispatchTensor {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)(inputs)
+    }
+}
+
+impl fmt::Debug for Again {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Again")
+    }
+}
+
+fn record<B: Dispatched, const N: usize>(
+    inputs: Vec<FloatTensor<Autodiff<B>>>,
+    function: impl Fn(Tensors) -> DispatchTensor + Send + 'static,
+) -> DispatchTensor {
+    let device = inputs[0].device();
+    let (values, mut nodes): (Vec<_>, Vec<_>) =
+        inputs.into_iter().map(|input| input.into_parts()).unzip();
+    nodes.resize_with(N, || {
+        let nothing = B::float_zeros(Shape::new([1]), &device, DType::F32.into());
+        Autodiff::<B>::from_inner(nothing).node()
+    });
+    let Ok(nodes) = <[_; N]>::try_from(nodes) else {
+        unreachable!("resized to N above")
+    };
+    // On autodiff without leaves, because Burn's autodiff puts some operations together from others, with other last bits.
+    let constants = values.iter().cloned().map(Autodiff::<B>::from_inner);
+    let y = function(Tensors(constants.map(B::autodiff).collect()));
+    let y = B::of_plain(any(y).without_autodiff().into_dispatch());
+    let again = Again(Arc::new(Mutex::new(function)));
+    B::autodiff(
+        match Backward::<B, N>::prepare::<NoCheckpointing>(Recomputed, nodes)
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prepared) => prepared.finish((values, again), y),
+            OpsKind::UnTracked(prepared) => prepared.finish(y),
+        },
+    )
+}
+
+#[derive(Debug)]
+struct Recomputed;
+
+impl<B: Dispatched, const N: usize> Backward<B, N> for Recomputed {
+    type State = (Vec<FloatTensor<B>>, Again);
+
+    fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let dy = gradients.consume::<B>(&ops.node);
+        let (inputs, again) = ops.state;
+        // A graph of its own: Burn holds the outer one's lock while this runs.
+        let leaves: Vec<FloatTensor<Autodiff<B>>> = inputs
+            .into_iter()
+            .zip(&ops.parents)
+            .map(|(input, parent)| {
+                let leaf = Autodiff::<B>::from_inner(input);
+                match parent {
+                    Some(_) => leaf.require_grad(),
+                    None => leaf,
+                }
+            })
+            .collect();
+        let y = again.run(Tensors(leaves.iter().cloned().map(B::autodiff).collect()));
+        drop(again);
+        let y = B::of_autodiff(y).filter(|y| y.is_tracked());
+        // d(Σ y·dy)/dy is dy, exactly.
+        let mut found = y.map(|y| {
+            let dy = Autodiff::<B>::from_inner(dy);
+            Autodiff::<B>::float_sum(Autodiff::<B>::float_mul(y, dy)).backward()
+        });
+        for (node, leaf) in ops.parents.into_iter().zip(leaves) {
+            let Some(node) = node else { continue };
+            let gradient = found.as_mut().and_then(|found| leaf.grad_remove(found));
+            // Whoever made this input waits for a gradient, even for one of nothing.
+            let gradient = gradient.unwrap_or_else(|| {
+                B::float_zeros(leaf.shape(), &leaf.device(), leaf.dtype().into())
+            });
+            gradients.register::<B>(node.id, gradient);
+        }
+    }
+}
