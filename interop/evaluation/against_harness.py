@@ -30,7 +30,7 @@ def harness(arguments, names):
     """Results, samples and seconds of the scoring alone, loading aside."""
     import lm_eval
     from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager, get_task_dict
+    from lm_eval.tasks import TaskManager
 
     model = HFLM(pretrained=arguments.hf_model, dtype="float32", device="cpu", batch_size=arguments.batch_size)
     wanted = []
@@ -41,16 +41,9 @@ def harness(arguments, names):
             "task": name, "dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": {split: path}},
             "training_split": None, "fewshot_split": None, "test_split": None, "validation_split": None, f"{split}_split": split,
         })
-    manager = TaskManager()
-    started = None
-
-    def run():
-        nonlocal started
-        tasks = get_task_dict(wanted, manager)
-        started = time.monotonic()
-        return lm_eval.evaluate(lm=model, task_dict=tasks, limit=arguments.limit, log_samples=True, bootstrap_iters=0)
-
-    found = run()
+    tasks = TaskManager().load(wanted)
+    started = time.monotonic()
+    found = lm_eval.evaluate(lm=model, task_dict=tasks, limit=arguments.limit, log_samples=True, bootstrap_iters=100)
     return found, time.monotonic() - started
 
 
