@@ -33,15 +33,17 @@ def harness(arguments, names):
     from lm_eval.tasks import TaskManager
 
     model = HFLM(pretrained=arguments.hf_model, dtype="float32", device="cpu", batch_size=arguments.batch_size)
+    manager = TaskManager()
     wanted = []
     for name in names:
         split, file = FILES[name]
         path = str(pathlib.Path(arguments.tasks_dir, file).resolve())
-        wanted.append({
-            "task": name, "dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": {split: path}},
+        # The registered definition, with other data.
+        wanted.append(manager._factory.build(manager._entry(name), registry=manager._index, overrides={
+            "dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": {split: path}},
             "training_split": None, "fewshot_split": None, "test_split": None, "validation_split": None, f"{split}_split": split,
-        })
-    tasks = TaskManager().load(wanted)
+        }))
+    tasks = manager.load(wanted)
     started = time.monotonic()
     found = lm_eval.evaluate(lm=model, task_dict=tasks, limit=arguments.limit, log_samples=True, bootstrap_iters=100)
     return found, time.monotonic() - started

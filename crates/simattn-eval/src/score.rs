@@ -3,10 +3,13 @@
 use crate::pair::Pair;
 use burn::tensor::{Int, Tensor, TensorData};
 use rayon::prelude::*;
-use simattn::Decoder;
+use simattn::{Decoder, Packed};
 
 /// Scored places whose logits are in memory at once.
 const ROWS: usize = 128;
+
+/// By how much whole sequences, filled up, may exceed the tokens that are computed: attention sees them.
+const SPREAD: usize = 16;
 
 /// How likely a continuation is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,63 +42,70 @@ impl<'a> Scorer<'a> {
 
     /// The scores of pairs, in their order. `progress` hears how many are finished.
     ///
-    /// Pairs of like length run together, filled up on the right, where causal attention does not look. What is filled
-    /// up, and which pairs run together, changes a score by rounding alone.
+    /// Pairs that begin alike, as the choices of a question do, run together, and what they have in common is computed once.
+    /// Which pairs run together changes a score by rounding alone.
     ///
     /// # Panics
     ///
     /// If an id is not one of the model's, as when the pairs were encoded by another tokenizer.
     pub fn score(&self, pairs: &[Pair], mut progress: impl FnMut(usize)) -> Vec<Score> {
-        let length = |index: &usize| pairs[*index].inputs(self.longest).0.len();
+        let inputs = |index: usize| pairs[index].inputs(self.longest).0;
+        // Like beginnings side by side; equal ones in their order.
         let mut order: Vec<usize> = (0..pairs.len()).collect();
-        // The longest first, so that memory does not grow on the way; equal ones in their order.
-        order.sort_by_key(|index| std::cmp::Reverse(length(index)));
+        order.sort_by_key(|&index| inputs(index));
         let nothing = Score {
             log_likelihood: 0.0,
             greedy: true,
             tokens: 0,
         };
         let mut scores = vec![nothing; pairs.len()];
-        let mut rest = &order[..];
         let mut finished = 0;
-        while let Some(first) = rest.first() {
-            let width = length(first).max(1);
-            let rows = (self.batch_tokens / width).clamp(1, rest.len());
-            let (batch, left) = rest.split_at(rows);
-            self.score_batch(pairs, batch, width, &mut scores);
-            rest = left;
-            finished += rows;
-            progress(finished);
+        let (mut packed, mut members) = (Packed::new(), Vec::new());
+        for (place, &index) in order.iter().enumerate() {
+            let ids = inputs(index);
+            let stored = packed.tokens() + ids.len() - packed.shared(ids);
+            let spread = (packed.sequences() + 1) * packed.longest().max(ids.len());
+            if !members.is_empty()
+                && (stored > self.batch_tokens || spread > SPREAD * self.batch_tokens)
+            {
+                self.score_batch(pairs, &packed, &members, &mut scores);
+                finished = place;
+                progress(finished);
+                (packed, members) = (Packed::new(), Vec::new());
+            }
+            packed.push(ids);
+            members.push(index);
+        }
+        if finished < pairs.len() {
+            self.score_batch(pairs, &packed, &members, &mut scores);
+            progress(pairs.len());
         }
         scores
     }
 
-    fn score_batch(&self, pairs: &[Pair], batch: &[usize], width: usize, scores: &mut [Score]) {
-        let mut ids = vec![0_i32; batch.len() * width];
-        // A place in the batch, whose pair it scores, and the token there.
+    fn score_batch(
+        &self,
+        pairs: &[Pair],
+        packed: &Packed,
+        members: &[usize],
+        scores: &mut [Score],
+    ) {
+        // A stored token, the pair that it is scored for, and the token that follows it there.
         let mut places: Vec<(usize, usize, usize)> = Vec::new();
-        for (row, &index) in batch.iter().enumerate() {
+        for (sequence, &index) in members.iter().enumerate() {
             let (inputs, scored) = pairs[index].inputs(self.longest);
-            for (to, from) in ids[row * width..].iter_mut().zip(inputs) {
-                *to = *from as i32;
-            }
+            let first = inputs.len() - scored;
             let targets = pairs[index].targets(self.longest);
-            let first = row * width + inputs.len() - scored;
-            places.extend(
-                targets
-                    .iter()
-                    .enumerate()
-                    .map(|(at, &target)| (first + at, index, target as usize)),
-            );
+            let place = |(at, &target): (usize, &u32)| {
+                (packed.row(sequence, first + at), index, target as usize)
+            };
+            places.extend(targets.iter().enumerate().map(place));
         }
         if places.is_empty() {
             return;
         }
-        let device = self.decoder.embedding.val().device();
-        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [batch.len(), width]), &device);
-        let hidden = self.decoder.hidden(ids);
-        let [rows, columns, features] = hidden.dims();
-        let hidden = hidden.reshape([rows * columns, features]);
+        let hidden = self.decoder.hidden_packed(packed);
+        let device = hidden.device();
         for chunk in places.chunks(ROWS) {
             let at: Vec<i32> = chunk.iter().map(|&(place, _, _)| place as i32).collect();
             let at = Tensor::<1, Int>::from_data(TensorData::new(at, [chunk.len()]), &device);

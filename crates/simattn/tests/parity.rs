@@ -212,10 +212,7 @@ impl Fixture {
             .attention
             .rotation()
             .map(|(dim, base)| RopeTable::new(config.context, 0, dim, base, &device, dtype));
-        let pass = Pass {
-            rope: rope.as_ref(),
-            kernels,
-        };
+        let pass = Pass::new(rope.as_ref(), kernels);
         let input = |name: &str| -> Option<Values> { self.tensors.get(name).cloned() };
         let tensor = |v: Values| TensorData::new(v.values, v.shape);
 

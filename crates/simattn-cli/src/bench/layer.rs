@@ -17,10 +17,7 @@ use crate::memory::Peak;
 
 /// A pass without positions.
 pub(super) fn without_positions(kernels: Kernels) -> Pass<'static> {
-    Pass {
-        rope: None,
-        kernels,
-    }
+    Pass::new(None, kernels)
 }
 
 /// Times the forward pass without a graph, then forward and backward with the gradients of x and of all weights.

@@ -70,10 +70,11 @@ impl FactorisedAttention {
         let k = pass.rotate(k).swap_dims(1, 2);
         let v = heads(self.v.of_normed(x, kernels), 1).swap_dims(1, 2);
         let options = AttentionOptions::causal(self.head_dim);
-        let y = kernels
-            .attention(q, k, v, &options)
-            .swap_dims(1, 2)
-            .reshape([batch, tokens, self.heads * self.head_dim]);
+        let y = pass.attention(q, k, v, &options).swap_dims(1, 2).reshape([
+            batch,
+            tokens,
+            self.heads * self.head_dim,
+        ]);
         self.out.forward(y, kernels)
     }
 }

@@ -84,7 +84,7 @@ impl GroupedAttention {
         let k = pass.rotate(k).swap_dims(1, 2);
         let v = project(&self.v, self.kv_heads).swap_dims(1, 2);
         let options = AttentionOptions::causal(self.head_dim);
-        let y = pass.kernels.attention(q, k, v, &options).swap_dims(1, 2);
+        let y = pass.attention(q, k, v, &options).swap_dims(1, 2);
         let y = y.reshape([batch, tokens, self.heads * self.head_dim]);
         self.out.forward(y, pass.kernels)
     }

@@ -114,7 +114,7 @@ impl LatentAttention {
         let q = Tensor::cat(vec![q_nope, q_rope], 3).swap_dims(1, 2);
         let k = Tensor::cat(vec![k_nope, k_rope], 3).swap_dims(1, 2);
         let options = AttentionOptions::causal(c.nope_head_dim + c.rope_head_dim);
-        let y = kernels
+        let y = pass
             .attention(q, k, v.swap_dims(1, 2), &options)
             .swap_dims(1, 2)
             .reshape([batch, tokens, c.heads * c.value_head_dim]);

@@ -5,6 +5,7 @@ mod grouped;
 mod latent;
 mod sas;
 mod tensor_product;
+mod unpacking;
 
 use burn::{
     module::{Module, Param},
@@ -20,6 +21,7 @@ use simattn_kernels::{
     reference::{RopeTable, rotate},
 };
 pub use tensor_product::TensorProductAttention;
+pub(crate) use unpacking::Unpacking;
 
 use crate::{
     config::{AttentionConfig, ModelConfig, RopeScaling, SasRope},
@@ -34,6 +36,19 @@ pub struct Pass<'a> {
     pub rope: Option<&'a RopeTable>,
     /// The implementation of the operations.
     pub kernels: Kernels,
+    /// Where sequences share tokens: how attention comes by whole ones.
+    pub(crate) unpacking: Option<&'a Unpacking>,
+}
+
+impl<'a> Pass<'a> {
+    /// A pass over whole sequences.
+    pub fn new(rope: Option<&'a RopeTable>, kernels: Kernels) -> Self {
+        Self {
+            rope,
+            kernels,
+            unpacking: None,
+        }
+    }
 }
 
 impl Pass<'_> {

@@ -209,10 +209,7 @@ impl SasAttention {
                 SasAggregation::Full => Aggregation::Full,
             },
         };
-        let tables = pass.rope.map(|table| (table, table));
-        let y = pass
-            .kernels
-            .sas_attention(q, k, v, &weights, tables, &options);
+        let y = pass.sas_attention(q, k, v, &weights, &options);
         self.out.forward(y, pass.kernels)
     }
 }

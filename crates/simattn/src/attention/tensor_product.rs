@@ -120,7 +120,6 @@ impl TensorProductAttention {
         let v = self.v_factors.forward(x, shape, pass, |t| t);
         let options = AttentionOptions::causal(self.head_dim);
         let y = pass
-            .kernels
             .attention(
                 q.swap_dims(1, 2),
                 k.swap_dims(1, 2),

@@ -2,6 +2,7 @@
 
 mod mlp;
 mod norm;
+mod packed;
 mod recompute;
 
 use burn::{
@@ -10,6 +11,7 @@ use burn::{
 };
 pub use mlp::FeedForward;
 pub use norm::Normalisation;
+pub use packed::Packed;
 pub use recompute::Recompute;
 use simattn_kernels::Kernels;
 
@@ -138,10 +140,7 @@ impl Decoder {
         let weight = self.embedding.val();
         // Constants of the pass: kept off the autodiff graph, on the weights' device and type.
         let rope = rope_table(&self.config, tokens, 0, &weight.device(), weight.dtype());
-        let pass = Pass {
-            rope: rope.as_ref(),
-            kernels: self.kernels,
-        };
+        let pass = Pass::new(rope.as_ref(), self.kernels);
         let mut embedded = self.kernels.embedding(weight, ids);
         if let Some(positions) = &self.positions {
             let places = positions.val().narrow(0, 0, tokens);

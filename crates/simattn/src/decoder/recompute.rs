@@ -38,10 +38,7 @@ pub(super) fn forward(block: &Block, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3>
     recomputed(inputs, move |inputs| {
         let x = inputs.take();
         let block = block.clone().map(&mut Fill(inputs));
-        let pass = Pass {
-            rope: rope.as_ref(),
-            kernels,
-        };
+        let pass = Pass::new(rope.as_ref(), kernels);
         block.forward(x, &pass)
     })
 }
