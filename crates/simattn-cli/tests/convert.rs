@@ -116,8 +116,12 @@ fn what_cannot_be_converted_leaves_nothing() {
     fs::rename(here.join("hf/tokenizer.json"), here.join("kept.json")).expect("it is there");
     let line = refusal(here, "convert from-hf hf new/er", "new");
     assert!(line.contains("tokenizer.json"), "{line}");
-    let line = refusal(here, "convert from-hf hf://someone/something new", "new");
-    assert!(line.contains("download it first"), "{line}");
+    if cfg!(not(feature = "hub")) {
+        let line = refusal(here, "convert from-hf hf://someone/something new", "new");
+        assert!(line.contains("--features hub"), "{line}");
+    }
+    let line = refusal(here, "convert from-hf hf://someone new", "new");
+    assert!(line.contains("hf://OWNER/NAME"), "{line}");
     let line = refusal(here, "convert from-hf nowhere new", "new");
     assert!(line.contains("config.json is missing"), "{line}");
     let line = refusal(

@@ -297,7 +297,12 @@ fn damaged_and_foreign_data_end_with_a_line_and_code_2() {
     );
     fs::remove_dir_all(place.path("shards")).expect("ours");
     assert!(place.refuse(train).contains("shards"));
+    if cfg!(not(feature = "hub")) {
+        let hub = place.refuse("prepare hf://datasets/a/b/c.jsonl --tokenizer bytes --out x");
+        assert!(hub.contains("--features hub"), "{hub}");
+    }
     for arguments in [
+        "prepare hf://nonsense --tokenizer bytes --out x",
         "prepare text.jsonl --tokenizer bpe:300 --out x",
         "prepare text.jsonl --tokenizer none.json --out x",
         "prepare text.jsonl --tokenizer bytes --field body --out x",

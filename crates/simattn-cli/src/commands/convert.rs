@@ -11,6 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use simattn::Decoder;
 use simattn::huggingface::{FloatType, export, import};
 use simattn_data::{Tokenizer, TokenizerSpec};
+use simattn_hub::ModelReference;
 use simattn_train::model_folder::{Reservation, check_free, load};
 use simattn_train::{DataConfig, RunConfig, TrainConfig};
 
@@ -36,7 +37,7 @@ enum Direction {
 /// What it does not understand it names and refuses; nothing in the folder is executed.
 #[derive(Debug, Args)]
 pub struct FromArgs {
-    /// A folder with config.json, tokenizer.json and safetensors.
+    /// A folder with config.json, tokenizer.json and safetensors, or hf://OWNER/NAME[@REVISION].
     pub source: PathBuf,
     /// The folder to make; it must not exist yet.
     pub out: PathBuf,
@@ -88,13 +89,9 @@ pub(super) fn origin(command: &str) -> BTreeMap<String, String> {
 }
 
 fn from_hf(args: &FromArgs) -> Result<(), CliError> {
-    if let Some(hub) = args.source.to_str().filter(|path| path.starts_with("hf:")) {
-        return Err(CliError::Input(format!(
-            "{hub}: models are read from folders; download it first, and give the folder"
-        )));
-    }
     check_free(&args.out).map_err(input)?;
-    let (decoder, _) = read_hf(&args.source)?;
+    let source = local(&args.source)?;
+    let (decoder, _) = read_hf(&source)?;
     let config = RunConfig {
         seed: 0,
         model: decoder.config().clone(),
@@ -104,7 +101,7 @@ fn from_hf(args: &FromArgs) -> Result<(), CliError> {
         },
         train: TrainConfig::default(),
     };
-    let json = fs::read(args.source.join("tokenizer.json")).map_err(input)?;
+    let json = fs::read(source.join("tokenizer.json")).map_err(input)?;
     let reservation = Reservation::new(&args.out).map_err(input)?;
     reservation
         .save_with(&config, &json, &decoder, &origin("convert from-hf"))
@@ -116,6 +113,24 @@ fn from_hf(args: &FromArgs) -> Result<(), CliError> {
         grouped(simattn::cost::Cost::of(&config.model).parameters.total as f64),
     );
     Ok(())
+}
+
+/// The folder that an argument means: itself, or what it names on the Hub.
+fn local(source: &Path) -> Result<PathBuf, CliError> {
+    let Some(reference) = source
+        .to_str()
+        .filter(|text| simattn_hub::is_reference(text))
+    else {
+        return Ok(source.to_owned());
+    };
+    let reference: ModelReference = reference.parse().map_err(input)?;
+    simattn_hub::model_folder(&reference).map_err(|error| {
+        if error.is_input() {
+            input(error)
+        } else {
+            failure(error)
+        }
+    })
 }
 
 /// A Hugging Face folder's model and tokenizer, which must belong together.

@@ -20,7 +20,7 @@ use crate::study::quantity::{bytes, count, grouped};
 /// off, the same command goes on from the last finished shard.
 #[derive(Debug, Args)]
 pub struct PrepareArgs {
-    /// Files, folders, or patterns such as 'books/*.txt'.
+    /// Files, folders, patterns such as 'books/*.txt', or hf://datasets/OWNER/NAME[@REVISION]/PATTERN.
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
     /// "bytes", or the path of a tokenizer.json.
@@ -61,8 +61,9 @@ pub enum BadInputArg {
 /// [`CliError::Input`] for inputs, settings or a folder that cannot be used; [`CliError::Failure`] for what broke on the way.
 pub fn run(args: &PrepareArgs) -> Result<(), CliError> {
     let tokenizer = tokenizer(&args.tokenizer).map_err(input)?;
+    let inputs = local(&args.inputs)?;
     let job = Job {
-        inputs: &args.inputs,
+        inputs: &inputs,
         tokenizer: &tokenizer,
         out: &args.out,
         field: &args.field,
@@ -103,6 +104,25 @@ pub fn run(args: &PrepareArgs) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// The inputs as paths: what they name on the Hub is fetched into its cache.
+fn local(inputs: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+    let mut paths = Vec::with_capacity(inputs.len());
+    for path in inputs {
+        let text = path.to_str().filter(|text| simattn_hub::is_reference(text));
+        let Some(text) = text else {
+            paths.push(path.clone());
+            continue;
+        };
+        let reference: simattn_hub::DatasetReference = text.parse().map_err(input)?;
+        let fetched = simattn_hub::dataset_files(&reference);
+        paths.extend(fetched.map_err(|error| match error.is_input() {
+            true => input(error),
+            false => failure(error),
+        })?);
+    }
+    Ok(paths)
 }
 
 /// The tokenizer; one that would have to be learnt is refused, since text of any size is read once only.
