@@ -147,12 +147,12 @@ mod tests {
 
     #[test]
     fn the_length_is_in_characters() {
-        // −6 over 4 characters against −5 over 3; in bytes it would be −6 over 8 against −5 over 3 as well, but the first
-        // would win by far: the numbers are chosen so that bytes decide otherwise.
+        // −6 over 4 characters loses against −4.4 over 3; over 8 bytes it would win.
         let question = item(&["éééé", "abc"], 1);
         let found = scores(&[-6.0, -4.4]);
         assert_eq!(Metric::AccNorm.of(&question, &found), 1.0);
-        assert!(-6.0 / 8.0 > -4.4 / 3.0);
+        let per_byte = |choice: usize, text: &str| found[choice].log_likelihood / text.len() as f64;
+        assert!(per_byte(0, "éééé") > per_byte(1, "abc"));
         assert_eq!(Metric::Acc.of(&question, &found), 1.0);
         // The delimiter is not part of the length.
         let question = item(&["ab", "abcd"], 0);

@@ -303,7 +303,10 @@ fn a_run_is_the_same_however_it_is_batched() {
         "{shown:?}"
     );
 
-    let json = harness_json(std::slice::from_ref(&few), &serde_json::json!({"model": "m"}));
+    let json = harness_json(
+        std::slice::from_ref(&few),
+        &serde_json::json!({"model": "m"}),
+    );
     assert_eq!(json["results"]["piqa"]["alias"], "piqa");
     assert!(json["results"]["piqa"]["acc_norm_stderr,none"].is_number());
     assert_eq!(
