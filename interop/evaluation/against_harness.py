@@ -1,6 +1,6 @@
 """Scores one model with lm-evaluation-harness and with `simattn eval`, and compares every request, item and number.
 
-    python interop/evaluation/against_harness.py BINARY MODEL HF_MODEL TASKS_DIR [--limit N] [--rounds N] [--batch-size N] [--tasks a,b]
+    python interop/evaluation/against_harness.py BINARY MODEL HF_MODEL TASKS_DIR [--limit N] [--rounds N] [--batch-size N] [--dtype T] [--tasks a,b]
 
 MODEL is a folder that `simattn convert from-hf HF_MODEL` wrote. The harness's own task definitions are used; only their data comes
 from TASKS_DIR. Needs the packages lm_eval, transformers and torch. Exits with 1 where anything differs.
@@ -32,7 +32,7 @@ def harness(arguments, names):
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
-    model = HFLM(pretrained=arguments.hf_model, dtype="float32", device="cpu", batch_size=arguments.batch_size)
+    model = HFLM(pretrained=arguments.hf_model, dtype=arguments.dtype, device="cpu", batch_size=arguments.batch_size)
     manager = TaskManager()
     wanted = []
     for name in names:
@@ -103,6 +103,7 @@ def main():
     parser.add_argument("--limit", type=int)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=1)
+    parser.add_argument("--dtype", default="float32", help="of the harness's model; float64 shows whose rounding a difference is")
     parser.add_argument("--tasks", default=",".join(FILES))
     arguments = parser.parse_args()
     names = arguments.tasks.split(",")
