@@ -23,6 +23,7 @@ static BPE: LazyLock<Tokenizer> = LazyLock::new(|| {
 fn job<'a>(inputs: &'a [PathBuf], out: &'a Path) -> Job<'a> {
     Job {
         inputs,
+        validation: &[],
         tokenizer: &BPE,
         out,
         field: "text",
@@ -525,6 +526,13 @@ fn what_cannot_be_prepared_is_refused() {
         ),
         (
             Job {
+                validation: &inputs[1..],
+                ..job(&inputs[..1], &out)
+            },
+            "inputs for validation, in number 0, not 1",
+        ),
+        (
+            Job {
                 tokenizer: &bytes,
                 ..job(&inputs, &out)
             },
@@ -642,4 +650,28 @@ mod parquet_files {
             assert!(line.contains(said), "{line}");
         }
     }
+}
+
+#[test]
+fn named_inputs_are_held_out_whole() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    let texts = tales(30);
+    let (held, trained) = texts.split_at(10);
+    fs::create_dir(at("all")).unwrap();
+    fs::write(at("all/held.jsonl"), json_lines(held)).unwrap();
+    fs::write(at("all/trained.jsonl"), json_lines(trained)).unwrap();
+    let (inputs, validation) = ([at("all")], [at("all/held.jsonl")]);
+    let job = Job {
+        validation: &validation,
+        validation_fraction: 0.0,
+        ..job(&inputs, &at("out"))
+    };
+    // Broken off in the middle, and gone on with.
+    while let Err(error) = prepare(&job, &mut BreakAfter(1)) {
+        assert!(matches!(error, PrepareError::Stopped), "{error}");
+    }
+    let [train, validation] = documents(&at("out"));
+    assert_eq!(train, trained);
+    assert_eq!(validation, held);
 }

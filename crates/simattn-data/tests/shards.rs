@@ -23,6 +23,7 @@ fn prepared(place: &Path) -> PathBuf {
     prepare(
         &Job {
             inputs: &[text],
+            validation: &[],
             tokenizer: &Tokenizer::bytes(),
             out: &out,
             field: "text",

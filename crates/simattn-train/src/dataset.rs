@@ -214,7 +214,7 @@ fn open_prepared(
             return Err(ShardError::NoPart {
                 path: folder.to_owned(),
                 part: name,
-                hint: "prepare the text again with another --validation-fraction or --seed",
+                hint: "prepare the text again with --validation, or another --validation-fraction or --seed",
             }
             .into());
         }

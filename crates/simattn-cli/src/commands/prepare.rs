@@ -33,8 +33,13 @@ pub struct PrepareArgs {
     #[arg(long, alias = "column", value_name = "NAME", default_value = "text")]
     pub field: String,
     /// The share of documents to hold out for validation, by a hash of each.
-    #[arg(long, value_name = "F", default_value_t = 0.01)]
-    pub validation_fraction: f64,
+    ///
+    /// 0.01 unless --validation names what is held out.
+    #[arg(long, value_name = "F")]
+    pub validation_fraction: Option<f64>,
+    /// A file, folder or pattern to hold out whole for validation; may be given several times.
+    #[arg(long, value_name = "INPUT")]
+    pub validation: Vec<PathBuf>,
     /// Which documents these are.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -62,12 +67,15 @@ pub enum BadInputArg {
 pub fn run(args: &PrepareArgs) -> Result<(), CliError> {
     let tokenizer = tokenizer(&args.tokenizer).map_err(input)?;
     let inputs = local(&args.inputs)?;
+    let validation = local(&args.validation)?;
+    let chosen_by_hash = if validation.is_empty() { 0.01 } else { 0.0 };
     let job = Job {
         inputs: &inputs,
+        validation: &validation,
         tokenizer: &tokenizer,
         out: &args.out,
         field: &args.field,
-        validation_fraction: args.validation_fraction,
+        validation_fraction: args.validation_fraction.unwrap_or(chosen_by_hash),
         seed: args.seed,
         shard_tokens: args.shard_tokens,
         on_bad_input: match args.on_bad_input {
@@ -99,7 +107,7 @@ pub fn run(args: &PrepareArgs) -> Result<(), CliError> {
         if part.tokens == 0 {
             eprintln!(
                 "prepare: no document fell to the {name} part; before training, prepare again \
-                 with another --validation-fraction or --seed"
+                 with --validation, or another --validation-fraction or --seed"
             );
         }
     }

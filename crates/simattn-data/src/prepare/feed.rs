@@ -51,6 +51,8 @@ pub(super) struct Feed {
     seed: u64,
     /// Hashes below it are held out.
     threshold: u64,
+    /// Whether every document is, whatever its hash.
+    held_out: bool,
     on_bad_input: OnBadInput,
     chunk: Vec<Item>,
     waiting: usize,
@@ -74,12 +76,18 @@ impl Feed {
             seed,
             // 2⁶⁴ is exact in float64, and a fraction is at most a half.
             threshold: (validation_fraction * 2f64.powi(64)) as u64,
+            held_out: false,
             on_bad_input,
             chunk: Vec::new(),
             waiting: 0,
             text: String::new(),
             side: None,
         }
+    }
+
+    /// Whether the documents that follow are held out, whatever their hashes.
+    pub(super) fn hold_out(&mut self, held_out: bool) {
+        self.held_out = held_out;
     }
 
     /// More of the current document.
@@ -122,7 +130,7 @@ impl Feed {
     fn cut(&mut self, end: Option<Place>) -> Result<(), Stop> {
         let side = *self.side.get_or_insert_with(|| {
             let start = &self.text.as_bytes()[..self.text.len().min(HASHED)];
-            match seeded_hash(self.seed, start) < self.threshold {
+            match self.held_out || seeded_hash(self.seed, start) < self.threshold {
                 true => Side::Validation,
                 false => Side::Train,
             }

@@ -17,6 +17,9 @@ pub(super) struct Identity {
     shard_tokens: u64,
     /// Paths and bytes on the disk.
     inputs: Vec<(String, u64)>,
+    /// How many of the inputs, from the last, are held out.
+    #[serde(default)]
+    held_out: usize,
 }
 
 impl Identity {
@@ -31,6 +34,7 @@ impl Identity {
                 .iter()
                 .map(|file| (file.path.display().to_string(), file.bytes))
                 .collect(),
+            held_out: files.iter().filter(|file| file.held_out).count(),
         }
     }
 
@@ -57,6 +61,11 @@ impl Identity {
                 now.validation_fraction.to_string(),
             ),
             ("the seed", self.seed.to_string(), now.seed.to_string()),
+            (
+                "inputs for validation, in number",
+                self.held_out.to_string(),
+                now.held_out.to_string(),
+            ),
             (
                 "shards of tokens",
                 self.shard_tokens.to_string(),
@@ -89,6 +98,7 @@ impl Identity {
             "seed": self.seed,
             "shard_tokens": self.shard_tokens,
             "files": self.inputs.len(),
+            "files_held_out": self.held_out,
             "bytes": self.inputs.iter().map(|(_, bytes)| bytes).sum::<u64>(),
         })
     }

@@ -33,10 +33,28 @@ pub(super) struct InputFile {
     pub(super) packing: Packing,
     /// On the disk.
     pub(super) bytes: u64,
+    /// Whether all its documents are for validation.
+    pub(super) held_out: bool,
+}
+
+/// The files to train on and those held out, in the order of `inputs` and then of `validation`, each file once.
+pub(super) fn expand(
+    inputs: &[PathBuf],
+    validation: &[PathBuf],
+) -> Result<Vec<InputFile>, PrepareError> {
+    let mut held_out = found(validation)?;
+    for file in &mut held_out {
+        file.held_out = true;
+    }
+    let named: HashSet<PathBuf> = held_out.iter().map(|file| file.path.clone()).collect();
+    let mut files = found(inputs)?;
+    files.retain(|file| !named.contains(&file.path));
+    files.append(&mut held_out);
+    Ok(files)
 }
 
 /// The files behind `inputs`, in their order, folders and patterns sorted by name, each file once.
-pub(super) fn expand(inputs: &[PathBuf]) -> Result<Vec<InputFile>, PrepareError> {
+fn found(inputs: &[PathBuf]) -> Result<Vec<InputFile>, PrepareError> {
     let mut files = Vec::new();
     for input in inputs {
         let before = files.len();
@@ -161,6 +179,7 @@ fn file(path: &Path) -> Result<Option<InputFile>, PrepareError> {
         format,
         packing,
         bytes,
+        held_out: false,
     }))
 }
 

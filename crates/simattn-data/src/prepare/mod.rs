@@ -43,13 +43,15 @@ pub enum OnBadInput {
 pub struct Job<'a> {
     /// Files, folders and patterns such as `books/*.txt`.
     pub inputs: &'a [PathBuf],
+    /// As `inputs`, held out whole for validation; a file that `inputs` names too is held out.
+    pub validation: &'a [PathBuf],
     /// Makes the ids.
     pub tokenizer: &'a Tokenizer,
     /// The folder that the shards come to; free, or begun by the same job.
     pub out: &'a Path,
     /// The field of JSON lines, or the column of Parquet files, that holds the text.
     pub field: &'a str,
-    /// The share of documents held out, 0 to 0.5: those whose hash falls below it.
+    /// The share of the documents of `inputs` held out, 0 to 0.5: those whose hash falls below it.
     pub validation_fraction: f64,
     /// Which documents these are.
     pub seed: u64,

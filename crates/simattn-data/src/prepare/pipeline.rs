@@ -44,7 +44,7 @@ pub struct Prepared {
 /// index, and if no shard was finished and it was not there before, it is removed.
 pub fn prepare(job: &Job, observer: &mut dyn PrepareObserver) -> Result<Prepared, PrepareError> {
     check(job)?;
-    let files = expand(job.inputs)?;
+    let files = expand(job.inputs, job.validation)?;
     let (folder, mut journal) = Folder::open(job.out, Identity::of(job, &files))?;
     let mut work = || match folder.finished()? {
         Some(index) => Ok(Prepared {
@@ -193,6 +193,7 @@ fn read_all(
                     ..Place::default()
                 },
             };
+            feed.hold_out(input.held_out);
             read_one(input, from, field, taken, feed)?;
         }
         Ok(())
