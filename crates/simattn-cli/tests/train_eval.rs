@@ -85,6 +85,24 @@ fn a_model_is_trained_saved_and_measured() {
     let perplexity: f64 = line("perplexity").parse().expect("a number");
     assert!(perplexity > 1.0 && perplexity < 1000.0);
 
+    let rolled = |options: &[&str]| {
+        simattn(
+            here,
+            &[&["eval", "runs/one", "--data", "texts"], options].concat(),
+        )
+    };
+    let output = rolled(&["--per-document", "--stride", "8"]);
+    let out = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    // 17 and 14 bytes: 16 + 1 and 14, and no end of text.
+    assert!(
+        out.contains("tokens         31\nwindows        3 of 16"),
+        "{out}"
+    );
+    let output = rolled(&["--stride", "17"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("--stride 17 is not from 1 to the 16"));
+
     let again = simattn(
         here,
         &["train", "run.toml", "--out", "runs/two", "--seed", "5"],

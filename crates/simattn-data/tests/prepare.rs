@@ -661,17 +661,17 @@ fn named_inputs_are_held_out_whole() {
     fs::create_dir(at("all")).unwrap();
     fs::write(at("all/held.jsonl"), json_lines(held)).unwrap();
     fs::write(at("all/trained.jsonl"), json_lines(trained)).unwrap();
-    let (inputs, validation) = ([at("all")], [at("all/held.jsonl")]);
+    let (inputs, validation, out) = ([at("all")], [at("all/held.jsonl")], at("out"));
     let job = Job {
         validation: &validation,
         validation_fraction: 0.0,
-        ..job(&inputs, &at("out"))
+        ..job(&inputs, &out)
     };
     // Broken off in the middle, and gone on with.
     while let Err(error) = prepare(&job, &mut BreakAfter(1)) {
         assert!(matches!(error, PrepareError::Stopped), "{error}");
     }
-    let [train, validation] = documents(&at("out"));
+    let [train, validation] = documents(&out);
     assert_eq!(train, trained);
     assert_eq!(validation, held);
 }

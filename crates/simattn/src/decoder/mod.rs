@@ -186,6 +186,20 @@ impl Decoder {
         )
     }
 
+    /// Mean cross-entropy of the last places alone: `inputs` [B, T] and `targets` [B, n], n ≤ T, of the last n places → `[1]`.
+    pub fn loss_of_last(&self, inputs: Tensor<2, Int>, targets: Tensor<2, Int>) -> Tensor<1> {
+        let hidden = self.hidden(inputs);
+        let [batch, tokens, width] = hidden.dims();
+        let [_, last] = targets.dims();
+        self.kernels.head_cross_entropy(
+            hidden
+                .narrow(1, tokens - last, last)
+                .reshape([batch * last, width]),
+            self.head_weight(),
+            targets.reshape([batch * last]),
+        )
+    }
+
     fn head_weight(&self) -> Tensor<2> {
         self.head.as_ref().unwrap_or(&self.embedding).val()
     }

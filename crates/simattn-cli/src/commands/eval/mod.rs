@@ -11,8 +11,8 @@ use super::{CliError, failure, input};
 
 /// Measure a saved model: its perplexity on a text, or its scores on tasks as lm-evaluation-harness gives them.
 ///
-/// A text (--data) is cut into windows of the model's context that do not overlap, the last one shorter;
-/// every token is predicted once, from the tokens before it in its window. Tasks (--tasks) are read from JSON lines.
+/// A text (--data) is cut into windows of the model's context that do not overlap, the last one shorter, unless --stride or
+/// --per-document is given; every token is predicted once, from the tokens before it in its window. Tasks (--tasks) are read from JSON lines.
 #[derive(Debug, Args)]
 pub struct EvalArgs {
     /// A folder that `train` or `convert from-hf` wrote, or a checkpoint.
@@ -61,6 +61,12 @@ pub struct EvalArgs {
     /// Tokens in a window; the model's own context where left out.
     #[arg(long, value_name = "T")]
     pub context: Option<usize>,
+    /// Let windows overlap: each but the first predicts S tokens, the last of them from T before it.
+    #[arg(long, value_name = "S", requires = "data")]
+    pub stride: Option<usize>,
+    /// Measure every document by itself, from the end of text on, as lm-evaluation-harness does.
+    #[arg(long, requires = "data")]
+    pub per_document: bool,
     /// Windows that run together: no effect on the result but rounding.
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub batch: usize,

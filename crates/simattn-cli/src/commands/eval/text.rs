@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use simattn_data::read_documents;
-use simattn_train::{TextEvaluation, evaluate_text, model_folder};
+use simattn_data::{TokenSet, read_documents};
+use simattn_train::{Rolling, TextEvaluation, evaluate_rolling, evaluate_text, model_folder};
 
 use super::{CliError, EvalArgs, input, longest};
 use crate::progress::perplexity;
@@ -19,27 +19,69 @@ pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
         .encode_documents(&documents)
         .map_err(input)?;
     let context = longest(args, &model.config.model)?;
+    let stride = stride(args, context)?;
     let end = model.tokenizer.end_of_text();
     let all = tokens.ids.len();
     let mut tenths = 0;
-    let evaluation = evaluate_text(
-        &model.decoder,
-        &tokens,
-        end,
-        args.batch,
-        context,
-        |finished| {
-            let now = finished * 10 / all.max(1) as u64;
-            if now > tenths {
-                tenths = now;
-                eprintln!("eval {}0%", tenths);
-            }
-        },
-    )
+    let mut report = |finished: u64| {
+        let now = finished * 10 / all.max(1) as u64;
+        if now > tenths {
+            tenths = now;
+            eprintln!("eval {}0%", tenths);
+        }
+    };
+    let evaluation = match (args.per_document, args.stride) {
+        (false, None) => evaluate_text(
+            &model.decoder,
+            &tokens,
+            end,
+            args.batch,
+            context,
+            &mut report,
+        ),
+        (by_document, _) => {
+            let TokenSet {
+                ids,
+                bytes,
+                documents,
+            } = tokens;
+            let sequences = match by_document {
+                // Without the end of text that closes each: the harness does not predict it.
+                true => split(&ids, end),
+                false => vec![ids],
+            };
+            let rolling = Rolling {
+                context,
+                stride,
+                batch: args.batch,
+                end_of_text: end,
+            };
+            let of = (bytes, documents);
+            evaluate_rolling(&model.decoder, &sequences, of, &rolling, &mut report)
+        }
+    }
     .map_err(input)?;
     let words = documents.iter().map(|document| words(&document.text)).sum();
     print!("{}", summary(&evaluation, context, words));
     Ok(())
+}
+
+/// The stride, which is the context where it was left out.
+fn stride(args: &EvalArgs, context: usize) -> Result<usize, CliError> {
+    match args.stride {
+        Some(stride) if !(1..=context).contains(&stride) => Err(CliError::Input(format!(
+            "--stride {stride} is not from 1 to the {context} tokens of a window"
+        ))),
+        stride => Ok(stride.unwrap_or(context)),
+    }
+}
+
+/// The documents, each without the end of text that closes it.
+fn split(ids: &[u32], end_of_text: u32) -> Vec<Vec<u32>> {
+    ids.split(|&id| id == end_of_text)
+        .filter(|document| !document.is_empty())
+        .map(<[u32]>::to_vec)
+        .collect()
 }
 
 /// Words of a text, as lm-evaluation-harness counts them: the pieces that splitting at runs of white space gives, empty ones
