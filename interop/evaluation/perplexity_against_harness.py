@@ -1,6 +1,6 @@
 """Compares `simattn eval --per-document` with lm-evaluation-harness's rolling log-likelihoods on the same texts.
 
-    python interop/evaluation/perplexity_against_harness.py BINARY MODEL HF_MODEL FOLDER [--context N]
+    python interop/evaluation/perplexity_against_harness.py BINARY MODEL HF_MODEL FOLDER [--context N] [--prefix-token TOKEN]
 
 MODEL is a folder that `simattn convert from-hf HF_MODEL` wrote, FOLDER holds a document a file. Needs the packages lm_eval,
 transformers and torch. Exits with 1 where a figure differs by more than 1e-4 of itself, which is half a unit of the fourth digit.
@@ -16,6 +16,8 @@ import sys
 
 def ours(arguments):
     command = [arguments.binary, "eval", arguments.model, "--data", arguments.folder, "--per-document", "--context", str(arguments.context)]
+    if arguments.prefix_token:
+        command += ["--prefix-token", arguments.prefix_token]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
     figures = {"tokens": r"tokens\s+(\S+)", "loss": r"loss\s+(\S+)", "perplexity": r"perplexity\s+(\S+)",
                "per word": r"per word\s+(\S+)", "bits per byte": r"bits per byte\s+(\S+)"}
@@ -43,6 +45,7 @@ def main():
     for name in ("binary", "model", "hf_model", "folder"):
         parser.add_argument(name)
     parser.add_argument("--context", type=int, default=1024)
+    parser.add_argument("--prefix-token", help="for simattn: the tokenizer's beginning of text, which the harness takes")
     arguments = parser.parse_args()
     found, expected = ours(arguments), harness(arguments)
     agree = True

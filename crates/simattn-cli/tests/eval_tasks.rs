@@ -47,6 +47,10 @@ impl Place {
         Command::new(env!("CARGO_BIN_EXE_simattn"))
             .current_dir(self.0.path())
             .args(arguments.split_whitespace())
+            // No test asks a server; the Hub's cache is the test's own.
+            .env("HF_HUB_OFFLINE", "1")
+            .env("HF_HOME", self.path("hf"))
+            .env_remove("HF_HUB_CACHE")
             .output()
             .expect("the binary runs")
     }
@@ -115,6 +119,10 @@ fn tasks_are_scored_and_written_in_the_known_schema() {
 fn what_is_wrong_is_said_in_a_line() {
     let place = Place::new();
     place.write("bad.toml", "[[task]]\nname = \"x\"\nmetrics = [\"f1\"]\n");
+    place.write(
+        "own.toml",
+        "[[task]]\nname = \"own\"\ncontext = \"{goal}?\"\ncontinuation = \"{sol1}\"\nmetrics = [\"acc\"]\n",
+    );
     place.write("data/sciq_test.jsonl", "{\"support\":\"\"}\n");
     let tasks = "eval model --tasks-dir data --tasks";
     for (arguments, said) in [
@@ -152,10 +160,52 @@ fn what_is_wrong_is_said_in_a_line() {
             "eval nowhere --tasks piqa --tasks-dir data".to_owned(),
             "nowhere",
         ),
-        ("eval model --tasks piqa".to_owned(), "--tasks-dir"),
+        (
+            "eval model --tasks piqa".to_owned(),
+            if cfg!(feature = "hub") {
+                "baber/piqa@refs%2Fconvert%2Fparquet/*/validation/*.parquet: not in the cache"
+            } else {
+                "--features hub"
+            },
+        ),
+        (
+            "eval model --tasks own --task-file own.toml".to_owned(),
+            "names no data on the Hub: give --tasks-dir",
+        ),
         ("eval model".to_owned(), "--data"),
     ] {
         let errors = place.refuse(&arguments);
         assert!(errors.contains(said), "{arguments}: {errors}");
     }
+}
+
+#[cfg(feature = "hub")]
+#[test]
+fn what_the_hub_s_cache_holds_is_used_without_a_network() {
+    let place = Place::new();
+    let sha = "0123456789abcdef0123456789abcdef01234567";
+    let kept = format!("hf/hub/datasets--a--b/snapshots/{sha}/data");
+    fs::create_dir_all(place.path(&kept)).expect("a folder");
+    fs::create_dir_all(place.path("hf/hub/datasets--a--b/refs")).expect("a folder");
+    place.write("hf/hub/datasets--a--b/refs/main", sha);
+    // Two files of one split, in the order of their names.
+    for (name, goal) in [("1.jsonl", "second"), ("0.jsonl", "first")] {
+        let line =
+            format!("{{\"goal\":\"{goal}\",\"sol1\":\"one\",\"sol2\":\"two\",\"label\":1}}\n");
+        place.write(&format!("{kept}/{name}"), &line);
+    }
+    place.write(
+        "own.toml",
+        "[[task]]\nname = \"own\"\nhub = \"hf://datasets/a/b/data/*.jsonl\"\ncontext = \"{goal}?\"\nchoices = [\"{sol1}\", \"{sol2}\"]\n\
+         gold = { index = \"label\" }\nmetrics = [\"acc\"]\n",
+    );
+    place.succeed("eval model --tasks own --task-file own.toml --log-samples samples");
+    let samples = fs::read_to_string(place.path("samples/samples_own.jsonl")).expect("samples");
+    let goals: Vec<serde_json::Value> = samples
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).expect("JSON")["doc"]["goal"].clone()
+        })
+        .collect();
+    assert_eq!(goals, ["first", "second"]);
 }

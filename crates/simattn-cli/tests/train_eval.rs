@@ -99,6 +99,9 @@ fn a_model_is_trained_saved_and_measured() {
         out.contains("tokens         31\nwindows        3 of 16"),
         "{out}"
     );
+    let output = rolled(&["--prefix-token", "<s>"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("--prefix-token <s>: the model's tokenizer has no"));
     let output = rolled(&["--stride", "17"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("--stride 17 is not from 1 to the 16"));

@@ -225,6 +225,15 @@ impl Tokenizer {
         })
     }
 
+    /// The id of a token as the vocabulary spells it, special ones too; `None` if there is no such token. The byte tokenizer
+    /// knows its end of text alone.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        match &self.model {
+            Some(model) => model.token_to_id(token),
+            None => (token == END_OF_TEXT).then_some(self.end_of_text),
+        }
+    }
+
     /// Whether every byte is a token of its own.
     pub(crate) fn is_bytes(&self) -> bool {
         self.model.is_none()

@@ -24,6 +24,16 @@ pub enum EvalError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A row of a data file is no item of the task.
+    #[error("{path}:row {row}: {problem}", path = path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The row, from 1.
+        row: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A file without items.
     #[error("{path}: no item in it; give one JSON object a line", path = path.display())]
     Empty {
@@ -50,7 +60,7 @@ pub enum EvalError {
     },
     /// The folder has no file of the task.
     #[error(
-        "{folder}: no data for {task}; put {wanted} there, one JSON object a line",
+        "{folder}: no data for {task}; put {wanted} there, JSON lines or Parquet",
         folder = folder.display()
     )]
     NoData {
@@ -60,6 +70,14 @@ pub enum EvalError {
         task: String,
         /// File names that are looked for.
         wanted: String,
+    },
+    /// The task does not say where its data is on the Hub.
+    #[error(
+        "task \"{task}\" names no data on the Hub: give --tasks-dir, or hub in the task's file"
+    )]
+    NoHub {
+        /// The task.
+        task: String,
     },
     /// Fewer documents to show than asked for.
     #[error("{path}: {found} items, but {asked} are to be shown before each question", path = path.display())]

@@ -1,10 +1,10 @@
 //! Items of a task: requests and the right answer.
 
 use crate::error::EvalError;
+use crate::records;
 use crate::task::{Choices, Gold, Task};
 use crate::template::{Fields, find, texts};
 use serde_json::Value;
-use std::fs;
 use std::path::Path;
 
 /// A context and what is scored after it.
@@ -30,29 +30,17 @@ pub struct Item {
 }
 
 impl Task {
-    /// The items of a file of JSON lines, blank lines passed over.
+    /// The items of a file: JSON lines, blank ones passed over, or Parquet with the feature `parquet`.
     ///
     /// # Errors
     ///
-    /// [`EvalError::Line`] with the first line that is no item, [`EvalError::Empty`] where there is none.
+    /// [`EvalError::Line`] or [`EvalError::Row`] with the first that is no item, [`EvalError::Empty`] where there is none.
     pub fn items(&self, path: &Path) -> Result<Vec<Item>, EvalError> {
-        let bytes = fs::read(path).map_err(|error| EvalError::Unreadable {
-            path: path.to_owned(),
-            problem: error.to_string(),
-        })?;
         let mut items = Vec::new();
-        for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
-            let wrong = |problem: String| EvalError::Line {
-                path: path.to_owned(),
-                line: index + 1,
-                problem,
-            };
-            let line = std::str::from_utf8(line).map_err(|_| wrong("not UTF-8".to_owned()))?;
-            let line = line.trim_start_matches('\u{feff}');
-            if !line.trim().is_empty() {
-                items.push(self.item(line).map_err(wrong)?);
-            }
-        }
+        records::read(path, &mut |fields| {
+            items.push(self.item_of(fields)?);
+            Ok(())
+        })?;
         if items.is_empty() {
             return Err(EvalError::Empty {
                 path: path.to_owned(),
@@ -67,12 +55,10 @@ impl Task {
     ///
     /// What is wrong with it, in words.
     pub fn item(&self, json: &str) -> Result<Item, String> {
-        let document: Fields = serde_json::from_str(json).map_err(|error| {
-            // The line is named by whoever reads the file.
-            let text = error.to_string();
-            let problem = text.split(" at line ").next().unwrap_or(&text).to_owned();
-            format!("{problem} at column {}", error.column())
-        })?;
+        self.item_of(records::parse(json)?)
+    }
+
+    fn item_of(&self, document: Fields) -> Result<Item, String> {
         let mut fields = document.clone();
         if let Some(preparation) = self.preparation {
             preparation.apply(&mut fields)?;

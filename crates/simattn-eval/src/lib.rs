@@ -1,7 +1,7 @@
 //! Evaluation on tasks, scored as EleutherAI's lm-evaluation-harness (0.4) scores them.
 //!
 //! A [`Task`] is data: how an item's fields become contexts, continuations and the right answer. [`Task::items`] reads
-//! them from a file of JSON lines; [`Pair::encode`] turns a context and a continuation into tokens; [`Scorer`] sums log-probabilities; and
+//! them from a file of JSON lines or Parquet; [`Pair::encode`] turns a context and a continuation into tokens; [`Scorer`] sums log-probabilities; and
 //! [`Outcome`] is what came out, with standard errors. Items, decisions and numbers agree with the harness.
 //!
 //! ```
@@ -19,6 +19,7 @@ mod items;
 mod metrics;
 mod pair;
 mod prepare;
+mod records;
 mod report;
 mod run;
 mod score;

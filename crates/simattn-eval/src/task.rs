@@ -58,6 +58,8 @@ pub struct Task {
     pub name: String,
     /// Names of its data file, without extension, the first that is there being taken.
     pub files: Vec<String>,
+    /// Its data on the Hugging Face Hub, as `hf://datasets/OWNER/NAME[@REVISION]/PATTERN`.
+    pub hub: Option<String>,
     /// What is done to the fields first.
     pub(crate) preparation: Option<Preparation>,
     /// The requests.
@@ -75,6 +77,7 @@ struct Written {
     name: String,
     #[serde(default)]
     files: Vec<String>,
+    hub: Option<String>,
     prepare: Option<Preparation>,
     context: Option<String>,
     contexts: Option<Vec<String>>,
@@ -164,6 +167,7 @@ impl Task {
         let Written {
             name,
             files,
+            hub,
             prepare,
             context,
             contexts,
@@ -225,6 +229,7 @@ impl Task {
                 files
             },
             name,
+            hub,
             preparation: prepare,
             choices,
             gold,
@@ -236,12 +241,13 @@ impl Task {
     ///
     /// # Errors
     ///
-    /// [`EvalError::NoData`] where none of its names is there as .jsonl.
+    /// [`EvalError::NoData`] where none of its names is there as .jsonl or .parquet.
     pub fn file_in(&self, folder: &Path) -> Result<PathBuf, EvalError> {
+        let endings = ["jsonl", "parquet"];
         let names: Vec<String> = self
             .files
             .iter()
-            .map(|name| format!("{name}.jsonl"))
+            .flat_map(|name| endings.map(|ending| format!("{name}.{ending}")))
             .collect();
         let found = names
             .iter()

@@ -14,7 +14,7 @@ pub struct RollingWindow {
     pub start: usize,
     /// They end in front of here.
     pub end: usize,
-    /// Tokens that the last of them is predicted from: those right in front of it, the end of text in front of the first.
+    /// Tokens that the last of them is predicted from: those right in front of it, [`Rolling::prefix`] in front of the first.
     pub seen: usize,
 }
 
@@ -53,7 +53,7 @@ pub struct Rolling {
     /// Windows of one shape that run together: no effect but rounding.
     pub batch: usize,
     /// What stands in front of a sequence.
-    pub end_of_text: u32,
+    pub prefix: u32,
 }
 
 /// The loss on every token of `sequences`, each by itself, in [`rolling_windows`].
@@ -74,7 +74,7 @@ pub fn evaluate_rolling(
         context,
         stride,
         batch,
-        end_of_text,
+        prefix,
     } = *rolling;
     if batch == 0 || context == 0 {
         return Err(DataError::EmptyShape { batch, context });
@@ -92,7 +92,7 @@ pub fn evaluate_rolling(
                 sum.run();
                 progress(sum.tokens);
             }
-            sum.rows.push(ids, &window, end_of_text);
+            sum.rows.push(ids, &window, prefix);
         }
     }
     sum.run();
@@ -129,11 +129,11 @@ struct Rows {
 }
 
 impl Rows {
-    fn push(&mut self, ids: &[u32], window: &RollingWindow, end_of_text: u32) {
+    fn push(&mut self, ids: &[u32], window: &RollingWindow, prefix: u32) {
         self.shape = shape(window);
         self.count += 1;
         let first = window.end - window.seen;
-        let before = first.checked_sub(1).map_or(end_of_text, |at| ids[at]);
+        let before = first.checked_sub(1).map_or(prefix, |at| ids[at]);
         self.inputs.push(before as i32);
         let inputs = &ids[first..window.end - 1];
         self.inputs.extend(inputs.iter().map(|&id| id as i32));
@@ -231,7 +231,7 @@ mod tests {
             context: 6,
             stride: 2,
             batch: 3,
-            end_of_text: 29,
+            prefix: 29,
         };
         let found = evaluate_rolling(&decoder, &sequences, (28, 3), &rolling, |_| {}).unwrap();
         let (mut nats, mut count) = (0.0, 0u64);

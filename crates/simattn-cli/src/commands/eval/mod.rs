@@ -27,15 +27,11 @@ pub struct EvalArgs {
     pub data: Option<PathBuf>,
     /// Tasks, with commas between: arc_easy, arc_challenge, hellaswag, piqa, sciq, social_iqa, winogrande,
     /// lambada_openai, and those of --task-file.
-    #[arg(
-        long,
-        value_name = "NAMES",
-        value_delimiter = ',',
-        requires = "tasks_dir"
-    )]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub tasks: Vec<String>,
-    /// The folder with the tasks' data as published, one JSON object a line.
-    #[arg(long, value_name = "DIR")]
+    /// The folder with the tasks' data as published, JSON lines or Parquet; without it the data come from the Hugging Face Hub
+    /// and its cache, in a build with the feature `hub`.
+    #[arg(long, value_name = "DIR", requires = "tasks")]
     pub tasks_dir: Option<PathBuf>,
     /// More tasks, a TOML file; see docs/evaluation.md.
     #[arg(long, value_name = "FILE", requires = "tasks")]
@@ -58,6 +54,10 @@ pub struct EvalArgs {
     /// Write every item with every request's log-likelihood, a file of JSON lines a task.
     #[arg(long, value_name = "DIR", requires = "tasks")]
     pub log_samples: Option<PathBuf>,
+    /// The token in front of a text, and of a request without context, as the vocabulary spells it; the end of text where left
+    /// out. lm-evaluation-harness takes the tokenizer's beginning of text where it has one, such as <s> or <|im_start|>.
+    #[arg(long, value_name = "TOKEN")]
+    pub prefix_token: Option<String>,
     /// Tokens in a window; the model's own context where left out.
     #[arg(long, value_name = "T")]
     pub context: Option<usize>,
@@ -82,6 +82,18 @@ pub fn run(args: &EvalArgs) -> Result<(), CliError> {
         Some(data) => text::run(args, data),
         None => tasks::run(args),
     }
+}
+
+/// The token in front of everything.
+fn prefix(args: &EvalArgs, tokenizer: &simattn_data::Tokenizer) -> Result<u32, CliError> {
+    let Some(token) = &args.prefix_token else {
+        return Ok(tokenizer.end_of_text());
+    };
+    tokenizer.token_id(token).ok_or_else(|| {
+        CliError::Input(format!(
+            "--prefix-token {token}: the model's tokenizer has no such token"
+        ))
+    })
 }
 
 /// Tokens that a window or a request may have: what was asked for, where the model has places for it.

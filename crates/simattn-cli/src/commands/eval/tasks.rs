@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use serde_json::json;
@@ -12,7 +12,7 @@ use simattn_eval::{
 };
 use simattn_train::model_folder;
 
-use super::{CliError, EvalArgs, failure, input, longest};
+use super::{CliError, EvalArgs, failure, input, longest, prefix};
 
 /// A task that can be run: its items and those to show before them.
 struct Ready {
@@ -45,7 +45,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<(), CliError> {
     let settings = Settings {
         limit: args.limit,
         shots: args.num_fewshot,
-        prefix: model.tokenizer.end_of_text(),
+        prefix: prefix(args, &model.tokenizer)?,
     };
     let mut runs = Vec::new();
     for Ready {
@@ -102,29 +102,32 @@ fn read(args: &EvalArgs) -> Result<Vec<Ready>, CliError> {
         known.retain(|task| own.iter().all(|other| other.name != task.name));
         known.extend(own);
     }
-    let folder = args.tasks_dir.as_deref().unwrap_or(Path::new("."));
     if args.shots_from.is_some() && args.tasks.len() > 1 {
         return Err(CliError::Input(
             "--shots-from holds items of one task, but several are asked for: run them one by one"
                 .to_owned(),
         ));
     }
-    let one = |name: &String| -> Result<Ready, EvalError> {
-        let task = Task::named(name.trim(), &known)?;
-        let path = task.file_in(folder)?;
-        let items = task.items(&path)?;
+    let one = |name: &String| -> Result<Ready, CliError> {
+        let task = Task::named(name.trim(), &known).map_err(input)?;
+        let paths = data(&task, args.tasks_dir.as_deref())?;
+        let mut items = Vec::new();
+        for path in &paths {
+            items.extend(task.items(path).map_err(input)?);
+        }
+        let path = &paths[0];
         let (from, examples) = match &args.shots_from {
-            Some(other) => (other.as_path(), task.items(other)?),
+            Some(other) => (other.as_path(), task.items(other).map_err(input)?),
             None if args.num_fewshot > 0 => (path.as_path(), items.clone()),
             None => (path.as_path(), Vec::new()),
         };
         // The question itself may be one of them.
         if args.num_fewshot > 0 && examples.len() <= args.num_fewshot {
-            return Err(EvalError::FewShots {
+            return Err(input(EvalError::FewShots {
                 path: from.to_owned(),
                 found: examples.len(),
                 asked: args.num_fewshot,
-            });
+            }));
         }
         Ok(Ready {
             task,
@@ -132,10 +135,23 @@ fn read(args: &EvalArgs) -> Result<Vec<Ready>, CliError> {
             examples,
         })
     };
-    args.tasks
-        .iter()
-        .map(|name| one(name).map_err(input))
-        .collect()
+    args.tasks.iter().map(one).collect()
+}
+
+/// The files with a task's items, at least one: in the folder, or on the Hub.
+fn data(task: &Task, folder: Option<&Path>) -> Result<Vec<PathBuf>, CliError> {
+    let Some(folder) = folder else {
+        let named = task.hub.as_ref().ok_or_else(|| EvalError::NoHub {
+            task: task.name.clone(),
+        });
+        let reference: simattn_hub::DatasetReference =
+            named.map_err(input)?.parse().map_err(input)?;
+        return simattn_hub::dataset_files(&reference).map_err(|error| match error.is_input() {
+            true => input(error),
+            false => failure(error),
+        });
+    };
+    Ok(vec![task.file_in(folder).map_err(input)?])
 }
 
 fn write_samples(folder: &Path, runs: &[TaskRun]) -> std::io::Result<()> {

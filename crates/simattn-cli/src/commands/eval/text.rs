@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use simattn_data::{TokenSet, read_documents};
 use simattn_train::{Rolling, TextEvaluation, evaluate_rolling, evaluate_text, model_folder};
 
-use super::{CliError, EvalArgs, input, longest};
+use super::{CliError, EvalArgs, input, longest, prefix};
 use crate::progress::perplexity;
 use crate::study::quantity::grouped;
 
@@ -21,6 +21,7 @@ pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
     let context = longest(args, &model.config.model)?;
     let stride = stride(args, context)?;
     let end = model.tokenizer.end_of_text();
+    let prefix = prefix(args, &model.tokenizer)?;
     let all = tokens.ids.len();
     let mut tenths = 0;
     let mut report = |finished: u64| {
@@ -34,7 +35,7 @@ pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
         (false, None) => evaluate_text(
             &model.decoder,
             &tokens,
-            end,
+            prefix,
             args.batch,
             context,
             &mut report,
@@ -54,7 +55,7 @@ pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
                 context,
                 stride,
                 batch: args.batch,
-                end_of_text: end,
+                prefix,
             };
             let of = (bytes, documents);
             evaluate_rolling(&model.decoder, &sequences, of, &rolling, &mut report)
