@@ -1,7 +1,7 @@
 //! Text to token ids and back.
 
 use crate::bpe;
-use crate::byte_level::{END_OF_TEXT_ID, LEAST_VOCABULARY, tokenizer_json};
+use crate::byte_level::{END_OF_TEXT, END_OF_TEXT_ID, LEAST_VOCABULARY, tokenizer_json};
 use crate::documents::Document;
 use crate::error::DataError;
 use crate::hash::stable_hash;

@@ -8,6 +8,7 @@ use crate::score::{Score, Scorer};
 use crate::task::Task;
 use rayon::prelude::*;
 use simattn_data::Tokenizer;
+use simattn_random::{Stream, stream};
 
 /// What may be chosen for a run.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +17,8 @@ pub struct Settings {
     pub limit: Option<usize>,
     /// Items that are shown, answered, before each question; see [`run_task`].
     pub shots: usize,
+    /// Draws the items that are shown, anew for each question; the first ones where there is none.
+    pub seed: Option<u64>,
     /// The token that stands for an empty context.
     pub prefix: u32,
 }
@@ -46,8 +49,8 @@ pub struct TaskRun {
     pub outcome: Outcome,
 }
 
-/// Scores a task's items. `examples` are the items to show: the first of them that are not the question itself, each
-/// with its right answer, an empty line between (the `first_n` sampler of lm-evaluation-harness). `progress`
+/// Scores a task's items. `examples` are the items to show: the first of them that are not the question itself (the
+/// `first_n` sampler of lm-evaluation-harness), or drawn where a seed is given; each with its right answer, an empty line between. `progress`
 /// hears finished and all requests.
 ///
 /// # Errors
@@ -65,8 +68,11 @@ pub fn run_task(
     let available = items.len();
     let mut items = items;
     items.truncate(settings.limit.unwrap_or(available));
-    for item in &mut items {
-        let shown = shots(item, examples, settings.shots);
+    for (index, item) in items.iter_mut().enumerate() {
+        let chance = settings
+            .seed
+            .map(|seed| stream(seed, &format!("eval.shots.{}.{index}", task.name)));
+        let shown = shots(item, examples, settings.shots, chance);
         for request in &mut item.requests {
             request.context.insert_str(0, &shown);
         }
@@ -119,11 +125,18 @@ pub fn run_task(
 }
 
 /// Answered examples, to be put before a question.
-fn shots(question: &Item, examples: &[Item], count: usize) -> String {
-    let others = examples
+fn shots(question: &Item, examples: &[Item], count: usize, chance: Option<Stream>) -> String {
+    if count == 0 {
+        return String::new();
+    }
+    let mut others: Vec<&Item> = examples
         .iter()
-        .filter(|example| example.document != question.document);
-    let answered = others.take(count).map(|example| {
+        .filter(|example| example.document != question.document)
+        .collect();
+    if let Some(mut chance) = chance {
+        chance.shuffle(&mut others);
+    }
+    let answered = others.into_iter().take(count).map(|example| {
         let request = &example.requests[example.gold.unwrap_or(0)];
         format!("{}{}\n\n", request.context, request.continuation)
     });

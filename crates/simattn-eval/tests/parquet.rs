@@ -25,8 +25,10 @@ fn texts(values: &[&str]) -> Vec<ByteArray> {
     values.iter().map(|&value| ByteArray::from(value)).collect()
 }
 
-/// Questions of three choices each.
-fn write(path: &Path, questions: &[(&str, [&str; 3], &str)]) {
+/// A question, its choices, and the label of the right one.
+type Question = (&'static str, [&'static str; 3], &'static str);
+
+fn write(path: &Path, questions: &[Question]) {
     let schema = Arc::new(parse_message_type(SCHEMA).unwrap());
     let properties = Arc::new(WriterProperties::new());
     let mut writer =
@@ -35,7 +37,7 @@ fn write(path: &Path, questions: &[(&str, [&str; 3], &str)]) {
     let rows = questions.len();
     // Definition 4: nothing on the way to an element is missing. Repetition 0 begins a row.
     let (defined, repeated) = (vec![4; 3 * rows], [0, 1, 1].repeat(rows));
-    let of = |part: fn(&(&str, [&str; 3], &str)) -> Vec<ByteArray>| -> Vec<ByteArray> {
+    let of = |part: fn(&Question) -> Vec<ByteArray>| -> Vec<ByteArray> {
         questions.iter().flat_map(part).collect()
     };
     let columns = [

@@ -248,11 +248,12 @@ fn a_run_is_the_same_however_it_is_batched() {
             piqa.item(&json.to_string()).unwrap()
         })
         .collect();
-    let run = |batch_tokens: usize, limit: Option<usize>, shots: usize| {
+    let drawn = |batch_tokens: usize, limit: Option<usize>, shots: usize, seed: Option<u64>| {
         let scorer = Scorer::new(&decoder, 64, batch_tokens);
         let settings = Settings {
             limit,
             shots,
+            seed,
             prefix: 256,
         };
         run_task(
@@ -266,6 +267,7 @@ fn a_run_is_the_same_however_it_is_batched() {
         )
         .unwrap()
     };
+    let run = |batch_tokens, limit, shots| drawn(batch_tokens, limit, shots, None);
     let one = run(1, None, 0);
     let many = run(500, None, 0);
     assert_eq!((one.outcome.items, one.available), (9, 9));
@@ -291,6 +293,24 @@ fn a_run_is_the_same_however_it_is_batched() {
         sum += f64::from(row[ids[at] as usize]) - total.ln();
     }
     assert!((sum - one.items[4].scores[1].log_likelihood).abs() < 1e-4);
+
+    // Drawn: the same for one seed, others for another and for another question, and never the question.
+    let contexts = |seed| -> Vec<String> {
+        let run = drawn(500, None, 2, Some(seed));
+        let items = run.items.iter();
+        items
+            .map(|one| one.item.requests[0].context.clone())
+            .collect()
+    };
+    let shown = contexts(1);
+    assert_eq!(shown, contexts(1));
+    assert_ne!(shown, contexts(2));
+    for (n, context) in shown.iter().enumerate() {
+        let goals = |m: usize| format!("Question: {}\nAnswer:", "g".repeat(m));
+        assert_eq!(context.matches("Question: ").count(), 3, "{context}");
+        assert!(context.ends_with(&goals(n)));
+        assert_eq!(context.matches(&goals(n)).count(), 1, "{context}");
+    }
 
     let few = run(500, Some(4), 2);
     assert_eq!(few.outcome.items, 4);

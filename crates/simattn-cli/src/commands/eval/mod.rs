@@ -42,6 +42,9 @@ pub struct EvalArgs {
     /// The file of the items to show, where only one task is run.
     #[arg(long, value_name = "FILE", requires = "tasks")]
     pub shots_from: Option<PathBuf>,
+    /// Draw the items that are shown, anew for each question, instead of taking the first ones.
+    #[arg(long, value_name = "S", requires = "num_fewshot")]
+    pub seed: Option<u64>,
     /// Items of each task at most.
     #[arg(long, value_name = "N", requires = "tasks")]
     pub limit: Option<usize>,

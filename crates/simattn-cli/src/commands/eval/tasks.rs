@@ -45,6 +45,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<(), CliError> {
     let settings = Settings {
         limit: args.limit,
         shots: args.num_fewshot,
+        seed: args.seed,
         prefix: prefix(args, &model.tokenizer)?,
     };
     let mut runs = Vec::new();
@@ -83,6 +84,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<(), CliError> {
             "model": "simattn",
             "model_args": args.model.display().to_string(),
             "limit": args.limit,
+            "fewshot_seed": args.seed,
             "batch_tokens": args.batch_tokens,
             "version": env!("CARGO_PKG_VERSION"),
         });
