@@ -27,7 +27,7 @@ impl AttentionOptions {
     /// Whether query `i` (counted from 0 in its tensor) may look at key `j`.
     pub fn visible(&self, i: usize, j: usize) -> bool {
         let position = i + self.offset;
-        (!self.causal || j <= position) && self.window.is_none_or(|w| j + w > position)
+        (!self.causal || j <= position) && self.window.is_none_or(|w| j.saturating_add(w) > position)
     }
 }
 
@@ -91,4 +91,18 @@ fn hidden_keys(
     }
     let data = TensorData::new(hidden, [queries, keys]);
     Some(Tensor::from_data(data, device))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_beyond_all_numbers_hides_nothing() {
+        let options = AttentionOptions {
+            window: Some(usize::MAX),
+            ..AttentionOptions::causal(8)
+        };
+        assert!(options.visible(5, 0) && options.visible(5, 5) && !options.visible(5, 6));
+    }
 }
