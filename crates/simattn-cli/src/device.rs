@@ -144,6 +144,17 @@ impl fmt::Display for Runtime {
     }
 }
 
+/// As on the command line.
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Gpu { runtime, index } => write!(f, "{runtime}:{index}"),
+        }
+    }
+}
+
 impl DeviceChoice {
     /// The device, without autodiff.
     ///
