@@ -11,7 +11,7 @@ use crate::bench::{
     torch::{self, Peer},
     workload::{Sizes, Variant, Work},
 };
-use crate::device::DeviceChoice;
+use crate::device::{DeviceChoice, Runtime};
 
 /// Time an attention layer, a training step or decoding and print one JSON object a line.
 ///
@@ -185,8 +185,17 @@ fn against(args: &BenchArgs, peer: &Peer) -> Result<(), CliError> {
         .validate(args.work, args.variant)
         .map_err(input)?;
     let shared = args.shared();
+    let mut peers = shared.clone();
+    // The one GPU runtime that PyTorch and this program share; it counts devices on its own.
+    if let DeviceChoice::Gpu {
+        runtime: Runtime::Cuda,
+        ..
+    } = args.device
+    {
+        peers.extend(["--device", "cuda"].map(str::to_owned));
+    }
     let mut own = vec!["bench".to_owned()];
-    own.extend(shared.clone());
+    own.extend(shared);
     let kernels = match args.kernels {
         KernelsArg::Fast => "fast",
         KernelsArg::Reference => "reference",
@@ -197,12 +206,9 @@ fn against(args: &BenchArgs, peer: &Peer) -> Result<(), CliError> {
     };
     own.extend(["--kernels", kernels, "--recompute", recompute].map(str::to_owned));
     own.extend(["--device".to_owned(), args.device.to_string()]);
-    let ratios = torch::compare(
-        (&program, &own),
-        (peer, &shared),
-        args.rounds,
-        &mut |line| eprintln!("{line}"),
-    )
+    let ratios = torch::compare((&program, &own), (peer, &peers), args.rounds, &mut |line| {
+        eprintln!("{line}")
+    })
     .map_err(|error| match error.is_input() {
         true => input(error),
         false => failure(error),
