@@ -1,7 +1,7 @@
 """Builds simattn for a GPU, checks its kernels there, times them, and prints a table in Markdown.
 
     python interop/gpu/measure.py [--features cuda] [--device cuda] [--batch B] [--seq T] [--layers L]
-                                  [--python PYTHON --peer FILE] [--quick] [--skip-build] [--out FILE]
+                                  [--python PYTHON --peer FILE] [--quick] [--without-llvm] [--skip-build] [--out FILE]
 
 One call on the machine with the GPU, from anywhere. In order: the release build with the given Cargo features; the tests of the
 GPU kernels, which fail where no GPU is found; `simattn info --machine`; a layer and a training step of SAS and of MHA, each
@@ -34,6 +34,7 @@ def arguments():
     parser.add_argument("--python", help="a Python with PyTorch, to compare with")
     parser.add_argument("--peer", help="the PyTorch program to compare with")
     parser.add_argument("--quick", action="store_true", help="small sizes, one run each")
+    parser.add_argument("--without-llvm", action="store_true", help="build cuda through NVRTC alone; see docs/gpu.md")
     parser.add_argument("--skip-build", action="store_true", help="take the binary that is there, and skip the tests")
     parser.add_argument("--out", help="also append the table to this file")
     options = parser.parse_args()
@@ -51,7 +52,12 @@ def stage(text):
 
 def build(options):
     stage(f"build with {options.features}")
-    features = ["--release", "--locked", "--features", options.features]
+    features = ["--release", "--features", options.features]
+    if options.without_llvm:
+        stand_in = ROOT / "interop" / "gpu" / "cubecl-llvm"
+        features += ["--features", "cuda-nvrtc", "--config", f'patch.crates-io.cubecl-llvm.path="{stand_in}"']
+    else:
+        features.append("--locked")
     subprocess.run(["cargo", "build", "-p", "simattn-cli", *features], cwd=ROOT, check=True)
     stage("kernel tests")
     tests = [word for test in TESTS for word in ("--test", test)]
