@@ -19,6 +19,12 @@ pub(super) fn tile_for(shared_memory: usize) -> usize {
         .unwrap_or(16)
 }
 
+/// The place as far from the end as `place` is from the beginning of `count` places.
+#[cube]
+pub(super) fn mirrored(count: usize, place: usize) -> usize {
+    count - 1 - place
+}
+
 /// Rows `first .. end` of one head of a tensor [B, H, T, D].
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Rows {
@@ -182,27 +188,30 @@ pub(super) fn zeros(#[comptime] len: usize) -> Array<f32> {
     sums
 }
 
-/// Sets this thread's `factor · sums` into rows of `y`, those that it has.
+/// Sets this thread's `factor · sums` into the rows of head `head` of sequence `batch` of `y`, from `first` on, those that it has.
 #[cube]
 pub(super) fn write_rows<F: Float>(
     y: &mut Tensor<F>,
-    rows: &Rows,
+    batch: usize,
+    head: usize,
+    first: usize,
     sums: &Array<f32>,
     factors: &Array<f32>,
     #[comptime] width: usize,
     #[comptime] tile: usize,
 ) {
     let columns = comptime!(width.div_ceil(SIDE));
+    let base = batch * y.stride(0) + head * y.stride(1);
     #[unroll]
     for i in 0..comptime!(tile / SIDE) {
-        let token = rows.first + UNIT_POS_Y as usize + i * SIDE;
-        if token < rows.end {
+        let token = first + UNIT_POS_Y as usize + i * SIDE;
+        if token < y.shape(2) {
             #[unroll]
             for c in 0..columns {
                 let feature = UNIT_POS_X as usize + c * SIDE;
                 if feature < width {
-                    y[rows.base + token * rows.row_stride + feature * rows.feature_stride] =
-                        F::cast_from(sums[i * columns + c] * factors[i]);
+                    let at = base + token * y.stride(2) + feature * y.stride(3);
+                    y[at] = F::cast_from(sums[i * columns + c] * factors[i]);
                 }
             }
         }

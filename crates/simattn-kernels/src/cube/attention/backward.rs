@@ -1,7 +1,9 @@
 use cubecl::prelude::*;
 
 use super::mask::{Mask, Plan, end_key, end_query, first_key, first_query, sees};
-use crate::cube::tile::{SIDE, STRIP, rows_by_rows, rows_of, weights_by_rows, write_rows, zeros};
+use crate::cube::tile::{
+    SIDE, STRIP, mirrored, rows_by_rows, rows_of, weights_by_rows, write_rows, zeros,
+};
 
 /// `deltas[b, h, i] = Σ_d dy[b, h, i, d] · out[b, h, i, d]`, one thread a query.
 ///
@@ -57,7 +59,7 @@ pub(super) fn attention_query_gradients<F: Float>(
     let batch = CUBE_POS_Z as usize;
     let head = CUBE_POS_Y as usize;
     let kv_head = head / (q.shape(1) / k.shape(1));
-    let first = (CUBE_COUNT_X - 1 - CUBE_POS_X) as usize * tile;
+    let first = mirrored(CUBE_COUNT_X as usize, CUBE_POS_X as usize) * tile;
     let mask = Mask {
         queries: q.shape(2),
         keys: k.shape(2),
@@ -142,8 +144,16 @@ pub(super) fn attention_query_gradients<F: Float>(
         );
         key += tile;
     }
-    let rows = rows_of::<F>(dq, batch, head, first);
-    write_rows::<F>(dq, &rows, &gradients, &factors, comptime!(plan.width), tile);
+    write_rows::<F>(
+        dq,
+        batch,
+        head,
+        first,
+        &gradients,
+        &factors,
+        comptime!(plan.width),
+        tile,
+    );
 }
 
 /// The gradients of k [B, G, S, D'] and v [B, G, S, D]: one cube a tile of one head's keys, over the query heads that read it,
@@ -288,19 +298,21 @@ pub(super) fn attention_key_gradients<F: Float>(
             query += tile;
         }
     }
-    let rows = rows_of::<F>(dk, batch, kv_head, first);
     write_rows::<F>(
         dk,
-        &rows,
+        batch,
+        kv_head,
+        first,
         &of_keys,
         &scale_factors,
         comptime!(plan.width),
         tile,
     );
-    let rows = rows_of::<F>(dv, batch, kv_head, first);
     write_rows::<F>(
         dv,
-        &rows,
+        batch,
+        kv_head,
+        first,
         &of_values,
         &one_factors,
         comptime!(plan.value_width),

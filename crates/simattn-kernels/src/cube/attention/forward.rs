@@ -1,7 +1,9 @@
 use cubecl::prelude::*;
 
 use super::mask::{Mask, Plan, end_key, first_key, sees};
-use crate::cube::tile::{SIDE, STRIP, rows_by_rows, rows_of, weights_by_rows, write_rows, zeros};
+use crate::cube::tile::{
+    SIDE, STRIP, mirrored, rows_by_rows, rows_of, weights_by_rows, write_rows, zeros,
+};
 
 /// Scores below every real one; finite, because not every device has infinities.
 const LOWEST: f32 = -1e30;
@@ -33,7 +35,7 @@ pub(super) fn attention_forward<F: Float>(
     let head = CUBE_POS_Y as usize;
     let kv_head = head / (q.shape(1) / k.shape(1));
     // Later queries see more keys under a causal mask: they begin first.
-    let first = (CUBE_COUNT_X - 1 - CUBE_POS_X) as usize * tile;
+    let first = mirrored(CUBE_COUNT_X as usize, CUBE_POS_X as usize) * tile;
     let mask = Mask {
         queries: q.shape(2),
         keys: k.shape(2),
@@ -153,10 +155,11 @@ pub(super) fn attention_forward<F: Float>(
                 select(none, f32::new(0.0), highest[i] + safe.ln());
         }
     }
-    let rows = rows_of::<F>(out, batch, head, first);
     write_rows::<F>(
         out,
-        &rows,
+        batch,
+        head,
+        first,
         &values,
         &before,
         comptime!(plan.value_width),
