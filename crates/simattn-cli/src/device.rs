@@ -87,8 +87,12 @@ impl Runtime {
 }
 
 /// Why there is no such device. `Display` is one line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 pub enum DeviceError {
+    /// It is there, and computes something else.
+    #[cfg(feature = "gpu")]
+    #[error(transparent)]
+    Wrong(#[from] simattn_kernels::cube::WrongDevice),
     /// The build has no kernels for it.
     #[error(
         "--device {runtime}: this build does not reach such devices; build with --features {runtime}"
@@ -159,20 +163,20 @@ impl DeviceChoice {
     /// The device, without autodiff.
     ///
     /// # Errors
-    /// A device that this build or this machine does not have.
+    /// A device that this build or this machine does not have, or that fails a first check of its kernels.
     pub fn open(self) -> Result<Device, DeviceError> {
         match self {
-            Self::Auto => Ok(first_gpu().unwrap_or_else(Device::flex)),
+            Self::Auto => first_gpu().map_or_else(|| Ok(Device::flex()), checked),
             Self::Cpu => Ok(Device::flex()),
             Self::Gpu { runtime, index } => {
                 let devices = runtime.devices().ok_or(DeviceError::NotBuilt { runtime })?;
                 let found = devices.len();
                 let device = devices.into_iter().nth(index);
-                device.ok_or(DeviceError::NotThere {
+                checked(device.ok_or(DeviceError::NotThere {
                     runtime,
                     index,
                     found,
-                })
+                })?)
             }
         }
     }
@@ -200,6 +204,13 @@ fn first_gpu() -> Option<Device> {
         .into_iter()
         .flat_map(|runtime| runtime.devices().unwrap_or_default());
     devices.find(is_card)
+}
+
+/// A device that computes what it should.
+fn checked(device: Device) -> Result<Device, DeviceError> {
+    #[cfg(feature = "gpu")]
+    simattn_kernels::cube::agrees(&device)?;
+    Ok(device)
 }
 
 #[cfg(feature = "gpu")]
