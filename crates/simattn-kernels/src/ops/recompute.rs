@@ -128,8 +128,8 @@ fn record_some<B: Dispatched>(
     run: impl Fn(Tensors) -> DispatchTensor + Send + 'static,
 ) -> DispatchTensor {
     match inputs.len() {
-        ..=FEW => record::<B, FEW>(inputs, run),
-        ..=MANY => record::<B, MANY>(inputs, run),
+        count if count <= FEW => record::<B, FEW>(inputs, run),
+        count if count <= MANY => record::<B, MANY>(inputs, run),
         _ => run(Tensors(inputs.into_iter().map(B::autodiff).collect())),
     }
 }
