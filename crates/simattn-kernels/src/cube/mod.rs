@@ -12,11 +12,11 @@
 //! bits every time on one device.
 
 mod aggregate;
-mod attention;
+pub(crate) mod attention;
 mod check;
 mod expansion;
 mod rotary;
-mod sas_attention;
+pub(crate) mod sas_attention;
 mod tensor;
 mod tile;
 

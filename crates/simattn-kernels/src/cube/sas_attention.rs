@@ -9,7 +9,6 @@
 //! by attention. Fewer passes need whole tokens in a cube's shared memory, 14 KB each at 36 heads of width 96, which devices
 //! with 32 KB do not have for two buffers.
 
-use burn::backend::Backend;
 use burn::backend::ops::FloatTensorOps;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;

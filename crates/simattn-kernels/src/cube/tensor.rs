@@ -6,7 +6,8 @@ use burn_cubecl::kernel::untile;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::client::Client;
 use cubecl::ir::{AddressType, ElemType};
-use cubecl::zspace::{Metadata, Strides};
+use cubecl::zspace::Strides;
+use cubecl::zspace::metadata::Metadata;
 
 /// A tensor that kernels can index by shape and strides; most are already.
 pub(crate) fn indexable(x: CubeTensor) -> CubeTensor {

@@ -1,10 +1,8 @@
 //! The operations that have kernels for CubeCL devices.
 
-use burn::tensor::Tensor;
-
 /// Whether the GPU kernels can take this tensor.
 #[cfg(not(feature = "cube"))]
-pub(super) fn has_gpu_kernels<const D: usize>(_: &Tensor<D>) -> bool {
+pub(super) fn has_gpu_kernels<const D: usize>(_: &burn::tensor::Tensor<D>) -> bool {
     false
 }
 
@@ -14,7 +12,7 @@ pub(super) use on_devices::has_gpu_kernels;
 #[cfg(feature = "cube")]
 mod on_devices {
     use burn::backend::tensor::FloatTensor;
-    use burn::backend::{Dispatch, DispatchDevice};
+    use burn::backend::DispatchDevice;
     use burn::tensor::{DType, Tensor};
     use burn_cubecl::CubeBackend;
 
