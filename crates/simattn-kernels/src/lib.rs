@@ -20,6 +20,8 @@
 //! ```
 
 pub mod cpu;
+#[cfg(feature = "cube")]
+pub mod cube;
 mod kernels;
 pub mod ops;
 pub mod reference;

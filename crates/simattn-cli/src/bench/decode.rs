@@ -30,12 +30,12 @@ pub fn bench(
 ) -> Result<(), BenchError> {
     let sizes = &bench.sizes;
     let model = sizes.layer(bench.variant)?;
-    let device = Device::flex();
+    let device = bench.device.clone();
     let layer = Attention::new(&model, &Initialiser::new(&model, SEED, &device));
     let mut decoding = Decoding::new(layer, sizes, &device, DType::F32);
-    let (times, peak) = timed(bench.repetitions, || {
+    let (times, peak) = timed(bench, || {
         black_box(decoding.step(bench.kernels));
-    });
+    })?;
     let measurement = Measurement {
         what: "layer decode",
         positions: "none",

@@ -1,16 +1,15 @@
 //! One attention layer: x [B, T, C] → projections of q, k and v → attention → output projection.
 
-use std::convert::Infallible;
 use std::hint::black_box;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use simattn::attention::{Attention, Pass};
 use simattn::init::Initialiser;
 use simattn_kernels::Kernels;
 
 use super::record::{Measurement, Record, Setting};
-use super::timing::{Repetitions, Times, measure};
+use super::timing::{Times, measure};
 use super::workload::{Operations, SEED, normals};
 use super::{Bench, BenchError};
 use crate::memory::Peak;
@@ -31,7 +30,7 @@ pub fn bench(
 ) -> Result<(), BenchError> {
     let (batch, tokens) = (bench.sizes.batch, bench.sizes.seq);
     let model = bench.sizes.layer(bench.variant)?;
-    let device = Device::flex().autodiff();
+    let device = bench.device.clone().autodiff();
     let layer = Attention::new(&model, &Initialiser::new(&model, SEED, &device));
     let values = normals("bench.x", batch * tokens * model.width);
     let data = TensorData::new(values, [batch, tokens, model.width]);
@@ -53,27 +52,33 @@ pub fn bench(
     };
     let plain = layer.valid();
     let plain_x = x.clone().inner();
-    let forward = timed(bench.repetitions, || {
+    let forward = timed(bench, || {
         black_box(plain.forward(plain_x.clone(), &pass));
-    });
+    })?;
     record("layer forward", operations.forward(), forward);
     drop((plain, plain_x));
-    let both = timed(bench.repetitions, || {
+    let both = timed(bench, || {
         // From a gradient of ones, which costs no operation to make part of the graph.
         black_box(layer.forward(x.clone(), &pass).backward());
-    });
+    })?;
     let all = operations.forward() + operations.backward();
     record("layer forward+backward", all, both);
     Ok(())
 }
 
-/// Times of work that cannot fail, and the largest resident set meanwhile.
-pub(super) fn timed(repetitions: Repetitions, mut work: impl FnMut()) -> (Times, Option<u64>) {
+/// Times of work, and the largest resident set meanwhile.
+///
+/// # Errors
+/// A device that breaks off.
+pub(super) fn timed(
+    bench: &Bench,
+    mut work: impl FnMut(),
+) -> Result<(Times, Option<u64>), BenchError> {
     let peak = Peak::start();
-    let times = measure(repetitions, || {
+    let times = measure(bench.repetitions, || {
         work();
-        Ok::<(), Infallible>(())
-    });
-    let Ok(times) = times;
-    (times, peak.bytes())
+        // Devices that work behind our back are waited for.
+        bench.device.sync()
+    })?;
+    Ok((times, peak.bytes()))
 }

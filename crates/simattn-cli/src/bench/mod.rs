@@ -24,19 +24,23 @@ pub mod torch;
 pub mod train;
 pub mod workload;
 
+use burn::backend::ExecutionError;
+use burn::tensor::Device;
 use rayon::ThreadPoolBuilder;
 use simattn::{ConfigError, Recompute};
 use simattn_kernels::Kernels;
 use simattn_train::TrainError;
 use thiserror::Error;
 
+use crate::device;
+use crate::peak::measured_flops;
 use check::Disagreement;
 use record::{Record, Setting};
 use timing::Repetitions;
 use workload::{Sizes, Variant, Work};
 
 /// One call of the bench.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Bench {
     /// What is timed.
     pub work: Work,
@@ -48,6 +52,8 @@ pub struct Bench {
     pub kernels: Kernels,
     /// What a training step works out again in backward.
     pub recompute: Recompute,
+    /// Where.
+    pub device: Device,
     /// Threads of all kernels.
     pub threads: usize,
     /// How often it runs.
@@ -73,6 +79,9 @@ pub enum BenchError {
     /// A training step that failed.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// Work that a device did not finish.
+    #[error("the device broke off: {0}")]
+    Device(#[from] ExecutionError),
     /// The thread pool exists already.
     #[error("cannot run on {threads} threads: {reason}")]
     Threads {
@@ -106,12 +115,22 @@ impl Bench {
                 threads: self.threads,
                 reason: error.to_string(),
             })?;
-        check::of(self.work, self.variant, &self.sizes, self.kernels)?;
+        check::of(
+            self.work,
+            self.variant,
+            &self.sizes,
+            self.kernels,
+            &self.device,
+        )?;
         let setting = Setting {
             variant: self.variant,
             kernels: self.kernels,
             threads: self.threads,
-            product_rate: timing::product_rate(),
+            device: device::name(&self.device),
+            product_rate: match self.device == Device::flex() {
+                true => timing::product_rate(),
+                false => measured_flops(&self.device),
+            },
         };
         match self.work {
             Work::Layer => layer::bench(self, &setting, emit),

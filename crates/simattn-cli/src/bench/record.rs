@@ -13,6 +13,8 @@ pub struct Setting {
     pub variant: Variant,
     /// The implementation of the operations.
     pub kernels: Kernels,
+    /// "cpu", "cuda" and so on.
+    pub device: &'static str,
     /// Threads of all kernels.
     pub threads: usize,
     /// Operations per second of a matrix product in this process.
@@ -45,7 +47,7 @@ pub struct Record {
     pub what: &'static str,
     /// "sas" or "mha".
     pub variant: &'static str,
-    /// "cpu".
+    /// "cpu", or the way to a GPU: "cuda", "vulkan" and so on.
     pub device: &'static str,
     /// "f32".
     pub dtype: &'static str,
@@ -87,7 +89,7 @@ impl Record {
         Self {
             what: measurement.what,
             variant: setting.variant.name(),
-            device: "cpu",
+            device: setting.device,
             dtype: "f32",
             kernels: match setting.kernels {
                 Kernels::Fast => "fast",
@@ -127,6 +129,7 @@ mod tests {
         let setting = Setting {
             variant: Variant::Sas,
             kernels: Kernels::Fast,
+            device: "cpu",
             threads: 2,
             product_rate: 200e9,
         };

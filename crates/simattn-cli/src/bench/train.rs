@@ -32,7 +32,7 @@ pub fn bench(
     emit: &mut dyn FnMut(&Record),
 ) -> Result<(), BenchError> {
     let model = bench.sizes.decoder(bench.variant)?;
-    let device = Device::flex().autodiff();
+    let device = bench.device.clone().autodiff();
     let decoder = Decoder::new(&model, SEED, &device)?
         .with_kernels(bench.kernels)
         .with_recompute(bench.recompute);
@@ -47,7 +47,7 @@ pub fn bench(
         if let Some(before) = decoder.take() {
             decoder = Some(step(before, &batch, &mut optimizer, &device)?);
         }
-        Ok::<(), TrainError>(())
+        Ok::<(), BenchError>(device.sync()?)
     })?;
     let operations = Operations::of_decoder(&model, batch.batch, batch.context);
     let measurement = Measurement {

@@ -11,8 +11,9 @@ use crate::bench::{
     torch::{self, Peer},
     workload::{Sizes, Variant, Work},
 };
+use crate::device::{DeviceChoice, Runtime};
 
-/// Time an attention layer, a training step or decoding on the CPU, and print one JSON object a line.
+/// Time an attention layer, a training step or decoding and print one JSON object a line.
 ///
 /// The kernels are first compared with their definitions; wrong ones are not timed. Times are medians after a
 /// warm-up; GFLOP/s count operations by definition and stand beside the rate of a plain matrix product in the same
@@ -64,6 +65,13 @@ pub struct BenchArgs {
     /// The implementation of the operations.
     #[arg(long, value_enum, default_value = "fast")]
     pub kernels: KernelsArg,
+    /// Where to compute: "auto" takes the first GPU, else the processor.
+    #[arg(
+        long,
+        value_name = "auto|cpu|cuda[:I]|rocm[:I]|metal|vulkan[:I]|webgpu[:I]",
+        default_value = "cpu"
+    )]
+    pub device: DeviceChoice,
     /// What backward works out again instead of keeping it (train).
     #[arg(long, value_enum, default_value = "none")]
     pub recompute: RecomputeArg,
@@ -156,6 +164,7 @@ fn alone(args: &BenchArgs) -> Result<(), CliError> {
         sizes: args.sizes(),
         kernels: args.kernels.into(),
         recompute: args.recompute.into(),
+        device: args.device.open().map_err(input)?,
         threads: args.threads,
         repetitions: Repetitions {
             warmup: args.warmup,
@@ -176,8 +185,17 @@ fn against(args: &BenchArgs, peer: &Peer) -> Result<(), CliError> {
         .validate(args.work, args.variant)
         .map_err(input)?;
     let shared = args.shared();
+    let mut peers = shared.clone();
+    // The one GPU runtime that PyTorch and this program share; it counts devices on its own.
+    if let DeviceChoice::Gpu {
+        runtime: Runtime::Cuda,
+        ..
+    } = args.device
+    {
+        peers.extend(["--device", "cuda"].map(str::to_owned));
+    }
     let mut own = vec!["bench".to_owned()];
-    own.extend(shared.clone());
+    own.extend(shared);
     let kernels = match args.kernels {
         KernelsArg::Fast => "fast",
         KernelsArg::Reference => "reference",
@@ -187,12 +205,10 @@ fn against(args: &BenchArgs, peer: &Peer) -> Result<(), CliError> {
         RecomputeArg::Block => "block",
     };
     own.extend(["--kernels", kernels, "--recompute", recompute].map(str::to_owned));
-    let ratios = torch::compare(
-        (&program, &own),
-        (peer, &shared),
-        args.rounds,
-        &mut |line| eprintln!("{line}"),
-    )
+    own.extend(["--device".to_owned(), args.device.to_string()]);
+    let ratios = torch::compare((&program, &own), (peer, &peers), args.rounds, &mut |line| {
+        eprintln!("{line}")
+    })
     .map_err(|error| match error.is_input() {
         true => input(error),
         false => failure(error),

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use burn::tensor::Device;
 use clap::Args;
 use simattn::generate::greedy;
 use simattn_train::model_folder::load;
 
 use super::{CliError, input};
+use crate::device::DeviceChoice;
 
 /// Let a model continue a text.
 ///
@@ -24,6 +24,13 @@ pub struct GenerateArgs {
     /// Tokens to write at most.
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub tokens: usize,
+    /// Where to compute: "auto" takes the first GPU, else the processor.
+    #[arg(
+        long,
+        value_name = "auto|cpu|cuda[:I]|rocm[:I]|metal|vulkan[:I]|webgpu[:I]",
+        default_value = "auto"
+    )]
+    pub device: DeviceChoice,
 }
 
 /// Runs the command.
@@ -32,7 +39,8 @@ pub struct GenerateArgs {
 ///
 /// [`CliError::Input`] for a model that cannot be read or a prompt that it cannot continue.
 pub fn run(args: &GenerateArgs) -> Result<(), CliError> {
-    let model = load(&args.model, &Device::flex()).map_err(input)?;
+    let device = args.device.open().map_err(input)?;
+    let model = load(&args.model, &device).map_err(input)?;
     let tokenizer = &model.tokenizer;
     let prompt = tokenizer.encode(&args.prompt).map_err(input)?;
     let end = Some(tokenizer.end_of_text());

@@ -10,7 +10,7 @@ use simattn_train::RunConfig;
 
 use super::{CliError, input, prepare};
 use crate::{
-    machine,
+    device, machine,
     study::quantity::{bytes, count, grouped, with_decimals},
 };
 
@@ -20,7 +20,7 @@ pub struct InfoArgs {
     /// A configuration, a TOML file, see configs/; or a folder that `simattn prepare` made.
     #[arg(required_unless_present = "machine")]
     pub config: Option<PathBuf>,
-    /// Print the processor, its cores and the instruction set the kernels use.
+    /// Print the processor, its cores, the instruction set the kernels use, and the GPUs that this build reaches.
     #[arg(long)]
     pub machine: bool,
     /// The vocabulary to count with where the configuration takes it from the tokenizer.
@@ -70,6 +70,9 @@ fn print_machine() {
     println!("threads          {}", machine.threads);
     println!("memory           {}", bytes(machine.memory_bytes as f64));
     println!("instruction set  {}", machine.instruction_set);
+    for (name, description) in device::listed() {
+        println!("{name:<17}{description}");
+    }
 }
 
 /// The lines that `info CONFIG` prints.

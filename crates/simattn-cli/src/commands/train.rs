@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use burn::tensor::Device;
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -18,6 +17,7 @@ use simattn_train::{
 };
 
 use super::{CliError, KernelsArg, failure, input};
+use crate::device::DeviceChoice;
 use crate::memory;
 use crate::peak::measured_flops;
 use crate::progress::{Progress, perplexity};
@@ -78,6 +78,13 @@ pub struct TrainArgs {
     /// The implementation of the operations.
     #[arg(long, value_enum, default_value = "fast")]
     pub kernels: KernelsArg,
+    /// Where to compute: "auto" takes the first GPU, else the processor.
+    #[arg(
+        long,
+        value_name = "auto|cpu|cuda[:I]|rocm[:I]|metal|vulkan[:I]|webgpu[:I]",
+        default_value = "auto"
+    )]
+    pub device: DeviceChoice,
 }
 
 impl TrainArgs {
@@ -112,6 +119,7 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     }
     args.override_in(&mut config);
     config.validate().map_err(input)?;
+    let device = args.device.open().map_err(input)?.autodiff();
     let found = Resumption::find(&args.out, &args.resume).map_err(input)?;
     let from = found.checkpoint.as_ref();
     let mut allowed = Vec::new();
@@ -120,7 +128,6 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     }
     let dataset = Dataset::prepare(&config.data, config.seed).map_err(input)?;
     let config = dataset.complete(&config).map_err(input)?;
-    let device = Device::flex().autodiff();
     let decoder = match (from, &args.init) {
         (Some(from), _) => {
             let data = dataset.fingerprint().map_err(input)?;

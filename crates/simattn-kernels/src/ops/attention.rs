@@ -8,6 +8,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Bytes, DType, Shape, Tensor};
 
+use super::cube::has_gpu_kernels;
 use super::flex::{has_kernels, tensor, values};
 use super::portable_attention;
 use crate::cpu::attention::{
@@ -30,7 +31,11 @@ pub fn attention(
     v: Tensor<4>,
     options: &AttentionOptions,
 ) -> Tensor<4> {
-    if !(has_kernels(&q) && has_kernels(&k) && has_kernels(&v)) {
+    let on_cpu = has_kernels(&q) && has_kernels(&k) && has_kernels(&v);
+    let on_gpu = [&q, &k, &v]
+        .iter()
+        .all(|x| has_gpu_kernels(x) && x.dtype() == q.dtype());
+    if !(on_cpu || on_gpu) {
         return portable_attention::attention(q, k, v, options);
     }
     Tensor::from_dispatch(Dispatch::softmax_attention(
@@ -42,7 +47,7 @@ pub fn attention(
 }
 
 /// Softmax attention as an operation of a backend.
-#[backend_extension(Autodiff, Flex)]
+#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "cube"))]
 pub trait AttentionOps: Backend {
     /// [`attention`]
     fn softmax_attention(

@@ -21,6 +21,7 @@
 mod activated_linear;
 mod activation;
 mod attention;
+mod cube;
 mod embedding;
 mod flex;
 mod linear;
@@ -42,6 +43,8 @@ pub use norm::{layer_norm, rms_norm};
 pub use normed_linear::{Normed, normed_linear};
 pub use optimizer::{AdamWState, GroupSettings, adamw_step, adamw_step_portable, squared_norm};
 pub use recompute::{Tensors, recomputed};
+#[cfg(feature = "cube")]
+pub(crate) use sas_attention::SasCall;
 pub use sas_attention::sas_attention;
 
 pub use crate::cpu::activation::GeluForm;

@@ -45,19 +45,21 @@ impl Tensors {
 /// values, and sends the gradients on. Values and gradients are those of `function`, bit for bit.
 ///
 /// `function` may hold constants, but no tensor that needs a gradient: those are inputs. It is run at once where no input
-/// needs a gradient, where there are more than 64, and on devices other than the CPU, which do not have this operation yet
-/// and then keep whatever the function's own operations keep.
+/// needs a gradient, where there are more than 64, and on devices other than the CPU and, in builds for them, GPUs: there the
+/// function's own operations keep whatever they keep.
 pub fn recomputed<const R: usize>(
     inputs: Tensors,
     function: impl Fn(&mut Tensors) -> Tensor<R> + Send + 'static,
 ) -> Tensor<R> {
     let run = move |mut inputs: Tensors| function(&mut inputs).into_dispatch();
-    Tensor::from_dispatch(match on_autodiff::<Flex>(&inputs) {
-        // Nodes have a fixed number of parents; most calls have few.
-        Some(inputs) if inputs.len() <= FEW => record::<Flex, FEW>(inputs, run),
-        Some(inputs) if inputs.len() <= MANY => record::<Flex, MANY>(inputs, run),
-        _ => run(inputs),
-    })
+    if let Some(tracked) = on_autodiff::<Flex>(&inputs) {
+        return Tensor::from_dispatch(record_some::<Flex>(tracked, run));
+    }
+    #[cfg(feature = "cube")]
+    if let Some(tracked) = on_autodiff::<burn_cubecl::CubeBackend>(&inputs) {
+        return Tensor::from_dispatch(record_some::<burn_cubecl::CubeBackend>(tracked, run));
+    }
+    Tensor::from_dispatch(run(inputs))
 }
 
 const FEW: usize = 8;
@@ -117,6 +119,18 @@ impl Again {
 impl fmt::Debug for Again {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Again")
+    }
+}
+
+/// Nodes have a fixed number of parents; most calls have few.
+fn record_some<B: Dispatched>(
+    inputs: Vec<FloatTensor<Autodiff<B>>>,
+    run: impl Fn(Tensors) -> DispatchTensor + Send + 'static,
+) -> DispatchTensor {
+    match inputs.len() {
+        count if count <= FEW => record::<B, FEW>(inputs, run),
+        count if count <= MANY => record::<B, MANY>(inputs, run),
+        _ => run(Tensors(inputs.into_iter().map(B::autodiff).collect())),
     }
 }
 

@@ -6,8 +6,9 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
+use super::cube::has_gpu_kernels;
 use super::flex::{has_kernels, tensor, values};
 use crate::cpu::sas_attention::{
     self as kernel, Expansion, ExpansionGradients, FeatureExpansion, HeadExpansion, Rotation,
@@ -35,13 +36,15 @@ pub fn sas_attention(
 ) -> Tensor<3> {
     let tables = tables.filter(|_| options.rope != RopePlacement::None);
     let packed = PackedWeights::new(weights, q.dims()[2], &q.device());
-    let on_kernels = has_kernels(&q)
-        && has_kernels(&k)
-        && has_kernels(&v)
-        && packed
-            .as_ref()
-            .is_none_or(|packed| has_kernels(&packed.values))
-        && tables.is_none_or(|(q, k)| has_kernels(&q.cos) && has_kernels(&k.cos));
+    let dtype = q.dtype();
+    let on_kernels = [Place::Cpu, Place::Gpu].into_iter().any(|place| {
+        let inputs = [&q, &k, &v];
+        inputs.iter().all(|x| place.takes(x, dtype))
+            && packed
+                .as_ref()
+                .is_none_or(|packed| place.takes(&packed.values, dtype))
+            && tables.is_none_or(|(q, k)| [q, k].iter().all(|t| place.takes(&t.cos, t.cos.dtype())))
+    });
     let Some(packed) = packed.filter(|_| on_kernels) else {
         // Expansions are of one token each; what is between the tokens goes block by block.
         return sas_attention_through(super::attention, q, k, v, weights, tables, options);
@@ -87,6 +90,23 @@ pub fn sas_attention(
     ));
     let [_, _, out_heads, _] = y.dims();
     y.reshape([batch, queries, out_heads * head_dim])
+}
+
+/// Where kernels for simulated attention run.
+#[derive(Clone, Copy)]
+enum Place {
+    Cpu,
+    Gpu,
+}
+
+impl Place {
+    fn takes<const R: usize>(self, x: &Tensor<R>, dtype: DType) -> bool {
+        let has = match self {
+            Self::Cpu => has_kernels(x),
+            Self::Gpu => has_gpu_kernels(x),
+        };
+        has && x.dtype() == dtype
+    }
 }
 
 fn flat<const R: usize>(x: Tensor<R>) -> Tensor<1> {
@@ -224,7 +244,7 @@ impl SasCall {
 }
 
 /// Simulated attention as an operation of a backend.
-#[backend_extension(Autodiff, Flex)]
+#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "cube"))]
 pub trait SasAttentionOps: Backend {
     /// [`sas_attention`] with all weights packed in one tensor and the rotations' cosines and sines in another, which is
     /// a constant; [B, T, H, D] or [B, T, H', D].

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{CliError, failure, input};
+use crate::device::DeviceChoice;
 
 /// Measure a saved model: its perplexity on a text, or its scores on tasks as lm-evaluation-harness gives them.
 ///
@@ -17,6 +18,13 @@ use super::{CliError, failure, input};
 pub struct EvalArgs {
     /// A folder that `train` or `convert from-hf` wrote, or a checkpoint.
     pub model: PathBuf,
+    /// Where to compute: "auto" takes the first GPU, else the processor.
+    #[arg(
+        long,
+        value_name = "auto|cpu|cuda[:I]|rocm[:I]|metal|vulkan[:I]|webgpu[:I]",
+        default_value = "auto"
+    )]
+    pub device: DeviceChoice,
     /// A text file or a folder of text files.
     #[arg(
         long,

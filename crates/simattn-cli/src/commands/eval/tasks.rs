@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
 use serde_json::json;
 use simattn_eval::{
     EvalError, Item, Scorer, Settings, Task, TaskRun, harness_json, read_tasks, run_task,
@@ -36,7 +35,8 @@ pub(super) fn run(args: &EvalArgs) -> Result<(), CliError> {
             return Err(CliError::Input(line));
         }
     }
-    let model = model_folder::load(&args.model, &Device::flex()).map_err(input)?;
+    let device = args.device.open().map_err(input)?;
+    let model = model_folder::load(&args.model, &device).map_err(input)?;
     let scorer = Scorer::new(
         &model.decoder,
         longest(args, &model.config.model)?,

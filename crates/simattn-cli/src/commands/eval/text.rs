@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use simattn_data::{TokenSet, read_documents};
 use simattn_train::{Rolling, TextEvaluation, evaluate_rolling, evaluate_text, model_folder};
 
@@ -12,7 +11,8 @@ use crate::study::quantity::grouped;
 
 /// Measures the perplexity and prints it.
 pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
-    let model = model_folder::load(&args.model, &Device::flex()).map_err(input)?;
+    let device = args.device.open().map_err(input)?;
+    let model = model_folder::load(&args.model, &device).map_err(input)?;
     let documents = read_documents(data).map_err(input)?;
     let tokens = model
         .tokenizer

@@ -1,0 +1,119 @@
+//! Which keys a query sees, and which blocks of them are worth a look.
+
+use cubecl::prelude::*;
+
+use crate::reference::AttentionOptions;
+
+/// What a kernel is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Plan {
+    /// Rows and columns of a tile.
+    pub tile: usize,
+    /// Width of q and k.
+    pub width: usize,
+    /// Width of v.
+    pub value_width: usize,
+    /// Whether a query sees no later key.
+    pub causal: bool,
+    /// Whether a query sees the latest keys only.
+    pub windowed: bool,
+}
+
+/// The numbers that a mask needs and that kernels are not compiled for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MaskNumbers {
+    /// Position of query 0 on the keys' axis.
+    pub offset: u32,
+    /// Keys in a query's sight; unused without a window.
+    pub window: u32,
+}
+
+impl MaskNumbers {
+    /// Beyond the longest tensors that a device holds, all offsets and windows mean the same.
+    const FAR: usize = 1 << 30;
+
+    pub fn new(options: &AttentionOptions) -> Self {
+        Self {
+            offset: options.offset.min(Self::FAR) as u32,
+            window: options.window.unwrap_or(0).min(Self::FAR) as u32,
+        }
+    }
+}
+
+/// Queries, keys and how the first stand to the second.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct Mask {
+    pub queries: usize,
+    pub keys: usize,
+    pub offset: usize,
+    pub window: usize,
+}
+
+/// Whether query `i` sees key `j`; false for rows that are not there.
+#[cube]
+pub(super) fn sees(mask: &Mask, i: usize, j: usize, #[comptime] plan: Plan) -> bool {
+    let position = i + mask.offset;
+    let mut seen = i < mask.queries && j < mask.keys;
+    if comptime!(plan.causal) {
+        seen = seen && j <= position;
+    }
+    if comptime!(plan.windowed) {
+        seen = seen && j + mask.window > position;
+    }
+    seen
+}
+
+/// The first key that one of the queries from `first` on sees.
+#[cube]
+pub(super) fn first_key(mask: &Mask, first: usize, #[comptime] plan: Plan) -> usize {
+    let mut key = first * 0;
+    if comptime!(plan.windowed) {
+        let next = first + mask.offset + 1;
+        if next > mask.window {
+            key = next - mask.window;
+        }
+    }
+    key
+}
+
+/// One past the last key that one of a tile of queries from `first` on sees.
+#[cube]
+pub(super) fn end_key(mask: &Mask, first: usize, #[comptime] plan: Plan) -> usize {
+    let mut end = mask.keys;
+    if comptime!(plan.causal) {
+        let limit = first + comptime!(plan.tile) + mask.offset;
+        if limit < end {
+            end = limit;
+        }
+    }
+    end
+}
+
+/// The first query that sees one of the keys from `first` on.
+#[cube]
+pub(super) fn first_query(mask: &Mask, first: usize, #[comptime] plan: Plan) -> usize {
+    let mut query = first * 0;
+    if comptime!(plan.causal) {
+        if first > mask.offset {
+            query = first - mask.offset;
+        }
+    }
+    query
+}
+
+/// One past the last query that sees one of a tile of keys from `first` on.
+#[cube]
+pub(super) fn end_query(mask: &Mask, first: usize, #[comptime] plan: Plan) -> usize {
+    let mut end = mask.queries;
+    if comptime!(plan.windowed) {
+        // The last key is seen from positions below its own and the window's sum.
+        let mut limit = first + comptime!(plan.tile) - 1 + mask.window;
+        if limit < mask.offset {
+            limit = mask.offset;
+        }
+        if limit - mask.offset < end {
+            end = limit - mask.offset;
+        }
+    }
+    end
+}

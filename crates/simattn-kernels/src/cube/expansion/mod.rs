@@ -1,0 +1,238 @@
+//! The expansions of simulated attention on CubeCL devices.
+//!
+//! Each of the up to four maps of an expansion is one launch, with its ReLU, residual and bias. Of an expanded tensor
+//! [N, H', D'] the two maps along the features write it twice and read it three times (the second one's input and its
+//! residual are the same values, read at two places), the two along the heads do the same at width D; backward expands again,
+//! and per map reads the gradient twice and its input once more. What a cube multiplies stays in shared memory.
+
+mod gradient;
+mod stage;
+
+use burn::tensor::DType;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::calculate_cube_count_elemwise;
+use cubecl::prelude::*;
+
+use self::stage::Stage;
+use super::tensor::{addresses, element, shared_memory, unwritten};
+use super::tile::{SIDE, tile_for};
+use crate::reference::ExpansionOptions;
+
+/// Sizes of two maps in a row, C → A → A channels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MapSizes {
+    /// Channels of the input.
+    pub inputs: usize,
+    /// Channels of the outputs.
+    pub outputs: usize,
+    /// Values of a channel in one row.
+    pub positions: usize,
+    /// Width of the window over the positions.
+    pub taps: usize,
+}
+
+impl MapSizes {
+    /// Weights and biases of both maps.
+    pub fn len(&self) -> usize {
+        self.second_weight() + self.outputs * self.outputs * self.taps + self.outputs
+    }
+
+    fn first_bias(&self) -> usize {
+        self.outputs * self.inputs * self.taps
+    }
+
+    fn second_weight(&self) -> usize {
+        self.first_bias() + self.outputs
+    }
+
+    fn second_bias(&self) -> usize {
+        self.second_weight() + self.outputs * self.outputs * self.taps
+    }
+}
+
+/// Two maps in a row: `E1 = map(x)`, then `E1 + map(relu(E1))`, as the options say. See
+/// [`reference::expand_heads`](crate::reference::expand_heads) and
+/// [`reference::expand_features`](crate::reference::expand_features).
+#[derive(Clone, Debug)]
+pub(crate) struct Maps {
+    pub sizes: MapSizes,
+    pub options: ExpansionOptions,
+    /// All packed weights.
+    pub weights: CubeTensor,
+    /// Where those of these maps begin: first weight and bias, second weight and bias.
+    pub first: usize,
+}
+
+impl Maps {
+    fn stage(&self, like: &CubeTensor) -> Stage {
+        Stage {
+            inputs: self.sizes.inputs,
+            outputs: self.sizes.outputs,
+            positions: self.sizes.positions,
+            taps: self.sizes.taps,
+            transposed: false,
+            relu: false,
+            bias: true,
+            gated: false,
+            residual: false,
+            tile: tile_for(shared_memory(&like.client)),
+        }
+    }
+
+    fn second_stage(&self, like: &CubeTensor) -> Stage {
+        Stage {
+            inputs: self.sizes.outputs,
+            relu: self.options.relu,
+            residual: self.options.residual,
+            ..self.stage(like)
+        }
+    }
+
+    /// Values of one input row.
+    fn row(&self) -> usize {
+        self.sizes.inputs * self.sizes.positions
+    }
+
+    fn launch(
+        &self,
+        stage: Stage,
+        x: &CubeTensor,
+        gate: Option<&CubeTensor>,
+        [first_weight, first_bias]: [usize; 2],
+    ) -> CubeTensor {
+        let rows = x.meta.num_elements() / (stage.inputs * stage.positions);
+        let y = unwritten(x, [rows, stage.outputs, stage.positions], x.dtype);
+        let tiles = (rows * stage.positions).div_ceil(stage.tile);
+        if tiles == 0 {
+            return y;
+        }
+        // Some devices count to 65,535 along an axis.
+        let along = tiles.min(32_768);
+        stage::expansion_stage::launch(
+            &x.client,
+            CubeCount::Static(
+                along as u32,
+                stage.outputs.div_ceil(stage.tile) as u32,
+                tiles.div_ceil(along) as u32,
+            ),
+            CubeDim::new_2d(SIDE as u32, SIDE as u32),
+            addresses(&[x, &y, &self.weights]),
+            x.clone().into_tensor_arg(),
+            self.weights.clone().into_tensor_arg(),
+            gate.unwrap_or(x).clone().into_tensor_arg(),
+            y.clone().into_tensor_arg(),
+            (self.first + first_weight) as u32,
+            (self.first + first_bias) as u32,
+            stage,
+            element(x),
+        );
+        y
+    }
+
+    /// The first map's result [N, A, P] of contiguous `x` [N, C, P], and the second one's.
+    pub fn apply(&self, x: &CubeTensor) -> [CubeTensor; 2] {
+        let sizes = self.sizes;
+        let first = self.launch(self.stage(x), x, None, [0, sizes.first_bias()]);
+        let second = self.launch(
+            self.second_stage(x),
+            &first,
+            None,
+            [sizes.second_weight(), sizes.second_bias()],
+        );
+        [first, second]
+    }
+
+    /// The gradient of `x` from that of the second map's result, `first` being the first one's; the weights' gradients go
+    /// into their place in `gradients`.
+    pub fn gradient(
+        &self,
+        x: &CubeTensor,
+        first: &CubeTensor,
+        dy: &CubeTensor,
+        gradients: &CubeTensor,
+    ) -> CubeTensor {
+        let sizes = self.sizes;
+        let (stage, second) = (self.stage(x), self.second_stage(x));
+        self.weight_gradient(second, first, dy, gradients, sizes.second_weight());
+        let back = Stage {
+            transposed: true,
+            relu: false,
+            bias: false,
+            gated: second.relu,
+            ..second
+        };
+        let of_first = self.launch(back, dy, Some(first), [sizes.second_weight(), 0]);
+        self.weight_gradient(stage, x, &of_first, gradients, 0);
+        let back = Stage {
+            inputs: sizes.outputs,
+            outputs: sizes.inputs,
+            transposed: true,
+            bias: false,
+            ..stage
+        };
+        self.launch(back, &of_first, None, [0, 0])
+    }
+
+    fn weight_gradient(
+        &self,
+        stage: Stage,
+        x: &CubeTensor,
+        dy: &CubeTensor,
+        gradients: &CubeTensor,
+        place: usize,
+    ) {
+        let rows = dy.meta.num_elements() / stage.outputs;
+        let slices = slices(rows);
+        let places = stage.depth();
+        let partial = unwritten(x, [slices, stage.outputs, places + 1], DType::F32);
+        gradient::expansion_weight_gradient::launch(
+            &x.client,
+            CubeCount::Static(
+                (places + 1).div_ceil(stage.tile) as u32,
+                stage.outputs.div_ceil(stage.tile) as u32,
+                slices as u32,
+            ),
+            CubeDim::new_2d(SIDE as u32, SIDE as u32),
+            addresses(&[x, dy, &partial]),
+            x.clone().into_tensor_arg(),
+            dy.clone().into_tensor_arg(),
+            partial.clone().into_tensor_arg(),
+            rows.div_ceil(slices) as u32,
+            stage,
+            element(x),
+        );
+        let count = CubeDim::new_1d((SIDE * SIDE) as u32);
+        gradient::sum_slices::launch(
+            &x.client,
+            calculate_cube_count_elemwise(&x.client, stage.outputs * (places + 1), count),
+            count,
+            addresses(&[&partial, gradients]),
+            partial.into_tensor_arg(),
+            gradients.clone().into_tensor_arg(),
+            (self.first + place) as u32,
+            stage.outputs,
+            places,
+            element(gradients),
+        );
+    }
+
+    /// `x` as rows of this map.
+    pub fn rows(&self, x: &CubeTensor) -> CubeTensor {
+        let row = self.row();
+        super::tensor::reshaped(
+            x.clone(),
+            [
+                x.meta.num_elements() / row,
+                self.sizes.inputs,
+                self.sizes.positions,
+            ],
+        )
+    }
+}
+
+/// Into how many slices a sum over `rows` rows is cut: by the shape alone, so that the same shape gives the same bits.
+fn slices(rows: usize) -> usize {
+    const ROWS: usize = 512;
+    const MOST: usize = 256;
+    rows.div_ceil(ROWS).clamp(1, MOST)
+}

@@ -1,0 +1,218 @@
+//! Simulated attention as one operation on CubeCL devices.
+//!
+//! Backward keeps compact q, k and v and the log-sum-exp; it expands again, and works the outputs of the expanded heads out
+//! again too, because it needs their products with the gradient (δ) and keeps the average alone.
+//!
+//! How often an expanded q or k [N, H', D'] passes through device memory, forward: written by the first map along the
+//! features, read by the second (as input and as residual), written, read and written by the rotation, read by attention; twice
+//! more at width D by the maps along the heads. The expanded v [N, H', D] is written twice, read by the second map, and read
+//! by attention. Fewer passes need whole tokens in a cube's shared memory, 14 KB each at 36 heads of width 96, which devices
+//! with 32 KB do not have for two buffers.
+
+use burn::backend::ops::FloatTensorOps;
+use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+
+use super::aggregate::averaged;
+use super::attention::{attention_gradients, attention_with_sums};
+use super::expansion::{MapSizes, Maps};
+use super::rotary::Rotation;
+use super::tensor::{reshaped, swapped, unwritten};
+use crate::ops::SasCall;
+use crate::reference::{Aggregation, RopePlacement};
+
+/// One of q, k, v on its way from compact [B, T, G, D] to expanded heads.
+struct Path {
+    before: Option<Rotation>,
+    heads: Option<Maps>,
+    features: Option<Maps>,
+    after: Option<Rotation>,
+    /// Batch, tokens, heads and width at its end.
+    end: [usize; 4],
+}
+
+/// What backward reads of an expansion.
+struct Steps {
+    compact: CubeTensor,
+    /// Between the maps along the heads, and after both.
+    heads: Option<[CubeTensor; 2]>,
+    /// Between the maps along the features.
+    features: Option<CubeTensor>,
+}
+
+impl Path {
+    /// The expanded tensor as attention reads it, [B, heads, T, width], and the steps on the way.
+    fn expand(&self, x: &CubeTensor) -> (CubeTensor, Steps) {
+        let compact = match &self.before {
+            Some(rotation) => rotation.apply(x),
+            None => x.clone(),
+        };
+        let mut y = compact.clone();
+        let mut heads = None;
+        let mut features = None;
+        if let Some(maps) = &self.heads {
+            let both = maps.apply(&maps.rows(&y));
+            y = both[1].clone();
+            heads = Some(both);
+        }
+        if let Some(maps) = &self.features {
+            let [first, second] = maps.apply(&maps.rows(&y));
+            features = Some(first);
+            y = second;
+        }
+        y = reshaped(y, self.end);
+        if let Some(rotation) = &self.after {
+            y = rotation.apply(&y);
+        }
+        let steps = Steps {
+            compact,
+            heads,
+            features,
+        };
+        (swapped(y), steps)
+    }
+
+    /// The gradient of the compact tensor from that of the expanded one, [B, heads, T, width] with tokens before heads in
+    /// memory; the weights' gradients go into their place in `gradients`.
+    fn gradient(&self, steps: Steps, dy: CubeTensor, gradients: &CubeTensor) -> CubeTensor {
+        let mut dy = swapped(dy);
+        if let Some(rotation) = &self.after {
+            dy = rotation.undo(&dy);
+        }
+        let expanded = match &steps.heads {
+            Some([_, second]) => second,
+            None => &steps.compact,
+        };
+        if let (Some(maps), Some(first)) = (&self.features, &steps.features) {
+            dy = maps.gradient(&maps.rows(expanded), first, &dy, gradients);
+        }
+        if let (Some(maps), Some([first, _])) = (&self.heads, &steps.heads) {
+            dy = maps.gradient(&maps.rows(&steps.compact), first, &dy, gradients);
+        }
+        dy = reshaped(dy, steps.compact.meta.shape().clone());
+        match &self.before {
+            Some(rotation) => rotation.undo(&dy),
+            None => dy,
+        }
+    }
+}
+
+/// The ways of q, k and v.
+fn paths(call: &SasCall, weights: &CubeTensor, table: &CubeTensor) -> [Path; 3] {
+    let n = call.shape;
+    let [q_heads, q_features, k_heads, k_features, v_heads] = call.stages;
+    let mut first = 0;
+    let mut maps = |present: bool, sizes: MapSizes| {
+        present.then(|| {
+            let maps = Maps {
+                sizes,
+                options: call.options.expansion,
+                weights: weights.clone(),
+                first,
+            };
+            first += sizes.len();
+            maps
+        })
+    };
+    let along_heads = |inputs: usize| MapSizes {
+        inputs,
+        outputs: n.expanded_heads,
+        positions: n.head_dim,
+        taps: n.kernel_size,
+    };
+    let along_features = MapSizes {
+        inputs: n.head_dim,
+        outputs: n.expanded_head_dim,
+        positions: 1,
+        taps: 1,
+    };
+    let rotation = |first: usize, placement: RopePlacement| {
+        (call.half > 0 && call.options.rope == placement).then(|| Rotation {
+            table: table.clone(),
+            first,
+            half: call.half,
+        })
+    };
+    let keys_table = 2 * n.queries * call.half;
+    let kv_end = if k_heads {
+        n.expanded_heads
+    } else {
+        n.kv_heads
+    };
+    let width = |features: bool| match features {
+        true => n.expanded_head_dim,
+        false => n.head_dim,
+    };
+    let q = Path {
+        before: rotation(0, RopePlacement::Before),
+        heads: maps(q_heads, along_heads(n.heads)),
+        features: maps(q_features, along_features),
+        after: rotation(0, RopePlacement::After),
+        end: [n.batch, n.queries, n.expanded_heads, width(q_features)],
+    };
+    let k = Path {
+        before: rotation(keys_table, RopePlacement::Before),
+        heads: maps(k_heads, along_heads(n.kv_heads)),
+        features: maps(k_features, along_features),
+        after: rotation(keys_table, RopePlacement::After),
+        end: [n.batch, n.keys, kv_end, width(k_features)],
+    };
+    let v = Path {
+        before: None,
+        heads: maps(v_heads, along_heads(n.kv_heads)),
+        features: None,
+        after: None,
+        end: [n.batch, n.keys, kv_end, n.head_dim],
+    };
+    [q, k, v]
+}
+
+/// The aggregated output [B, T, H or H', D] and the log-sum-exp [B, H', T] of [`ops::sas_attention`](crate::ops::sas_attention),
+/// from q, k, v, packed weights and tables.
+pub(crate) fn sas_attention_with_sums(
+    inputs: [CubeTensor; 5],
+    call: &SasCall,
+) -> (CubeTensor, CubeTensor) {
+    let [q, k, v, weights, table] = inputs.map(into_contiguous);
+    let [of_q, of_k, of_v] = paths(call, &weights, &table);
+    let (q, k, v) = (of_q.expand(&q).0, of_k.expand(&k).0, of_v.expand(&v).0);
+    let (out, sums) = attention_with_sums(q, k, v, &call.options.attention);
+    let out = match call.options.aggregation {
+        Aggregation::Peaa => averaged(&out, call.shape.expanded_heads / call.shape.heads),
+        Aggregation::Full => swapped(out),
+    };
+    (out, sums)
+}
+
+/// Gradients of q, k, v and the packed weights from that of the aggregated output.
+pub(crate) fn sas_attention_gradients(
+    state: [CubeTensor; 6],
+    dy: CubeTensor,
+    call: &SasCall,
+) -> [CubeTensor; 4] {
+    let [q, k, v, weights, table, sums] = state.map(into_contiguous);
+    let attention = &call.options.attention;
+    let [of_q, of_k, of_v] = paths(call, &weights, &table);
+    let ((q, q_steps), (k, k_steps), (v, v_steps)) =
+        (of_q.expand(&q), of_k.expand(&k), of_v.expand(&v));
+    let (out, _) = attention_with_sums(q.clone(), k.clone(), v.clone(), attention);
+    let dy = match call.options.aggregation {
+        Aggregation::Peaa => {
+            let groups = call.shape.expanded_heads / call.shape.heads;
+            CubeBackend::float_mul_scalar(dy, (1.0 / groups as f32).into())
+        }
+        Aggregation::Full => dy,
+    };
+    let [dq, dk, dv] = attention_gradients([q, k, v, out, sums], swapped(dy), attention);
+    // Without any map the packed weights are one unused zero, and so is their gradient.
+    let len = weights.meta.num_elements();
+    let gradients = match call.stages.contains(&true) {
+        true => unwritten(&weights, [len], weights.dtype),
+        false => weights.clone(),
+    };
+    let dq = of_q.gradient(q_steps, dq, &gradients);
+    let dk = of_k.gradient(k_steps, dk, &gradients);
+    let dv = of_v.gradient(v_steps, dv, &gradients);
+    [dq, dk, dv, gradients]
+}

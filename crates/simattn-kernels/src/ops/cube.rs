@@ -1,0 +1,84 @@
+//! The operations that have kernels for CubeCL devices.
+
+/// Whether the GPU kernels can take this tensor.
+#[cfg(not(feature = "cube"))]
+pub(super) fn has_gpu_kernels<const D: usize>(_: &burn::tensor::Tensor<D>) -> bool {
+    false
+}
+
+#[cfg(feature = "cube")]
+pub(super) use on_devices::has_gpu_kernels;
+
+#[cfg(feature = "cube")]
+mod on_devices {
+    use burn::backend::tensor::FloatTensor;
+    use burn::backend::DispatchDevice;
+    use burn::tensor::{DType, Tensor};
+    use burn_cubecl::CubeBackend;
+
+    use crate::cube::{attention, sas_attention};
+    use crate::ops::attention::{AttentionGradients, AttentionOps, AttentionState};
+    use crate::ops::sas_attention::{SasAttentionGradients, SasAttentionOps, SasCall, SasState};
+    use crate::reference::AttentionOptions;
+
+    type Float = FloatTensor<CubeBackend>;
+
+    /// Whether the GPU kernels can take this tensor.
+    pub(in crate::ops) fn has_gpu_kernels<const D: usize>(tensor: &Tensor<D>) -> bool {
+        let device = tensor.device().inner();
+        matches!(device.as_dispatch(), DispatchDevice::Cube(_))
+            && matches!(tensor.dtype(), DType::F32 | DType::BF16 | DType::F16)
+    }
+
+    impl AttentionOps for CubeBackend {
+        fn softmax_attention(q: Float, k: Float, v: Float, options: AttentionOptions) -> Float {
+            Self::attention_with_sums(q, k, v, options).0
+        }
+    }
+
+    impl AttentionGradients for CubeBackend {
+        fn attention_with_sums(
+            q: Float,
+            k: Float,
+            v: Float,
+            options: AttentionOptions,
+        ) -> (Float, Float) {
+            attention::attention_with_sums(q, k, v, &options)
+        }
+
+        fn attention_gradients(
+            state: AttentionState<Self>,
+            dy: Float,
+            options: AttentionOptions,
+        ) -> [Float; 3] {
+            attention::attention_gradients(state, dy, &options)
+        }
+    }
+
+    impl SasAttentionOps for CubeBackend {
+        fn simulated_attention(
+            q: Float,
+            k: Float,
+            v: Float,
+            weights: Float,
+            table: Float,
+            call: SasCall,
+        ) -> Float {
+            Self::simulated_attention_with_sums([q, k, v, weights, table], call).0
+        }
+    }
+
+    impl SasAttentionGradients for CubeBackend {
+        fn simulated_attention_with_sums(inputs: [Float; 5], call: SasCall) -> (Float, Float) {
+            sas_attention::sas_attention_with_sums(inputs, &call)
+        }
+
+        fn simulated_attention_gradients(
+            state: SasState<Self>,
+            dy: Float,
+            call: SasCall,
+        ) -> [Float; 4] {
+            sas_attention::sas_attention_gradients(state, dy, &call)
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Simulated attention on GPUs against its definition in float64 on the CPU: values and every gradient.
+#![cfg(feature = "cube")]
+
+mod gpu;
+
+use burn::tensor::{DType, Device, Tensor};
+use gpu::{Named, Numbers, assert_near, read, tensor};
+use simattn_kernels::ops;
+use simattn_kernels::reference::{
+    self, Aggregation, AttentionOptions, Expansion, ExpansionOptions, FeatureExpansion,
+    HeadExpansion, RopePlacement, RopeTable, SasOptions, SasWeights,
+};
+
+/// The largest RMS relative error of a value or a gradient.
+const LIMIT: f64 = 1e-5;
+
+/// Which maps there are.
+#[derive(Clone, Copy, Debug)]
+struct Stages {
+    q_heads: bool,
+    kv_heads: bool,
+    features: bool,
+}
+
+const ALL: Stages = Stages {
+    q_heads: true,
+    kv_heads: true,
+    features: true,
+};
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    batch: usize,
+    queries: usize,
+    keys: usize,
+    heads: usize,
+    kv_heads: usize,
+    expanded_heads: usize,
+    head_dim: usize,
+    expanded_head_dim: usize,
+    kernel_size: usize,
+    rotary_dim: usize,
+    stages: Stages,
+    window: Option<usize>,
+    expansion: ExpansionOptions,
+    rope: RopePlacement,
+    aggregation: Aggregation,
+}
+
+impl Case {
+    fn usual() -> Self {
+        Self {
+            batch: 2,
+            queries: 21,
+            keys: 21,
+            heads: 2,
+            kv_heads: 1,
+            expanded_heads: 6,
+            head_dim: 8,
+            expanded_head_dim: 12,
+            kernel_size: 3,
+            rotary_dim: 8,
+            stages: ALL,
+            window: None,
+            expansion: ExpansionOptions::default(),
+            rope: RopePlacement::After,
+            aggregation: Aggregation::Peaa,
+        }
+    }
+
+    fn run(&self, device: &Device, dtype: DType, fused: bool) -> Named {
+        let mut numbers = Numbers(self.expanded_heads as u64 * 1_000 + self.queries as u64);
+        let plain = device.clone().inner();
+        let mut leaves = Leaves {
+            numbers: &mut numbers,
+            device,
+            dtype,
+        };
+        let d = self.head_dim;
+        let q = leaves.leaf([self.batch, self.queries, self.heads, d], 1.0);
+        let k = leaves.leaf([self.batch, self.keys, self.kv_heads, d], 1.0);
+        let v = leaves.leaf([self.batch, self.keys, self.kv_heads, d], 1.0);
+        let mut expansion = |heads: bool, features: bool, inputs: usize| Expansion {
+            heads: heads.then(|| leaves.heads(inputs, self.expanded_heads, self.kernel_size)),
+            features: features.then(|| leaves.features(d, self.expanded_head_dim)),
+        };
+        let stages = self.stages;
+        let weights = SasWeights {
+            q: expansion(stages.q_heads, stages.features, self.heads),
+            k: expansion(stages.kv_heads, stages.features, self.kv_heads),
+            v: expansion(stages.kv_heads, false, self.kv_heads),
+        };
+        let width = if stages.features {
+            self.expanded_head_dim
+        } else {
+            d
+        };
+        let offset = self.keys - self.queries;
+        let table =
+            |tokens, first| RopeTable::new(tokens, first, self.rotary_dim, 100.0, &plain, dtype);
+        let tables = (table(self.queries, offset), table(self.keys, 0));
+        let options = SasOptions {
+            attention: AttentionOptions {
+                offset,
+                window: self.window,
+                ..AttentionOptions::causal(width)
+            },
+            expansion: self.expansion,
+            rope: self.rope,
+            aggregation: self.aggregation,
+        };
+        let attend = match fused {
+            true => ops::sas_attention,
+            false => reference::sas_attention,
+        };
+        let tables = Some((&tables.0, &tables.1));
+        let y = attend(q.clone(), k.clone(), v.clone(), &weights, tables, &options);
+        let dy = tensor(
+            &numbers.values(y.shape().num_elements(), 1.0),
+            y.dims(),
+            device,
+            dtype,
+        );
+        let gradients = (y.clone() * dy).sum().backward();
+        let mut all = vec![("output", read(y.inner()))];
+        for (name, x) in [("dq", &q), ("dk", &k), ("dv", &v)] {
+            all.push((name, read(x.grad(&gradients).unwrap())));
+        }
+        for e in [&weights.q, &weights.k, &weights.v] {
+            if let Some(s) = &e.heads {
+                let of = [&s.first_bias, &s.second_bias];
+                let [first, second] = of.map(|x| read(x.grad(&gradients).unwrap()));
+                all.push((
+                    "first head weight",
+                    read(s.first_weight.grad(&gradients).unwrap()),
+                ));
+                all.push(("first head bias", first));
+                all.push((
+                    "second head weight",
+                    read(s.second_weight.grad(&gradients).unwrap()),
+                ));
+                all.push(("second head bias", second));
+            }
+            if let Some(s) = &e.features {
+                let of = [&s.first_bias, &s.second_bias];
+                let [first, second] = of.map(|x| read(x.grad(&gradients).unwrap()));
+                all.push((
+                    "first feature weight",
+                    read(s.first_weight.grad(&gradients).unwrap()),
+                ));
+                all.push(("first feature bias", first));
+                all.push((
+                    "second feature weight",
+                    read(s.second_weight.grad(&gradients).unwrap()),
+                ));
+                all.push(("second feature bias", second));
+            }
+        }
+        all
+    }
+
+    #[track_caller]
+    fn check(&self, device: &Device) -> f64 {
+        let got = self.run(&device.clone().autodiff(), DType::F32, true);
+        let exact = self.run(&Device::flex().autodiff(), DType::F64, false);
+        let error = assert_near(&format!("{self:?}"), &got, &exact, LIMIT);
+        println!("{error:.1e} {self:?}");
+        error
+    }
+}
+
+struct Leaves<'a> {
+    numbers: &'a mut Numbers,
+    device: &'a Device,
+    dtype: DType,
+}
+
+impl Leaves<'_> {
+    fn leaf<const R: usize>(&mut self, shape: [usize; R], spread: f64) -> Tensor<R> {
+        let values = self.numbers.values(shape.iter().product(), spread);
+        tensor(&values, shape, self.device, self.dtype).require_grad()
+    }
+
+    fn heads(&mut self, inputs: usize, outputs: usize, kernel: usize) -> HeadExpansion {
+        HeadExpansion {
+            first_weight: self.leaf([outputs, inputs, kernel], 0.4),
+            first_bias: self.leaf([outputs], 0.2),
+            second_weight: self.leaf([outputs, outputs, kernel], 0.2),
+            second_bias: self.leaf([outputs], 0.2),
+        }
+    }
+
+    fn features(&mut self, inputs: usize, outputs: usize) -> FeatureExpansion {
+        FeatureExpansion {
+            first_weight: self.leaf([outputs, inputs], 0.3),
+            first_bias: self.leaf([outputs], 0.2),
+            second_weight: self.leaf([outputs, outputs], 0.2),
+            second_bias: self.leaf([outputs], 0.2),
+        }
+    }
+}
+
+#[test]
+fn the_usual_form_with_either_aggregation_and_every_placement() {
+    let Some(device) = gpu::device() else { return };
+    for aggregation in [Aggregation::Peaa, Aggregation::Full] {
+        for rope in [
+            RopePlacement::After,
+            RopePlacement::Before,
+            RopePlacement::None,
+        ] {
+            Case {
+                aggregation,
+                rope,
+                ..Case::usual()
+            }
+            .check(&device);
+        }
+    }
+}
+
+#[test]
+fn every_form_of_the_second_map() {
+    let Some(device) = gpu::device() else { return };
+    for residual in [true, false] {
+        for relu in [true, false] {
+            Case {
+                expansion: ExpansionOptions { residual, relu },
+                ..Case::usual()
+            }
+            .check(&device);
+        }
+    }
+}
+
+#[test]
+fn any_subset_of_the_maps() {
+    let Some(device) = gpu::device() else { return };
+    for (q_heads, kv_heads, features) in [
+        (true, true, false),
+        (true, false, true),
+        (true, false, false),
+        (false, false, true),
+        (false, false, false),
+    ] {
+        let heads = if q_heads { 2 } else { 6 };
+        Case {
+            heads,
+            kv_heads: if kv_heads { 1 } else { 2 },
+            stages: Stages {
+                q_heads,
+                kv_heads,
+                features,
+            },
+            ..Case::usual()
+        }
+        .check(&device);
+    }
+}
+
+#[test]
+fn a_layer_of_the_published_size_on_few_tokens() {
+    let Some(device) = gpu::device() else { return };
+    Case {
+        batch: 1,
+        queries: 70,
+        keys: 70,
+        heads: 12,
+        kv_heads: 12,
+        expanded_heads: 36,
+        head_dim: 64,
+        expanded_head_dim: 96,
+        kernel_size: 5,
+        rotary_dim: 96,
+        ..Case::usual()
+    }
+    .check(&device);
+}
+
+#[test]
+fn random_shapes() {
+    let Some(device) = gpu::device() else { return };
+    let mut worst = 0.0f64;
+    for seed in 0..8 {
+        let mut n = Numbers(seed);
+        let heads = n.between(1, 4);
+        let queries = n.between(1, 80);
+        let head_dim = n.between(2, 30);
+        let case = Case {
+            batch: n.between(1, 2),
+            queries,
+            keys: queries + n.between(0, 70),
+            heads,
+            kv_heads: n.between(1, 3),
+            expanded_heads: heads * n.between(1, 4),
+            head_dim,
+            expanded_head_dim: head_dim + n.between(0, 40),
+            kernel_size: 2 * n.between(0, 3) + 1,
+            rotary_dim: head_dim / 2 * 2,
+            stages: ALL,
+            window: n.flip().then(|| n.between(1, 60)),
+            expansion: ExpansionOptions::default(),
+            rope: RopePlacement::After,
+            aggregation: Aggregation::Peaa,
+        };
+        worst = worst.max(case.check(&device));
+    }
+    println!("largest error {worst:.1e}");
+}
+
+#[test]
+fn more_rows_than_one_slice_of_a_weight_gradient() {
+    let Some(device) = gpu::device() else { return };
+    Case {
+        queries: 150,
+        keys: 150,
+        window: Some(20),
+        ..Case::usual()
+    }
+    .check(&device);
+}

@@ -1,0 +1,125 @@
+"""Builds simattn for a GPU, checks its kernels there, times them, and prints a table in Markdown.
+
+    python interop/gpu/measure.py [--features cuda] [--device cuda] [--batch B] [--seq T] [--layers L]
+                                  [--python PYTHON --peer FILE] [--quick] [--without-llvm] [--skip-build] [--out FILE]
+
+One call on the machine with the GPU, from anywhere. In order: the release build with the given Cargo features; the tests of the
+GPU kernels, which fail where no GPU is found; `simattn info --machine`; a layer and a training step of SAS and of MHA, each
+checked against the definitions before it is timed. With --python and --peer every measurement alternates with the PyTorch
+program's (see `simattn bench --against-torch`), and the table says how often our time that takes. --quick takes small sizes, to
+try the script on a slow device. Standard library alone. Exits with 1 where a step fails; what was measured before is printed.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TESTS = ["cube_attention", "cube_sas_attention"]
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--features", default="cuda", help="Cargo features, such as cuda or cuda,autotune or vulkan")
+    parser.add_argument("--device", help="what --device of simattn gets; the first of the features where left out")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--seq", type=int, default=1024)
+    parser.add_argument("--layers", type=int, default=12, help="blocks of the decoder that is trained")
+    parser.add_argument("--iters", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each program in a comparison")
+    parser.add_argument("--python", help="a Python with PyTorch, to compare with")
+    parser.add_argument("--peer", help="the PyTorch program to compare with")
+    parser.add_argument("--quick", action="store_true", help="small sizes, one run each")
+    parser.add_argument("--without-llvm", action="store_true", help="build cuda through NVRTC alone; see docs/gpu.md")
+    parser.add_argument("--skip-build", action="store_true", help="take the binary that is there, and skip the tests")
+    parser.add_argument("--out", help="also append the table to this file")
+    options = parser.parse_args()
+    if (options.python is None) != (options.peer is None):
+        parser.error("--python and --peer go together")
+    if options.quick:
+        options.batch, options.seq, options.layers, options.iters = 1, 64, 1, 1
+    options.device = options.device or options.features.split(",")[0]
+    return options
+
+
+def stage(text):
+    print(f"== {text}", file=sys.stderr, flush=True)
+
+
+def build(options):
+    stage(f"build with {options.features}")
+    features = ["--release", "--features", options.features]
+    if options.without_llvm:
+        stand_in = ROOT / "interop" / "gpu" / "cubecl-llvm"
+        features += ["--features", "cuda-nvrtc", "--config", f'patch.crates-io.cubecl-llvm.path="{stand_in}"']
+    else:
+        features.append("--locked")
+    subprocess.run(["cargo", "build", "-p", "simattn-cli", *features], cwd=ROOT, check=True)
+    stage("kernel tests")
+    tests = [word for test in TESTS for word in ("--test", test)]
+    environment = dict(os.environ, SIMATTN_REQUIRE_GPU="1")
+    subprocess.run(
+        ["cargo", "test", "-p", "simattn-kernels", *features, *tests, "--", "--test-threads", "1", "--nocapture"],
+        cwd=ROOT, check=True, env=environment, stdout=sys.stderr,
+    )
+
+
+def lines_of(command):
+    stage(" ".join(command[1:]))
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def measure(binary, options):
+    """Rows of the table, or comparisons where a peer is given."""
+    rows = []
+    for work in ["layer", "train"]:
+        for variant in ["sas", "mha"]:
+            command = [str(binary), "bench", work, "--variant", variant, "--device", options.device]
+            command += ["--batch", str(options.batch), "--seq", str(options.seq), "--iters", str(options.iters)]
+            command += ["--layers", str(options.layers), "--threads", str(os.cpu_count() or 1)]
+            if options.peer:
+                command += ["--against-torch", options.python, "--peer", options.peer, "--rounds", str(options.rounds)]
+            rows += [json.loads(line) for line in lines_of(command) if line.startswith("{")]
+    return rows
+
+
+def table(rows):
+    """One column for every key that any row has, in the order in which they come."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    shown = lambda value: "" if value is None else str(value)
+    lines = ["| " + " | ".join(keys) + " |", "|" + "---|" * len(keys)]
+    lines += ["| " + " | ".join(shown(row.get(key)) for key in keys) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def main():
+    options = arguments()
+    if not options.skip_build:
+        build(options)
+    binary = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "simattn"
+    machine = lines_of([str(binary), "info", "--machine"])
+    rows = measure(binary, options)
+    head = [
+        f"{datetime.date.today()}, --device {options.device}, features {options.features}, "
+        f"{options.batch} × {options.seq} tokens, {options.layers} blocks",
+        "",
+        *(f"    {line}" for line in machine),
+        "",
+    ]
+    text = "\n".join(head) + table(rows) + "\n"
+    print(text)
+    if options.out:
+        with open(options.out, "a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"measure: {error.cmd[0]} ended with {error.returncode}")
