@@ -11,8 +11,8 @@ pub(super) use on_devices::has_gpu_kernels;
 
 #[cfg(feature = "cube")]
 mod on_devices {
-    use burn::backend::tensor::FloatTensor;
     use burn::backend::DispatchDevice;
+    use burn::backend::tensor::FloatTensor;
     use burn::tensor::{DType, Tensor};
     use burn_cubecl::CubeBackend;
 

@@ -27,7 +27,8 @@ impl AttentionOptions {
     /// Whether query `i` (counted from 0 in its tensor) may look at key `j`.
     pub fn visible(&self, i: usize, j: usize) -> bool {
         let position = i + self.offset;
-        (!self.causal || j <= position) && self.window.is_none_or(|w| j.saturating_add(w) > position)
+        (!self.causal || j <= position)
+            && self.window.is_none_or(|w| j.saturating_add(w) > position)
     }
 }
 
