@@ -161,9 +161,14 @@ impl Case {
 
     #[track_caller]
     fn check(&self, device: &Device) -> f64 {
+        self.check_to(LIMIT, device)
+    }
+
+    #[track_caller]
+    fn check_to(&self, limit: f64, device: &Device) -> f64 {
         let got = self.run(&device.clone().autodiff(), DType::F32, true);
         let exact = self.run(&Device::flex().autodiff(), DType::F64, false);
-        let error = assert_near(&format!("{self:?}"), &got, &exact, LIMIT);
+        let error = assert_near(&format!("{self:?}"), &got, &exact, limit);
         println!("{error:.1e} {self:?}");
         error
     }
@@ -261,20 +266,28 @@ fn any_subset_of_the_maps() {
 #[test]
 fn a_layer_of_the_published_size_on_few_tokens() {
     let Some(device) = gpu::device() else { return };
-    Case {
-        batch: 1,
-        queries: 70,
-        keys: 70,
-        heads: 12,
-        kv_heads: 12,
-        expanded_heads: 36,
-        head_dim: 64,
-        expanded_head_dim: 96,
-        kernel_size: 5,
-        rotary_dim: 96,
-        ..Case::usual()
+    // Among a million values in front of ReLUs, a few are so near zero that float32 takes the other branch: without ReLUs the
+    // gradients agree as everywhere, with them as far as those few allow.
+    for (relu, limit) in [(false, LIMIT), (true, 1e-3)] {
+        Case {
+            batch: 1,
+            queries: 70,
+            keys: 70,
+            heads: 12,
+            kv_heads: 12,
+            expanded_heads: 36,
+            head_dim: 64,
+            expanded_head_dim: 96,
+            kernel_size: 5,
+            rotary_dim: 96,
+            expansion: ExpansionOptions {
+                relu,
+                ..ExpansionOptions::default()
+            },
+            ..Case::usual()
+        }
+        .check_to(limit, &device);
     }
-    .check(&device);
 }
 
 #[test]
