@@ -30,7 +30,7 @@ pub struct UpcycleArgs {
     pub kernel_size: usize,
     /// Noise on the expansions' weights, in units of 1/√fan_in; 0 keeps the function exactly, but
     /// then the copies of a head learn the same and stay copies.
-    #[arg(long, value_name = "σ", default_value_t = 0.02)]
+    #[arg(long, value_name = "σ", default_value_t = 0.005)]
     pub noise: f64,
     /// The seed of the noise.
     #[arg(long, value_name = "S", default_value_t = 0)]
