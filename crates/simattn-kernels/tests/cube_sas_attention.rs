@@ -188,21 +188,26 @@ impl Leaves<'_> {
 
     fn heads(&mut self, inputs: usize, outputs: usize, kernel: usize) -> HeadExpansion {
         HeadExpansion {
-            first_weight: self.leaf([outputs, inputs, kernel], 0.4),
+            first_weight: self.leaf([outputs, inputs, kernel], spread(inputs * kernel)),
             first_bias: self.leaf([outputs], 0.2),
-            second_weight: self.leaf([outputs, outputs, kernel], 0.2),
+            second_weight: self.leaf([outputs, outputs, kernel], 0.5 * spread(outputs * kernel)),
             second_bias: self.leaf([outputs], 0.2),
         }
     }
 
     fn features(&mut self, inputs: usize, outputs: usize) -> FeatureExpansion {
         FeatureExpansion {
-            first_weight: self.leaf([outputs, inputs], 0.3),
+            first_weight: self.leaf([outputs, inputs], spread(inputs)),
             first_bias: self.leaf([outputs], 0.2),
-            second_weight: self.leaf([outputs, outputs], 0.2),
+            second_weight: self.leaf([outputs, outputs], 0.5 * spread(outputs)),
             second_bias: self.leaf([outputs], 0.2),
         }
     }
+}
+
+/// Keeps the expanded values near one whatever the sizes: scores of thousands would make every gradient a matter of rounding.
+fn spread(fan_in: usize) -> f64 {
+    1.0 / (fan_in as f64).sqrt()
 }
 
 #[test]
