@@ -90,6 +90,18 @@ fn a_model_goes_out_and_comes_back_is_upcycled_and_trained_on() {
     let moved = succeeds(here, "convert verify sas second --tokens 64 --context 16");
     assert!(!moved.contains("largest difference   0.000e0"), "{moved}");
 
+    // The form comes from the model: a configuration need not have one.
+    let (_, rest) = CONFIG.split_once("[data]").expect("its sections");
+    fs::write(here.join("rest.toml"), format!("[data]{rest}")).expect("a small file");
+    succeeds(
+        here,
+        "train rest.toml --init sas --out third --set model.context=16 --seed 4",
+    );
+    let third = fs::read_to_string(here.join("third/config.toml")).expect("text");
+    assert_eq!(third, config);
+    let line = refusal(here, "train rest.toml --out fourth", "fourth");
+    assert!(line.contains("missing field `model`"), "{line}");
+
     let told = succeeds(here, "generate second Once --greedy --tokens 5");
     assert!(told.ends_with('\n'));
     assert_eq!(

@@ -1,7 +1,10 @@
-use burn::tensor::{Int, Tensor, activation};
+use burn::tensor::{DType, Int, Tensor, activation};
 
 use crate::ops;
-use crate::reference::{self, AttentionOptions, RopeTable, SasOptions, SasWeights};
+use crate::reference::{
+    self, AttentionOptions, Expansion, FeatureExpansion, HeadExpansion, RopeTable, SasOptions,
+    SasWeights,
+};
 
 /// Which implementation a model's operations run through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,7 +16,78 @@ pub enum Kernels {
     Reference,
 }
 
+/// The float types of one operation whose weights may have another one than what it is applied to.
+///
+/// Weights are rounded to the type of the activations, and gradients reach them in their own. On the CPU, which has no
+/// arithmetic for types of 16 bits, such operations compute with the same values in float32 and round what comes out, once:
+/// what GPU kernels do, whose sums are float32.
+#[derive(Clone, Copy, Debug)]
+struct Types {
+    outside: DType,
+    inside: DType,
+}
+
+impl Types {
+    fn of<const R: usize>(x: &Tensor<R>) -> Self {
+        let outside = x.dtype();
+        let widened = matches!(outside, DType::BF16 | DType::F16) && ops::on_cpu(x);
+        let inside = if widened { DType::F32 } else { outside };
+        Self { outside, inside }
+    }
+
+    fn enter<const R: usize>(self, x: Tensor<R>) -> Tensor<R> {
+        cast(cast(x, self.outside), self.inside)
+    }
+
+    fn leave<const R: usize>(self, y: Tensor<R>) -> Tensor<R> {
+        cast(y, self.outside)
+    }
+
+    fn enter_weights(self, weights: &SasWeights) -> SasWeights {
+        let expansion = |e: &Expansion| Expansion {
+            heads: e.heads.clone().map(|s| HeadExpansion {
+                first_weight: self.enter(s.first_weight),
+                first_bias: self.enter(s.first_bias),
+                second_weight: self.enter(s.second_weight),
+                second_bias: self.enter(s.second_bias),
+            }),
+            features: e.features.clone().map(|s| FeatureExpansion {
+                first_weight: self.enter(s.first_weight),
+                first_bias: self.enter(s.first_bias),
+                second_weight: self.enter(s.second_weight),
+                second_bias: self.enter(s.second_bias),
+            }),
+        };
+        SasWeights {
+            q: expansion(&weights.q),
+            k: expansion(&weights.k),
+            v: expansion(&weights.v),
+        }
+    }
+}
+
+/// `x` in another float type; itself in its own.
+fn cast<const R: usize>(x: Tensor<R>, dtype: DType) -> Tensor<R> {
+    match x.dtype() == dtype {
+        true => x,
+        false => x.cast(dtype),
+    }
+}
+
+/// Applies `norm` in the type of its weight, and gives the result the type of `x`.
+fn in_type_of<const R: usize>(
+    weight: &Tensor<1>,
+    x: Tensor<R>,
+    norm: impl FnOnce(Tensor<R>) -> Tensor<R>,
+) -> Tensor<R> {
+    let dtype = x.dtype();
+    cast(norm(cast(x, weight.dtype())), dtype)
+}
+
 /// One operation each; shapes, units and sources as in [`reference`](mod@crate::reference).
+///
+/// Activations may be bfloat16 or float16 with float32 weights: maps and attention then round the weights to the type of the
+/// activations and give results in it, norms compute in float32 and round their result, the loss is float32.
 impl Kernels {
     /// See [`reference::attention`].
     pub fn attention(
@@ -23,10 +97,12 @@ impl Kernels {
         v: Tensor<4>,
         options: &AttentionOptions,
     ) -> Tensor<4> {
-        match self {
+        let types = Types::of(&q);
+        let [q, k, v] = [q, k, v].map(|x| types.enter(x));
+        types.leave(match self {
             Self::Fast => ops::attention(q, k, v, options),
             Self::Reference => reference::attention(q, k, v, options),
-        }
+        })
     }
 
     /// See [`reference::sas_attention`].
@@ -39,10 +115,13 @@ impl Kernels {
         tables: Option<(&RopeTable, &RopeTable)>,
         options: &SasOptions,
     ) -> Tensor<3> {
-        match self {
+        let types = Types::of(&q);
+        let [q, k, v] = [q, k, v].map(|x| types.enter(x));
+        let weights = &types.enter_weights(weights);
+        types.leave(match self {
             Self::Fast => ops::sas_attention(q, k, v, weights, tables, options),
             Self::Reference => reference::sas_attention(q, k, v, weights, tables, options),
-        }
+        })
     }
 
     /// See [`reference::linear`].
@@ -52,10 +131,13 @@ impl Kernels {
         weight: Tensor<2>,
         bias: Option<Tensor<1>>,
     ) -> Tensor<R> {
-        match self {
+        let types = Types::of(&x);
+        let (x, weight) = (types.enter(x), types.enter(weight));
+        let bias = bias.map(|bias| types.enter(bias));
+        types.leave(match self {
             Self::Fast => ops::linear(x, weight, bias),
             Self::Reference => reference::linear(x, weight, bias),
-        }
+        })
     }
 
     /// See [`reference::embedding`].
@@ -74,10 +156,10 @@ impl Kernels {
         bias: Tensor<1>,
         epsilon: f64,
     ) -> Tensor<R> {
-        match self {
+        in_type_of(&weight.clone(), x, |x| match self {
             Self::Fast => ops::layer_norm(x, weight, bias, epsilon),
             Self::Reference => reference::layer_norm(x, weight, bias, epsilon),
-        }
+        })
     }
 
     /// See [`reference::rms_norm`].
@@ -87,13 +169,14 @@ impl Kernels {
         weight: Tensor<1>,
         epsilon: f64,
     ) -> Tensor<R> {
-        match self {
+        in_type_of(&weight.clone(), x, |x| match self {
             Self::Fast => ops::rms_norm(x, weight, epsilon),
             Self::Reference => reference::rms_norm(x, weight, epsilon),
-        }
+        })
     }
 
-    /// LayerNorm with a bias, RMSNorm without, for maps that do not keep its result; see [`ops::Normed`].
+    /// LayerNorm with a bias, RMSNorm without, for maps that do not keep its result; see [`ops::Normed`]. `x` has the weight's
+    /// type.
     pub fn normed<const R: usize>(
         self,
         x: Tensor<R>,
@@ -116,8 +199,10 @@ impl Kernels {
         bias: Option<Tensor<1>>,
     ) -> Tensor<R> {
         match self {
-            Self::Fast => ops::normed_linear(x, weight, bias),
-            Self::Reference => reference::linear(x.value().clone(), weight, bias),
+            Self::Fast if x.value().dtype() == weight.dtype() => {
+                ops::normed_linear(x, weight, bias)
+            }
+            _ => self.linear(x.value().clone(), weight, bias),
         }
     }
 
@@ -129,7 +214,10 @@ impl Kernels {
         bias: Option<Tensor<1>>,
         form: ops::GeluForm,
     ) -> Tensor<R> {
-        match (self, form) {
+        let types = Types::of(&x);
+        let (x, weight) = (types.enter(x), types.enter(weight));
+        let bias = bias.map(|bias| types.enter(bias));
+        types.leave(match (self, form) {
             (Self::Fast, _) => ops::gelu_linear(x, weight, bias, form),
             (Self::Reference, ops::GeluForm::Exact) => {
                 reference::linear(reference::gelu(x), weight, bias)
@@ -137,7 +225,7 @@ impl Kernels {
             (Self::Reference, ops::GeluForm::Tanh) => {
                 reference::linear(activation::gelu_approximate(x), weight, bias)
             }
-        }
+        })
     }
 
     /// SwiGLU, then [`Self::linear`]; backward keeps only `gate` and `up` [.., F].
@@ -148,10 +236,14 @@ impl Kernels {
         weight: Tensor<2>,
         bias: Option<Tensor<1>>,
     ) -> Tensor<R> {
-        match self {
+        let types = Types::of(&gate);
+        let [gate, up] = [gate, up].map(|x| types.enter(x));
+        let weight = types.enter(weight);
+        let bias = bias.map(|bias| types.enter(bias));
+        types.leave(match self {
             Self::Fast => ops::swiglu_linear(gate, up, weight, bias),
             Self::Reference => reference::linear(reference::swiglu(gate, up), weight, bias),
-        }
+        })
     }
 
     /// See [`reference::head_cross_entropy`].
@@ -161,6 +253,8 @@ impl Kernels {
         weight: Tensor<2>,
         targets: Tensor<1, Int>,
     ) -> Tensor<1> {
+        let types = Types::of(&hidden);
+        let (hidden, weight) = (types.enter(hidden), types.enter(weight));
         match self {
             Self::Fast => ops::head_cross_entropy(hidden, weight, targets),
             Self::Reference => reference::head_cross_entropy(hidden, weight, targets),

@@ -8,7 +8,7 @@ mod overrides;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use simattn::{ModelConfig, Recompute};
+use simattn::{ModelConfig, Precision, Recompute};
 use simattn_data::TokenizerSpec;
 
 pub use diff::{Change, changes};
@@ -120,6 +120,9 @@ pub struct TrainConfig {
     /// What backward works out again instead of keeping it: "none", or "block" for all that lies inside a decoder block.
     /// It changes time and memory, no number.
     pub recompute: Recompute,
+    /// The float type of a pass, "float32" or "bfloat16", evaluations included; weights, gradients and the optimiser stay
+    /// float32. On the processor bfloat16 is worked out in float32 and rounded: slower than float32.
+    pub precision: Precision,
     /// Steps between two evaluations; 0 evaluates only before the first step and after the last.
     pub evaluate_every: u64,
     /// Micro-batches in the fixed validation sample.
@@ -164,6 +167,7 @@ impl Default for TrainConfig {
             weight_decay: 0.1,
             clip: 1.0,
             recompute: Recompute::None,
+            precision: Precision::Float32,
             evaluate_every: 100,
             evaluation_batches: 20,
             log_every: 10,
@@ -195,7 +199,29 @@ impl RunConfig {
         if overrides.is_empty() {
             return Self::from_file(path);
         }
-        let config: Self = overrides::read_with(path, overrides)?;
+        let config: Self = overrides::read_with(path, &toml::Table::new(), overrides)?;
+        config.validate().map_err(|error| error.in_file(path))?;
+        Ok(config)
+    }
+
+    /// As [`Self::from_file_with`], for a run that goes on from a model of the form `saved`: what the file's `[model]` leaves
+    /// out, all of it as well, is as in `saved`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_file_with`].
+    pub fn from_file_over(
+        path: &Path,
+        saved: &ModelConfig,
+        overrides: &[Override],
+    ) -> Result<Self, ConfigError> {
+        let unwritable = |error: toml::ser::Error| ConfigError::Unwritable {
+            message: document::one_line(&error.to_string()),
+        };
+        let mut defaults = toml::Table::new();
+        let model = toml::Value::try_from(saved).map_err(unwritable)?;
+        defaults.insert("model".to_owned(), model);
+        let config: Self = overrides::read_with(path, &defaults, overrides)?;
         config.validate().map_err(|error| error.in_file(path))?;
         Ok(config)
     }

@@ -15,7 +15,7 @@ use simattn::{Decoder, ModelConfig};
 use simattn_data::{DataError, Tokenizer, TokenizerSpec};
 
 use crate::checkpoint::{self, CONFIG, Checkpoint, TOKENIZER, WEIGHTS, newest_intact};
-use crate::config::{ConfigError, RunConfig};
+use crate::config::{ConfigError, Override, RunConfig};
 
 /// What a model folder holds.
 #[derive(Debug)]
@@ -292,19 +292,24 @@ fn load_files(folder: &Path, device: &Device) -> Result<SavedModel, FolderError>
     })
 }
 
-/// Makes `config` that of a run which goes on from a saved model: its form and its tokeniser, with
-/// the context that `config` asks for.
+/// The configuration of a run that goes on from a saved model: `file` with `overrides`, but the form and the tokeniser are the
+/// model's. Of the file's `[model]`, which may be left out, only the context counts.
 ///
 /// # Errors
 ///
 /// A missing file, or a configuration that cannot be read.
-pub fn start_from(folder: &Path, config: &mut RunConfig) -> Result<(), FolderError> {
+pub fn start_from(
+    folder: &Path,
+    file: &Path,
+    overrides: &[Override],
+) -> Result<RunConfig, FolderError> {
     check_whole(folder)?;
     let saved = RunConfig::from_file(&folder.join(CONFIG))?.model;
+    let mut config = RunConfig::from_file_over(file, &saved, overrides)?;
     let context = config.model.context;
     config.model = ModelConfig { context, ..saved };
     config.data.tokenizer = TokenizerSpec::File(folder.join(TOKENIZER));
-    Ok(())
+    Ok(config)
 }
 
 /// A saved model's weights as a model of `config`, which [`start_from`] made.

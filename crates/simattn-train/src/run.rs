@@ -155,7 +155,11 @@ impl Trainer {
         let device = decoder.embedding.val().device();
         let optimizer = Optimizer::new(train.optimizer(), &decoder, &device);
         Ok(Self {
-            decoder: Some(decoder.with_recompute(train.recompute)),
+            decoder: Some(
+                decoder
+                    .with_recompute(train.recompute)
+                    .with_precision(train.precision),
+            ),
             optimizer,
             loader: BackgroundLoader::new(loader),
             validation,

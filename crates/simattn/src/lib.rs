@@ -45,5 +45,5 @@ pub mod named;
 pub mod upcycle;
 
 pub use config::*;
-pub use decoder::{Block, Decoder, FeedForward, Normalisation, Packed, Recompute};
+pub use decoder::{Block, Decoder, FeedForward, Normalisation, Packed, Precision, Recompute};
 pub use linear::Linear;

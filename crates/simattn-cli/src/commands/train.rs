@@ -113,10 +113,10 @@ impl TrainArgs {
 /// [`CliError::Input`] for whatever the user can put right before the run starts, with nothing
 /// written; [`CliError::Failure`] for a run that broke off.
 pub fn run(args: &TrainArgs) -> Result<(), CliError> {
-    let mut config = RunConfig::from_file_with(&args.config, &args.set).map_err(input)?;
-    if let Some(init) = &args.init {
-        model_folder::start_from(init, &mut config).map_err(input)?;
-    }
+    let mut config = match &args.init {
+        Some(init) => model_folder::start_from(init, &args.config, &args.set).map_err(input)?,
+        None => RunConfig::from_file_with(&args.config, &args.set).map_err(input)?,
+    };
     args.override_in(&mut config);
     config.validate().map_err(input)?;
     let device = args.device.open().map_err(input)?.autodiff();

@@ -7,7 +7,12 @@ use crate::cpu::output::{Output, filled};
 
 /// Whether the CPU kernels can take this tensor.
 pub(super) fn has_kernels<const D: usize>(tensor: &Tensor<D>) -> bool {
-    tensor.dtype() == DType::F32 && tensor.device() == Device::flex()
+    tensor.dtype() == DType::F32 && on_cpu(tensor)
+}
+
+/// Whether a tensor stands on Burn's CPU device, with or without autodiff.
+pub(crate) fn on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.device() == Device::flex()
 }
 
 /// The values of a tensor that `contiguous` returned.

@@ -6,7 +6,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Int, Tensor, activation::log_softmax};
+use burn::tensor::{DType, Int, Tensor, activation::log_softmax};
 
 use super::flex::{has_kernels, ids, tensor, values};
 use crate::cpu::loss::{self as kernel, HeadGradientsWanted, HeadShape, IGNORED};
@@ -52,8 +52,12 @@ pub fn head_cross_entropy(
     portable(reference::linear(hidden, weight, None), targets)
 }
 
-/// Cross-entropy from Burn's operations, where negative targets do not count.
+/// Cross-entropy from Burn's operations, where negative targets do not count; of narrower logits in float32.
 fn portable(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+    let logits = match logits.dtype() {
+        DType::BF16 | DType::F16 => logits.cast(DType::F32),
+        _ => logits,
+    };
     let ignored = targets.clone().lower_elem(0);
     let counted = ignored
         .clone()

@@ -37,6 +37,7 @@ pub use activated_linear::{gelu_linear, swiglu_linear};
 pub use activation::{bias_gelu, gelu, swiglu, swiglu_packed};
 pub use attention::attention;
 pub use embedding::embedding;
+pub(crate) use flex::on_cpu;
 pub use linear::linear;
 pub use loss::{cross_entropy, head_cross_entropy};
 pub use norm::{layer_norm, rms_norm};

@@ -6,7 +6,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use super::flex::has_kernels;
 use super::linear::{LinearGradients, LinearOps, linear};
@@ -46,6 +46,14 @@ impl<const R: usize> Normed<R> {
             None => rms_norm(x, weight, epsilon),
         };
         Self { value, source }
+    }
+
+    /// The same in another float type; maps then keep it as it is.
+    pub fn cast(self, dtype: DType) -> Self {
+        match self.value.dtype() == dtype {
+            true => self,
+            false => self.value.cast(dtype).into(),
+        }
     }
 
     /// The normalised values.

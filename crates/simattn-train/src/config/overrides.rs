@@ -112,8 +112,11 @@ impl Override {
 ///
 /// What is wrong in the file is said with its place there; what is wrong only with an override
 /// names the first one that is.
+///
+/// `defaults` are fields of sections that the file may leave out.
 pub(super) fn read_with<T: DeserializeOwned>(
     path: &Path,
+    defaults: &Table,
     overrides: &[Override],
 ) -> Result<T, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
@@ -121,6 +124,7 @@ pub(super) fn read_with<T: DeserializeOwned>(
         source,
     })?;
     let mut tree: Table = parse_document(&text, path)?;
+    fill_in(&mut tree, defaults);
     let bare = tree.clone();
     for replaced in overrides {
         replaced.apply(&mut tree)?;
@@ -130,7 +134,10 @@ pub(super) fn read_with<T: DeserializeOwned>(
         Err(error) => one_line(error.message()),
     };
     // The file alone may be what is wrong, and says it better.
-    parse_document::<T>(&text, path)?;
+    let bare_is_right = T::deserialize(Value::Table(bare.clone())).is_ok();
+    if !bare_is_right {
+        parse_document::<T>(&text, path)?;
+    }
     let mut tree = bare;
     for replaced in overrides {
         replaced.apply(&mut tree)?;
@@ -146,6 +153,23 @@ pub(super) fn read_with<T: DeserializeOwned>(
             .join(" --set "),
         message,
     })
+}
+
+/// Gives the sections of `tree` the fields of `defaults` that they do not have.
+fn fill_in(tree: &mut Table, defaults: &Table) {
+    for (section, fields) in defaults {
+        match (tree.get_mut(section), fields) {
+            (Some(Value::Table(table)), Value::Table(fields)) => {
+                for (field, value) in fields {
+                    table.entry(field.clone()).or_insert_with(|| value.clone());
+                }
+            }
+            (Some(_), _) => {}
+            (None, _) => {
+                tree.insert(section.clone(), fields.clone());
+            }
+        }
+    }
 }
 
 #[cfg(test)]

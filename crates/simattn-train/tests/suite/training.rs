@@ -3,7 +3,7 @@
 use burn::backend::Flex;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use simattn::{Decoder, Recompute, named};
+use simattn::{Decoder, Precision, Recompute, named};
 use simattn_data::{Batch, Loader};
 use simattn_train::{
     Budget, Decay, EvaluationReport, Observer, Origin, RunConfig, StepReport, TrainError, Trainer,
@@ -142,6 +142,26 @@ fn recomputing_blocks_changes_no_bit_of_a_run() {
         )
     };
     assert!(run(Recompute::None) == run(Recompute::Block));
+}
+
+#[test]
+fn bfloat16_learns_as_float32_does() {
+    let mut config = tiny();
+    let last = |config: &RunConfig| {
+        let record = record(config, Budget::Steps(12));
+        let first = record.evaluations[0].evaluation.loss;
+        let last = record.evaluations.last().expect("one at the end");
+        (first, last.evaluation.loss)
+    };
+    let (start, exact) = last(&config);
+    config.train.precision = Precision::Bfloat16;
+    let (_, narrow) = last(&config);
+    assert!(exact < start - 0.1, "{start} {exact}");
+    assert!(narrow != exact);
+    assert!(
+        (narrow - exact).abs() < 0.05 * (start - exact),
+        "{start}: {narrow} {exact}"
+    );
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub(crate) use unpacking::Unpacking;
 
 use crate::{
     config::{AttentionConfig, ModelConfig, RopeScaling, SasRope},
+    decoder::Precision,
     init::{Draw, Initialiser},
 };
 
@@ -36,6 +37,8 @@ pub struct Pass<'a> {
     pub rope: Option<&'a RopeTable>,
     /// The implementation of the operations.
     pub kernels: Kernels,
+    /// The float type between the norms and the residual stream.
+    pub precision: Precision,
     /// Where sequences share tokens: how attention comes by whole ones.
     pub(crate) unpacking: Option<&'a Unpacking>,
 }
@@ -46,8 +49,14 @@ impl<'a> Pass<'a> {
         Self {
             rope,
             kernels,
+            precision: Precision::default(),
             unpacking: None,
         }
+    }
+
+    /// The same in another float type.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 }
 
@@ -55,7 +64,14 @@ impl Pass<'_> {
     /// Rotates `x` [B, T, H, D] if the model has positions.
     fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
         match self.rope {
-            Some(table) => rotate(x, table),
+            Some(table) => {
+                // In the table's type: angles are not rounded to the activations'.
+                let dtype = x.dtype();
+                match table.cos.dtype() == dtype {
+                    true => rotate(x, table),
+                    false => rotate(x.cast(table.cos.dtype()), table).cast(dtype),
+                }
+            }
             None => x,
         }
     }

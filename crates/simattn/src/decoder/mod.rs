@@ -3,6 +3,7 @@
 mod mlp;
 mod norm;
 mod packed;
+mod precision;
 mod recompute;
 
 use burn::{
@@ -12,6 +13,7 @@ use burn::{
 pub use mlp::FeedForward;
 pub use norm::Normalisation;
 pub use packed::Packed;
+pub use precision::Precision;
 pub use recompute::Recompute;
 use simattn_kernels::Kernels;
 
@@ -40,6 +42,8 @@ pub struct Decoder {
     kernels: Kernels,
     #[module(skip)]
     recompute: Recompute,
+    #[module(skip)]
+    precision: Precision,
 }
 
 /// `x + attention(norm(x))`, then `x + mlp(norm(x))`; with `parallel_residual` both at once.
@@ -110,6 +114,7 @@ impl Decoder {
             config: config.clone(),
             kernels: Kernels::default(),
             recompute: Recompute::default(),
+            precision: Precision::default(),
         })
     }
 
@@ -122,6 +127,12 @@ impl Decoder {
     /// The model with `recompute` deciding what a training step keeps between forward and backward.
     pub fn with_recompute(mut self, recompute: Recompute) -> Self {
         self.recompute = recompute;
+        self
+    }
+
+    /// The model with passes computed in `precision`; its weights stay what they are.
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
         self
     }
 
@@ -140,7 +151,7 @@ impl Decoder {
         let weight = self.embedding.val();
         // Constants of the pass: kept off the autodiff graph, on the weights' device and type.
         let rope = rope_table(&self.config, tokens, 0, &weight.device(), weight.dtype());
-        let pass = Pass::new(rope.as_ref(), self.kernels);
+        let pass = Pass::new(rope.as_ref(), self.kernels).with_precision(self.precision);
         let mut embedded = self.kernels.embedding(weight, ids);
         if let Some(positions) = &self.positions {
             let places = positions.val().narrow(0, 0, tokens);
@@ -158,46 +169,48 @@ impl Decoder {
 
     /// Scores of every next token: `ids` [B, T] → [B, T, V].
     pub fn logits(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        self.kernels
-            .linear(self.hidden(ids), self.head_weight(), None)
+        self.scores(self.hidden(ids))
     }
 
     /// Scores of the token after the last: `ids` [B, T] → [B, V].
     pub fn next_logits(&self, ids: Tensor<2, Int>) -> Tensor<2> {
         let hidden = self.hidden(ids);
         let [batch, tokens, width] = hidden.dims();
-        let last = hidden.narrow(1, tokens - 1, 1).reshape([batch, width]);
-        self.kernels.linear(last, self.head_weight(), None)
+        self.scores(hidden.narrow(1, tokens - 1, 1).reshape([batch, width]))
     }
 
     /// The head alone: normalised states [N, C] → scores [N, V].
     pub fn head_logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        self.kernels.linear(hidden, self.head_weight(), None)
+        self.scores(hidden)
+    }
+
+    fn scores<const R: usize>(&self, hidden: Tensor<R>) -> Tensor<R> {
+        let hidden = self.precision.narrow(hidden);
+        let scores = self.kernels.linear(hidden, self.head_weight(), None);
+        self.precision.widen(scores)
     }
 
     /// Mean cross-entropy in nats per token: `inputs` and `targets` [B, T] → `[1]`.
     pub fn loss(&self, inputs: Tensor<2, Int>, targets: Tensor<2, Int>) -> Tensor<1> {
-        let hidden = self.hidden(inputs);
-        let [batch, tokens, width] = hidden.dims();
-        self.kernels.head_cross_entropy(
-            hidden.reshape([batch * tokens, width]),
-            self.head_weight(),
-            targets.reshape([batch * tokens]),
-        )
+        self.cross_entropy(self.hidden(inputs), targets)
     }
 
     /// Mean cross-entropy of the last places alone: `inputs` [B, T] and `targets` [B, n], n ≤ T, of the last n places → `[1]`.
     pub fn loss_of_last(&self, inputs: Tensor<2, Int>, targets: Tensor<2, Int>) -> Tensor<1> {
         let hidden = self.hidden(inputs);
+        let tokens = hidden.dims()[1];
+        let last = targets.dims()[1];
+        self.cross_entropy(hidden.narrow(1, tokens - last, last), targets)
+    }
+
+    fn cross_entropy(&self, hidden: Tensor<3>, targets: Tensor<2, Int>) -> Tensor<1> {
         let [batch, tokens, width] = hidden.dims();
-        let [_, last] = targets.dims();
-        self.kernels.head_cross_entropy(
-            hidden
-                .narrow(1, tokens - last, last)
-                .reshape([batch * last, width]),
-            self.head_weight(),
-            targets.reshape([batch * last]),
-        )
+        let hidden = self
+            .precision
+            .narrow(hidden.reshape([batch * tokens, width]));
+        let targets = targets.reshape([batch * tokens]);
+        self.kernels
+            .head_cross_entropy(hidden, self.head_weight(), targets)
     }
 
     fn head_weight(&self) -> Tensor<2> {
@@ -225,14 +238,19 @@ impl Block {
     }
 
     fn forward(&self, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
-        let normed = self.attention_norm.normed(x.clone(), pass.kernels);
+        let normed = |norm: &Normalisation, x: &Tensor<3>| {
+            pass.precision.normed(norm.normed(x.clone(), pass.kernels))
+        };
+        let attention = self
+            .attention
+            .of_normed(&normed(&self.attention_norm, &x), pass);
+        let attention = pass.precision.widen(attention);
         if self.parallel {
-            let beside = self.mlp_norm.normed(x.clone(), pass.kernels);
-            let beside = self.mlp.forward(&beside, pass.kernels);
-            return x + self.attention.of_normed(&normed, pass) + beside;
+            let beside = self.mlp.forward(&normed(&self.mlp_norm, &x), pass.kernels);
+            return x + attention + pass.precision.widen(beside);
         }
-        let x = x + self.attention.of_normed(&normed, pass);
-        let normed = self.mlp_norm.normed(x.clone(), pass.kernels);
-        x + self.mlp.forward(&normed, pass.kernels)
+        let x = x + attention;
+        let mlp = self.mlp.forward(&normed(&self.mlp_norm, &x), pass.kernels);
+        x + pass.precision.widen(mlp)
     }
 }

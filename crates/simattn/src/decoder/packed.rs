@@ -121,6 +121,7 @@ impl Decoder {
         let pass = Pass {
             rope: stored.as_ref(),
             kernels: self.kernels,
+            precision: self.precision,
             unpacking: Some(&unpacking),
         };
         let ids = indices(packed.ids.clone(), &device).reshape([1, packed.tokens()]);

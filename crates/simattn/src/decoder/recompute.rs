@@ -34,11 +34,11 @@ pub(super) fn forward(block: &Block, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3>
         cos: table.cos.clone().without_autodiff(),
         sin: table.sin.clone().without_autodiff(),
     });
-    let kernels = pass.kernels;
+    let (kernels, precision) = (pass.kernels, pass.precision);
     recomputed(inputs, move |inputs| {
         let x = inputs.take();
         let block = block.clone().map(&mut Fill(inputs));
-        let pass = Pass::new(rope.as_ref(), kernels);
+        let pass = Pass::new(rope.as_ref(), kernels).with_precision(precision);
         block.forward(x, &pass)
     })
 }
