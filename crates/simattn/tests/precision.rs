@@ -71,7 +71,7 @@ fn every_variant_stays_near_float32_and_is_not_it() {
                 // bfloat16 keeps 8 bits: 0.4% a rounding.
                 assert!((loss / exact - 1.0).abs() < 5e-3, "{name}: {loss} {exact}");
                 let error = relative(&gradients, &exact_gradients);
-                assert!(error > 1e-4 && error < 3e-2, "{name}, {kernels:?}: {error}");
+                assert!(error > 1e-4 && error < 6e-2, "{name}, {kernels:?}: {error}");
                 let block = Recompute::Block;
                 let again = run(&model, Precision::Bfloat16, block, kernels);
                 assert!(again == (loss, gradients), "{name}, {kernels:?}");
