@@ -24,7 +24,7 @@ mod embedding;
 #[cfg(feature = "cube")]
 mod linear;
 #[cfg(feature = "cube")]
-mod loss;
+pub(crate) mod loss;
 #[cfg(feature = "cube")]
 mod norm;
 #[cfg(feature = "cube")]
