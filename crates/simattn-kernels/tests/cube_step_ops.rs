@@ -355,7 +355,7 @@ fn heads_in_several_blocks_of_rows() {
     // 64 rows at a time: four blocks, the last with eight.
     let targets = ids(&all, [rows], &device);
     let (loss, [of_hidden, of_weight]) =
-        simattn_kernels::cube::head_with_gradients(hidden, weight, targets, 64 * vocabulary)
+        ops::head_with_gradients(hidden, weight, targets, 64 * vocabulary)
             .expect("tensors of this device");
     let got = vec![
         ("loss", read(loss)),

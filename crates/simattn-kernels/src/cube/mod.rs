@@ -6,7 +6,6 @@
 //! - `sas_attention`: all of it as one operation.
 //! - `norm`, `activation`, `linear`, `loss`, `embedding`, `adamw` and `squares`: what surrounds attention in a training step, over
 //!   `rows` and `columns`, sums among the threads of a cube.
-//! - [`head_with_gradients`]: a head's loss with a bound of one's own on the logits that exist at a time.
 //! - [`agrees`]: whether a device can be trusted with them.
 //!
 //! In attention and expansions a cube of 16 × 16 threads works out a square tile of results. Operands pass through shared memory in strips, and every
@@ -33,5 +32,4 @@ pub(crate) mod squares;
 mod tensor;
 mod tile;
 
-pub use crate::ops::head_with_gradients;
 pub use check::{WrongDevice, agrees};

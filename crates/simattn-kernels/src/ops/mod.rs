@@ -35,7 +35,7 @@ mod recompute;
 mod sas_attention;
 
 #[cfg(feature = "cube")]
-pub(crate) use cube::loss::head_with_gradients;
+pub use cube::loss::head_with_gradients;
 
 pub use activated_linear::{gelu_linear, swiglu_linear};
 pub use activation::{bias_gelu, gelu, swiglu, swiglu_packed};
