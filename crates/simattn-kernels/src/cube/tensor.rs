@@ -2,7 +2,7 @@
 
 use burn::backend::cubecl::dtype_to_elem_type;
 use burn::tensor::{DType, Shape};
-use burn_cubecl::kernel::untile;
+use burn_cubecl::kernel::{into_contiguous, untile};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::client::Client;
 use cubecl::ir::{AddressType, ElemType};
@@ -38,6 +38,21 @@ pub(crate) fn unwritten(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType
         handle,
         dtype,
     )
+}
+
+/// Zeros beside `like` on its device.
+pub(crate) fn zeros(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTensor {
+    burn_cubecl::ops::numeric::zeros(like.device.clone(), shape.into(), dtype)
+}
+
+/// A tensor that a kernel may change in place: contiguous, and held by nobody else.
+pub(crate) fn writable(x: CubeTensor) -> CubeTensor {
+    let x = into_contiguous(x);
+    if x.can_mut() {
+        x
+    } else {
+        into_contiguous(x.copy())
+    }
 }
 
 /// An uninitialised tensor [B, H, T, D] whose values stand as [B, T, H, D].

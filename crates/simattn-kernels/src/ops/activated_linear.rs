@@ -8,8 +8,7 @@ use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 
 use super::activation::{ActivationGradients, ActivationOps, gelu, swiglu};
-use super::flex::has_kernels;
-use super::linear::{LinearGradients, LinearOps, linear};
+use super::linear::{LinearGradients, LinearOps, has_linear_kernels, linear};
 use crate::cpu::activation::GeluForm;
 
 /// `gelu(x) · weightᵀ + bias`: `x` [.., F], `weight` [O, F], `bias` `[O]` → [.., O].
@@ -22,7 +21,7 @@ pub fn gelu_linear<const R: usize>(
     bias: Option<Tensor<1>>,
     form: GeluForm,
 ) -> Tensor<R> {
-    if !(has_kernels(&x) && has_kernels(&weight) && bias.as_ref().is_none_or(has_kernels)) {
+    if !has_linear_kernels(&x, &weight, bias.as_ref()) {
         return linear(gelu(x, form), weight, bias);
     }
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
@@ -41,8 +40,10 @@ pub fn swiglu_linear<const R: usize>(
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
 ) -> Tensor<R> {
-    let fast = [&gate, &up].into_iter().all(has_kernels) && has_kernels(&weight);
-    if !(fast && bias.as_ref().is_none_or(has_kernels)) {
+    if ![&gate, &up]
+        .into_iter()
+        .all(|x| has_linear_kernels(x, &weight, bias.as_ref()))
+    {
         return linear(swiglu(gate, up), weight, bias);
     }
     let [gate, up] = [gate, up].map(Tensor::into_dispatch);
@@ -54,7 +55,7 @@ pub fn swiglu_linear<const R: usize>(
 }
 
 /// Linear maps of an activation as operations of a backend.
-#[backend_extension(Autodiff, Flex)]
+#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "cube"))]
 pub trait ActivatedLinearOps: Backend {
     /// gelu(x) · weightᵀ
     fn linear_of_gelu(

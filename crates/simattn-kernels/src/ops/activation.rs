@@ -8,6 +8,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor, activation};
 
+use super::cube::{has_gpu_kernels, has_gpu_kernels_for};
 use super::flex::{filled_tensor, has_kernels, tensor, values, width};
 use crate::cpu::activation::{self as kernel, GeluForm};
 use crate::cpu::linear::bias_gradient;
@@ -16,7 +17,7 @@ use crate::reference;
 
 /// GELU of each value.
 pub fn gelu<const R: usize>(x: Tensor<R>, form: GeluForm) -> Tensor<R> {
-    if has_kernels(&x) {
+    if has_kernels(&x) || has_gpu_kernels(&x) {
         return Tensor::from_dispatch(Dispatch::gelu_of(x.into_dispatch(), form));
     }
     match form {
@@ -27,7 +28,7 @@ pub fn gelu<const R: usize>(x: Tensor<R>, form: GeluForm) -> Tensor<R> {
 
 /// GELU of `x` [.., F] + `bias` `[F]`: the end of a linear map and the activation after it in one pass.
 pub fn bias_gelu<const R: usize>(x: Tensor<R>, bias: Tensor<1>, form: GeluForm) -> Tensor<R> {
-    if has_kernels(&x) && has_kernels(&bias) {
+    if has_kernels(&x) && has_kernels(&bias) || has_gpu_kernels_for(&x, &bias) {
         return Tensor::from_dispatch(Dispatch::gelu_of_sum(
             x.into_dispatch(),
             bias.into_dispatch(),
@@ -39,7 +40,7 @@ pub fn bias_gelu<const R: usize>(x: Tensor<R>, bias: Tensor<1>, form: GeluForm) 
 
 /// silu(`gate`) · `up`, value by value.
 pub fn swiglu<const R: usize>(gate: Tensor<R>, up: Tensor<R>) -> Tensor<R> {
-    if has_kernels(&gate) && has_kernels(&up) {
+    if has_kernels(&gate) && has_kernels(&up) || has_gpu_kernels_for(&gate, &up) {
         return Tensor::from_dispatch(Dispatch::swiglu_of(
             gate.into_dispatch(),
             up.into_dispatch(),
@@ -58,7 +59,7 @@ pub fn swiglu_packed<const R: usize>(gate_up: Tensor<R>) -> Tensor<R> {
         width.is_multiple_of(2),
         "a packed SwiGLU needs an even last axis, not {width}"
     );
-    if has_kernels(&gate_up) {
+    if has_kernels(&gate_up) || has_gpu_kernels(&gate_up) {
         return Tensor::from_dispatch(Dispatch::swiglu_of_halves(gate_up.into_dispatch()));
     }
     let half = |start| gate_up.clone().narrow(R - 1, start, width / 2);
@@ -66,7 +67,7 @@ pub fn swiglu_packed<const R: usize>(gate_up: Tensor<R>) -> Tensor<R> {
 }
 
 /// The activations as operations of a backend.
-#[backend_extension(Autodiff, Flex)]
+#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "cube"))]
 pub trait ActivationOps: Backend {
     /// GELU of each value.
     fn gelu_of(x: FloatTensor<Self>, form: GeluForm) -> FloatTensor<Self>;

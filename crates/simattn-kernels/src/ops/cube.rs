@@ -6,8 +6,29 @@ pub(super) fn has_gpu_kernels<const D: usize>(_: &burn::tensor::Tensor<D>) -> bo
     false
 }
 
+/// Whether the GPU kernels can take both tensors, which are of one float type.
+pub(super) fn has_gpu_kernels_for<const D: usize, const E: usize>(
+    one: &burn::tensor::Tensor<D>,
+    other: &burn::tensor::Tensor<E>,
+) -> bool {
+    has_gpu_kernels(one) && has_gpu_kernels(other) && one.dtype() == other.dtype()
+}
+
 #[cfg(feature = "cube")]
 pub(super) use on_devices::has_gpu_kernels;
+
+#[cfg(feature = "cube")]
+mod activation;
+#[cfg(feature = "cube")]
+mod embedding;
+#[cfg(feature = "cube")]
+mod linear;
+#[cfg(feature = "cube")]
+pub(crate) mod loss;
+#[cfg(feature = "cube")]
+mod norm;
+#[cfg(feature = "cube")]
+pub(super) mod optimizer;
 
 #[cfg(feature = "cube")]
 mod on_devices {

@@ -8,16 +8,19 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Shape, Tensor};
 
+use super::cube::has_gpu_kernels;
 use super::flex::{filled_tensor, has_kernels, ids, values};
 use crate::cpu::embedding as kernel;
 use crate::reference;
 
 /// The rows of `weight` [V, C] that `ids` [B, T] name: [B, T, C].
 ///
+/// On CubeCL devices an id that is not in 0..V gives zeros.
+///
 /// # Panics
-/// If an id is not in 0..V.
+/// On other devices, if an id is not in 0..V.
 pub fn embedding(weight: Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
-    if has_kernels(&weight) {
+    if has_kernels(&weight) || has_gpu_kernels(&weight) {
         return Tensor::from_dispatch(Dispatch::embedding_rows(
             weight.into_dispatch(),
             ids.into_dispatch(),
@@ -27,7 +30,7 @@ pub fn embedding(weight: Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
 }
 
 /// The embedding as an operation of a backend.
-#[backend_extension(Autodiff, Flex)]
+#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "cube"))]
 pub trait EmbeddingOps: Backend {
     /// The rows of `weight` that `ids` name.
     fn embedding_rows(weight: FloatTensor<Self>, ids: IntTensor<Self>) -> FloatTensor<Self>;

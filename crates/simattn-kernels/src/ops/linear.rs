@@ -8,6 +8,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
 
+use super::cube::has_gpu_kernels_for;
 use super::flex::{filled_tensor, has_kernels, tensor, values, width};
 use crate::cpu::linear::{self as kernel, LinearShape};
 use crate::reference;
@@ -18,7 +19,7 @@ pub fn linear<const R: usize>(
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
 ) -> Tensor<R> {
-    if !(has_kernels(&x) && has_kernels(&weight) && bias.as_ref().is_none_or(has_kernels)) {
+    if !has_linear_kernels(&x, &weight, bias.as_ref()) {
         return reference::linear(x, weight, bias);
     }
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
@@ -28,8 +29,19 @@ pub fn linear<const R: usize>(
     })
 }
 
+/// Whether a linear map has kernels for these tensors, which are of one float type.
+pub(super) fn has_linear_kernels<const R: usize>(
+    x: &Tensor<R>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+) -> bool {
+    let on_cpu = has_kernels(x) && has_kernels(weight) && bias.is_none_or(has_kernels);
+    let alike = bias.is_none_or(|bias| has_gpu_kernels_for(x, bias));
+    on_cpu || (has_gpu_kernels_for(x, weight) && alike)
+}
+
 /// The linear map as an operation of a backend.
-#[backend_extension(Autodiff, Flex)]
+#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "cube"))]
 pub trait LinearOps: Backend {
     /// x · weightᵀ
     fn linear_map(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;

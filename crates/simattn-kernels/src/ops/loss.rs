@@ -8,6 +8,7 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Int, Tensor, activation::log_softmax};
 
+use super::cube::{has_gpu_kernels, has_gpu_kernels_for};
 use super::flex::{has_kernels, ids, tensor, values};
 use crate::cpu::loss::{self as kernel, HeadGradientsWanted, HeadShape, IGNORED};
 use crate::cpu::output::filled;
@@ -16,10 +17,12 @@ use crate::reference;
 
 /// Mean cross-entropy in nats of `logits` [N, V] with `targets` `[N]`: `[1]`. A negative target does not count.
 ///
+/// On CubeCL devices the loss is float32, whatever the logits are, and a target that is not below V makes it NaN.
+///
 /// # Panics
-/// If a target is not below V.
+/// On other devices, if a target is not below V.
 pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
-    if has_kernels(&logits) {
+    if has_kernels(&logits) || has_gpu_kernels(&logits) {
         return Tensor::from_dispatch(Dispatch::cross_entropy_of(
             logits.into_dispatch(),
             targets.into_dispatch(),
@@ -31,17 +34,18 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
 /// The language-model head and its loss: logits = `hidden` [N, C] · `weight`ᵀ with `weight` [V, C], then the mean
 /// cross-entropy in nats with `targets` `[N]` → `[1]`. A negative target does not count.
 ///
-/// On the CPU the logits exist for some rows at a time, and the gradients are worked out with them, so that backward only
-/// scales.
+/// On the CPU and on CubeCL devices the logits exist for some rows at a time, and the gradients are worked out with them, so that
+/// backward only scales. On CubeCL devices the loss is float32, whatever the tensors are, and a target that is not below V makes
+/// it NaN.
 ///
 /// # Panics
-/// If a target is not below V.
+/// On other devices, if a target is not below V.
 pub fn head_cross_entropy(
     hidden: Tensor<2>,
     weight: Tensor<2>,
     targets: Tensor<1, Int>,
 ) -> Tensor<1> {
-    if has_kernels(&hidden) && has_kernels(&weight) {
+    if has_kernels(&hidden) && has_kernels(&weight) || has_gpu_kernels_for(&hidden, &weight) {
         let [hidden, weight] = [hidden, weight].map(Tensor::into_dispatch);
         return Tensor::from_dispatch(Dispatch::cross_entropy_of_head(
             hidden,
@@ -73,7 +77,7 @@ fn portable(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
 }
 
 /// The losses as operations of a backend.
-#[backend_extension(Autodiff, Flex)]
+#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "cube"))]
 pub trait LossOps: Backend {
     /// Mean cross-entropy of logits.
     fn cross_entropy_of(logits: FloatTensor<Self>, targets: IntTensor<Self>) -> FloatTensor<Self>;
@@ -86,7 +90,7 @@ pub trait LossOps: Backend {
 }
 
 /// A mean loss and the gradients that were wanted, for an upstream gradient of 1.
-type WithGradients<B> = (FloatTensor<B>, [Option<FloatTensor<B>>; 2]);
+pub(super) type WithGradients<B> = (FloatTensor<B>, [Option<FloatTensor<B>>; 2]);
 
 /// The gradients that a backend with [`LossOps`] has.
 pub trait LossGradients: LossOps {

@@ -1,7 +1,8 @@
 //! The operations around attention on Burn tensors, each with its own backward pass.
 //!
 //! float32 tensors on Burn's CPU device (Flex), with or without autodiff, go through the kernels of
-//! [`cpu`](crate::cpu); everything else, other float types and other devices, through the plain Burn operations of
+//! [`cpu`](crate::cpu); float32, bfloat16 and float16 tensors on a CubeCL device, in builds for one, through those of `cube`; everything
+//! else, other float types and other devices, through the plain Burn operations of
 //! [`reference`](mod@crate::reference), attention in blocks of queries so that memory stays linear there too. Non-contiguous inputs are copied first. Gradients are worked out only for inputs
 //! that need them; a second derivative through a kernel is not supported.
 //!
@@ -33,6 +34,9 @@ mod portable_attention;
 mod recompute;
 mod sas_attention;
 
+#[cfg(feature = "cube")]
+pub use cube::loss::head_with_gradients;
+
 pub use activated_linear::{gelu_linear, swiglu_linear};
 pub use activation::{bias_gelu, gelu, swiglu, swiglu_packed};
 pub use attention::attention;
@@ -42,7 +46,10 @@ pub use linear::linear;
 pub use loss::{cross_entropy, head_cross_entropy};
 pub use norm::{layer_norm, rms_norm};
 pub use normed_linear::{Normed, normed_linear};
-pub use optimizer::{AdamWState, GroupSettings, adamw_step, adamw_step_portable, squared_norm};
+pub use optimizer::{
+    AdamWState, GroupSettings, adamw_step, adamw_step_by, adamw_step_by_portable,
+    adamw_step_portable, squared_norm, squared_norm_tensor,
+};
 pub use recompute::{Tensors, recomputed};
 #[cfg(feature = "cube")]
 pub(crate) use sas_attention::SasCall;

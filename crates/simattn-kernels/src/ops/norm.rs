@@ -8,6 +8,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
+use super::cube::has_gpu_kernels;
 use super::flex::{filled_tensor, has_kernels, tensor, values};
 use crate::cpu::norm as kernel;
 use crate::reference;
@@ -20,7 +21,7 @@ pub fn layer_norm<const R: usize>(
     bias: Tensor<1>,
     epsilon: f64,
 ) -> Tensor<R> {
-    if !(has_kernels(&x) && has_kernels(&weight) && has_kernels(&bias)) {
+    if !has_norm_kernels(&x, &weight, Some(&bias)) {
         return reference::layer_norm(x, weight, bias, epsilon);
     }
     let [weight, bias] = [weight, bias].map(Tensor::into_dispatch);
@@ -34,7 +35,7 @@ pub fn layer_norm<const R: usize>(
 
 /// Root-mean-square normalisation over the last axis (arXiv 1910.07467): `x / √(mean(x²) + ε) · weight`; `weight` `[C]`.
 pub fn rms_norm<const R: usize>(x: Tensor<R>, weight: Tensor<1>, epsilon: f64) -> Tensor<R> {
-    if !(has_kernels(&x) && has_kernels(&weight)) {
+    if !has_norm_kernels(&x, &weight, None) {
         return reference::rms_norm(x, weight, epsilon);
     }
     Tensor::from_dispatch(Dispatch::rms_normalise(
@@ -44,8 +45,19 @@ pub fn rms_norm<const R: usize>(x: Tensor<R>, weight: Tensor<1>, epsilon: f64) -
     ))
 }
 
+/// Whether a norm has kernels for these tensors. On CubeCL devices `x` may have another float type than `weight` and `bias`.
+pub(super) fn has_norm_kernels<const R: usize>(
+    x: &Tensor<R>,
+    weight: &Tensor<1>,
+    bias: Option<&Tensor<1>>,
+) -> bool {
+    let on_cpu = has_kernels(x) && has_kernels(weight) && bias.is_none_or(has_kernels);
+    let alike = bias.is_none_or(|bias| has_gpu_kernels(bias) && bias.dtype() == weight.dtype());
+    on_cpu || (has_gpu_kernels(x) && has_gpu_kernels(weight) && alike)
+}
+
 /// The norms as operations of a backend.
-#[backend_extension(Autodiff, Flex)]
+#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "cube"))]
 pub trait NormOps: Backend {
     /// LayerNorm over the last axis.
     fn layer_normalise(

@@ -8,9 +8,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{DType, Tensor};
 
-use super::flex::has_kernels;
-use super::linear::{LinearGradients, LinearOps, linear};
-use super::norm::{NormOps, layer_norm, rms_norm};
+use super::linear::{LinearGradients, LinearOps, has_linear_kernels, linear};
+use super::norm::{NormOps, has_norm_kernels, layer_norm, rms_norm};
 
 /// A normalised tensor, which knows what it was worked out from.
 ///
@@ -34,7 +33,7 @@ struct Source<const R: usize> {
 impl<const R: usize> Normed<R> {
     /// [`layer_norm`] with a bias, [`rms_norm`] without.
     pub fn new(x: Tensor<R>, weight: Tensor<1>, bias: Option<Tensor<1>>, epsilon: f64) -> Self {
-        let fast = has_kernels(&x) && has_kernels(&weight) && bias.as_ref().is_none_or(has_kernels);
+        let fast = has_norm_kernels(&x, &weight, bias.as_ref());
         let source = fast.then(|| Source {
             x: x.clone(),
             weight: weight.clone(),
@@ -79,7 +78,7 @@ pub fn normed_linear<const R: usize>(
     bias: Option<Tensor<1>>,
 ) -> Tensor<R> {
     let value = x.value.clone();
-    let on_kernels = has_kernels(&weight) && bias.as_ref().is_none_or(has_kernels);
+    let on_kernels = has_linear_kernels(&value, &weight, bias.as_ref());
     let Some(source) = x.source.as_ref().filter(|_| on_kernels) else {
         return linear(value, weight, bias);
     };
@@ -118,7 +117,7 @@ pub struct NormedForm {
 }
 
 /// Linear maps of a normalised tensor as an operation of a backend.
-#[backend_extension(Autodiff, Flex)]
+#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "cube"))]
 pub trait NormedLinearOps: Backend {
     /// `x · weightᵀ + bias`, where `x` is the norm of `raw` with `scale` and `shift`, which are constants here.
     fn linear_of_normed(

@@ -1,5 +1,5 @@
 use burn::backend::Flex;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use super::flex::has_kernels;
 use crate::cpu::adamw::{self, AdamW, Parameter};
@@ -25,7 +25,8 @@ pub struct GroupSettings {
 
 /// One AdamW step (arXiv 1711.05101) for one parameter; tensors without autodiff (`Tensor::inner`).
 ///
-/// On the CPU, values and moments that nobody else holds are changed in place: pass them by value and drop other handles.
+/// On the CPU and on CubeCL devices, values and moments that nobody else holds are changed in place: pass them by value and drop
+/// other handles. On CubeCL devices values and moments are float32 and the gradient is that, bfloat16 or float16.
 pub fn adamw_step<const D: usize>(
     settings: AdamW,
     group: GroupSettings,
@@ -33,6 +34,13 @@ pub fn adamw_step<const D: usize>(
     gradient: Tensor<D>,
     state: AdamWState<D>,
 ) -> (Tensor<D>, AdamWState<D>) {
+    #[cfg(feature = "cube")]
+    if has_gpu_step(&values, &gradient, &state) {
+        let factor = Tensor::ones([1], (&values.device(), DType::F32));
+        return super::cube::optimizer::adamw_step(
+            settings, group, values, gradient, state, factor,
+        );
+    }
     let AdamWState {
         first_moment,
         second_moment,
@@ -92,6 +100,77 @@ pub fn adamw_step<const D: usize>(
     )
 }
 
+/// [`adamw_step`] whose gradient is multiplied by the one value of `factor`, float32, beside the settings' own factor. If it is
+/// not finite, values and moments stay as they are.
+///
+/// On CubeCL devices nothing is read back to the host: `factor` may be a clipping factor that was worked out there from
+/// [`squared_norm_tensor`]. The host then does not know of a step that was left out, and counts it in `settings.step`.
+pub fn adamw_step_by<const D: usize>(
+    settings: AdamW,
+    group: GroupSettings,
+    values: Tensor<D>,
+    gradient: Tensor<D>,
+    state: AdamWState<D>,
+    factor: Tensor<1>,
+) -> (Tensor<D>, AdamWState<D>) {
+    #[cfg(feature = "cube")]
+    if has_gpu_step(&values, &gradient, &state) {
+        let factor = factor.cast(DType::F32);
+        return super::cube::optimizer::adamw_step(
+            settings, group, values, gradient, state, factor,
+        );
+    }
+    if values.device() == Device::flex() {
+        let factor = factor.into_data().iter::<f32>().next().unwrap_or(f32::NAN);
+        if !factor.is_finite() {
+            return (values, state);
+        }
+        let settings = AdamW {
+            gradient_factor: settings.gradient_factor * factor,
+            ..settings
+        };
+        return adamw_step(settings, group, values, gradient, state);
+    }
+    adamw_step_by_portable(settings, group, values, gradient, state, factor)
+}
+
+/// [`adamw_step_by`] from plain Burn operations, on any device and float type, without a value read back to the host.
+pub fn adamw_step_by_portable<const D: usize>(
+    settings: AdamW,
+    group: GroupSettings,
+    values: Tensor<D>,
+    gradient: Tensor<D>,
+    state: AdamWState<D>,
+    factor: Tensor<1>,
+) -> (Tensor<D>, AdamWState<D>) {
+    let shape = values.shape();
+    let factor = factor.cast(gradient.dtype()).reshape([1; D]);
+    let keep = factor.clone().is_finite().bool_not().expand(shape.clone());
+    let gradient = gradient * factor.expand(shape);
+    let (new, new_state) =
+        adamw_step_portable(settings, group, values.clone(), gradient, state.clone());
+    let chosen = |new: Tensor<D>, old: Tensor<D>| new.mask_where(keep.clone(), old);
+    let state = AdamWState {
+        first_moment: chosen(new_state.first_moment, state.first_moment),
+        second_moment: chosen(new_state.second_moment, state.second_moment),
+    };
+    (chosen(new, values), state)
+}
+
+#[cfg(feature = "cube")]
+fn has_gpu_step<const D: usize>(
+    values: &Tensor<D>,
+    gradient: &Tensor<D>,
+    state: &AdamWState<D>,
+) -> bool {
+    use super::cube::has_gpu_kernels;
+    let plain = |tensor: &Tensor<D>| has_gpu_kernels(tensor) && !with_autodiff(tensor);
+    let float32 = [values, &state.first_moment, &state.second_moment]
+        .into_iter()
+        .all(|tensor| plain(tensor) && tensor.dtype() == DType::F32);
+    float32 && plain(gradient)
+}
+
 /// [`adamw_step`] from plain Burn operations, on any device and float type.
 pub fn adamw_step_portable<const D: usize>(
     settings: AdamW,
@@ -137,6 +216,18 @@ pub fn squared_norm<const D: usize>(tensor: &Tensor<D>) -> f64 {
     }
     let sum = tensor.clone().cast(DType::F32).square().sum();
     sum.into_data().iter::<f64>().next().unwrap_or(0.0)
+}
+
+/// [`squared_norm`] as a float32 tensor `[1]` that stays on its device. It is finite unless a value is not, or the sum overflows.
+pub fn squared_norm_tensor<const D: usize>(tensor: &Tensor<D>) -> Tensor<1> {
+    #[cfg(feature = "cube")]
+    if super::cube::has_gpu_kernels(tensor) && !with_autodiff(tensor) {
+        return super::cube::optimizer::squared_norm(tensor.clone());
+    }
+    if has_kernels(tensor) && !with_autodiff(tensor) {
+        return Tensor::from_floats([squared_norm(tensor) as f32], &tensor.device());
+    }
+    tensor.clone().cast(DType::F32).square().sum()
 }
 
 fn with_autodiff<const D: usize>(tensor: &Tensor<D>) -> bool {

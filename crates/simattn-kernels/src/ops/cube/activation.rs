@@ -1,0 +1,45 @@
+use burn::backend::tensor::FloatTensor;
+use burn_cubecl::CubeBackend;
+
+use crate::cpu::activation::GeluForm;
+use crate::cube::activation as kernel;
+use crate::cube::columns::column_sums;
+use crate::ops::activation::{ActivationGradients, ActivationOps};
+
+type Float = FloatTensor<CubeBackend>;
+
+impl ActivationOps for CubeBackend {
+    fn gelu_of(x: Float, form: GeluForm) -> Float {
+        kernel::gelu_of(x, None, form)
+    }
+
+    fn gelu_of_sum(x: Float, bias: Float, form: GeluForm) -> Float {
+        kernel::gelu_of(x, Some(bias), form)
+    }
+
+    fn swiglu_of(a: Float, b: Float) -> Float {
+        kernel::swiglu_of(a, b)
+    }
+
+    fn swiglu_of_halves(ab: Float) -> Float {
+        kernel::swiglu_of_halves(ab)
+    }
+}
+
+impl ActivationGradients for CubeBackend {
+    fn gelu_dx(x: Float, bias: Option<Float>, dy: Float, form: GeluForm) -> Float {
+        kernel::gelu_dx(x, bias, dy, form)
+    }
+
+    fn gelu_db(dx: Float) -> Float {
+        column_sums(dx)
+    }
+
+    fn swiglu_gradients(a: Float, b: Float, dy: Float) -> (Float, Float) {
+        kernel::swiglu_gradients(a, b, dy)
+    }
+
+    fn swiglu_of_halves_gradient(ab: Float, dy: Float) -> Float {
+        kernel::swiglu_of_halves_gradient(ab, dy)
+    }
+}

@@ -1,0 +1,20 @@
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn_cubecl::CubeBackend;
+
+use crate::cube::embedding as kernel;
+use crate::ops::embedding::{EmbeddingGradient, EmbeddingOps};
+
+type Float = FloatTensor<CubeBackend>;
+type Int = IntTensor<CubeBackend>;
+
+impl EmbeddingOps for CubeBackend {
+    fn embedding_rows(weight: Float, ids: Int) -> Float {
+        kernel::embedding_rows(weight, ids)
+    }
+}
+
+impl EmbeddingGradient for CubeBackend {
+    fn embedding_table_gradient(rows: usize, ids: Int, dy: Float) -> Float {
+        kernel::table_gradient(rows, ids, dy)
+    }
+}

@@ -1,0 +1,45 @@
+use burn::tensor::Tensor;
+use burn_cubecl::CubeBackend;
+use burn_cubecl::tensor::CubeTensor;
+
+use crate::cpu::adamw::AdamW;
+use crate::cube::{adamw, squares};
+use crate::ops::optimizer::{AdamWState, GroupSettings};
+
+/// A tensor that [`has_gpu_kernels`](super::has_gpu_kernels) let through, without autodiff.
+fn primitive<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
+    tensor
+        .try_into_primitive::<CubeBackend>()
+        .expect("a tensor of a CubeCL device")
+}
+
+/// [`adamw_step_by`](crate::ops::adamw_step_by) for tensors that the kernels take.
+pub(in crate::ops) fn adamw_step<const D: usize>(
+    settings: AdamW,
+    group: GroupSettings,
+    values: Tensor<D>,
+    gradient: Tensor<D>,
+    state: AdamWState<D>,
+    factor: Tensor<1>,
+) -> (Tensor<D>, AdamWState<D>) {
+    let group = adamw::Group {
+        learning_rate: group.learning_rate,
+        weight_decay: group.weight_decay,
+    };
+    let all = [values, state.first_moment, state.second_moment].map(primitive);
+    let [values, first_moment, second_moment] =
+        adamw::step(settings, group, all, primitive(gradient), primitive(factor))
+            .map(Tensor::from_primitive::<CubeBackend>);
+    (
+        values,
+        AdamWState {
+            first_moment,
+            second_moment,
+        },
+    )
+}
+
+/// Σ x², `[1]` in float32.
+pub(in crate::ops) fn squared_norm<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    Tensor::from_primitive::<CubeBackend>(squares::squared_norm(primitive(tensor)))
+}
