@@ -6,6 +6,7 @@ use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 use simattn::named::NamedParameter;
 use simattn_kernels::cpu::adamw;
+use simattn_kernels::ops::{AdamWState, GroupSettings, adamw_step_by};
 
 use crate::flat::Flat;
 use crate::gradients::GradientSum;
@@ -28,10 +29,44 @@ pub struct AdamWConfig {
     pub weight_decay: f64,
 }
 
+/// What gradients are multiplied by before an update: the mean over micro-batches, and the clipping.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one a step")]
+pub enum Scale {
+    /// A number that is known.
+    Known(f64),
+    /// One float32 number that stands on the device still, so that nobody waits for it. If it is not finite, the update leaves
+    /// everything as it is.
+    OnDevice(Tensor<1>),
+}
+
+impl From<f64> for Scale {
+    fn from(scale: f64) -> Self {
+        Self::Known(scale)
+    }
+}
+
+impl Scale {
+    /// As a number, which waits for the device.
+    pub(crate) fn number(&self) -> f64 {
+        match self {
+            Self::Known(scale) => *scale,
+            Self::OnDevice(scale) => f64::from(scale.clone().into_scalar::<f32>()),
+        }
+    }
+
+    /// As a tensor on `device`.
+    pub(crate) fn tensor(&self, device: &Device) -> Tensor<1> {
+        match self {
+            Self::Known(scale) => Tensor::from_floats([*scale as f32], device),
+            Self::OnDevice(scale) => scale.clone(),
+        }
+    }
+}
+
 /// The optimiser with its moments, one pair for every parameter that had a gradient.
 ///
-/// On the CPU an update is one parallel pass over each tensor; elsewhere it is a row of tensor
-/// operations that says the same.
+/// An update is one pass over each tensor where there are kernels for it, on the CPU in parallel.
 #[derive(Debug)]
 pub struct AdamW {
     config: AdamWConfig,
@@ -79,6 +114,11 @@ impl AdamW {
     /// Updates made so far.
     pub fn updates(&self) -> u64 {
         self.updates
+    }
+
+    /// Counts `updates` fewer: as many at the end left everything as it was.
+    pub(crate) fn take_back(&mut self, updates: u64) {
+        self.updates = self.updates.saturating_sub(updates);
     }
 
     /// A copy of the moments, two tensors for every parameter of `parameters` that has them.
@@ -133,23 +173,25 @@ impl AdamW {
     /// One update: `scale` times the gradients moves the parameters at `learning_rate`.
     ///
     /// `scale` carries the mean over micro-batches and the clipping. Parameters without a gradient
-    /// stay as they are, undecayed.
+    /// stay as they are, undecayed. An update that `scale` stops on the device counts still; see [`AdamW::take_back`].
     pub fn update<M: Module>(
         &mut self,
         module: M,
         gradients: GradientSum,
         learning_rate: f64,
-        scale: f64,
+        scale: impl Into<Scale>,
     ) -> M {
         self.updates += 1;
+        let scale = scale.into();
         let factors = Factors {
             config: self.config,
             update: self.updates,
             learning_rate,
-            scale,
         };
         module.map(&mut Updater {
             factors,
+            host_scale: None,
+            scale: &scale,
             gradients,
             moments: &mut self.moments,
             reserved: &mut self.reserved,
@@ -164,26 +206,29 @@ struct Factors {
     /// The number of this update, from 1.
     update: u64,
     learning_rate: f64,
-    scale: f64,
 }
 
 impl Factors {
+    fn settings(&self, gradient_factor: f32) -> adamw::AdamW {
+        adamw::AdamW {
+            beta_1: self.config.beta1 as f32,
+            beta_2: self.config.beta2 as f32,
+            epsilon: self.config.epsilon as f32,
+            step: self.update,
+            gradient_factor,
+        }
+    }
+
     /// On slices of one length, in one pass.
     fn apply(
         &self,
+        scale: f64,
         weight_decay: f64,
         values: &mut [f32],
         gradient: &[f32],
         first_moment: &mut [f32],
         second_moment: &mut [f32],
     ) {
-        let settings = adamw::AdamW {
-            beta_1: self.config.beta1 as f32,
-            beta_2: self.config.beta2 as f32,
-            epsilon: self.config.epsilon as f32,
-            step: self.update,
-            gradient_factor: self.scale as f32,
-        };
         let parameter = adamw::Parameter {
             values,
             gradient,
@@ -192,39 +237,39 @@ impl Factors {
             learning_rate: self.learning_rate as f32,
             weight_decay: weight_decay as f32,
         };
-        adamw::step(settings, &mut [parameter]);
+        adamw::step(self.settings(scale as f32), &mut [parameter]);
     }
 
-    /// The same with tensor operations, for any device: new weights, first and second moment.
+    /// The same with tensors, on any device: new weights and moments.
     fn apply_tensors(
         &self,
+        scale: &Scale,
         weight_decay: f64,
         weights: Tensor<1>,
         gradient: Tensor<1>,
-        first: Tensor<1>,
-        second: Tensor<1>,
-    ) -> (Tensor<1>, Tensor<1>, Tensor<1>) {
-        let AdamWConfig {
-            beta1,
-            beta2,
-            epsilon,
-            ..
-        } = self.config;
-        let correction1 = 1.0 - beta1.powf(self.update as f64);
-        let correction2 = 1.0 - beta2.powf(self.update as f64);
-        let gradient = gradient.mul_scalar(self.scale);
-        let first = first.mul_scalar(beta1) + gradient.clone().mul_scalar(1.0 - beta1);
-        let second = second.mul_scalar(beta2) + gradient.square().mul_scalar(1.0 - beta2);
-        let root = second.clone().sqrt().mul_scalar(1.0 / correction2.sqrt());
-        let direction = first.clone() / root.add_scalar(epsilon);
-        let kept = weights.mul_scalar(1.0 - self.learning_rate * weight_decay);
-        let weights = kept - direction.mul_scalar(self.learning_rate / correction1);
-        (weights, first, second)
+        moments: AdamWState<1>,
+    ) -> (Tensor<1>, AdamWState<1>) {
+        let group = GroupSettings {
+            learning_rate: self.learning_rate as f32,
+            weight_decay: weight_decay as f32,
+        };
+        let factor = scale.tensor(&weights.device());
+        adamw_step_by(
+            self.settings(1.0),
+            group,
+            weights,
+            gradient,
+            moments,
+            factor,
+        )
     }
 }
 
 struct Updater<'a> {
     factors: Factors,
+    scale: &'a Scale,
+    /// The scale as a number, once a tensor in this process's memory needed it.
+    host_scale: Option<f64>,
     gradients: GradientSum,
     moments: &'a mut HashMap<ParamId, Moments>,
     reserved: &'a mut HashMap<ParamId, Moments>,
@@ -235,6 +280,13 @@ impl ModuleMapper for Updater<'_> {
         let Some(gradient) = self.gradients.take(param.id) else {
             return param;
         };
+        let mut scale = f64::NAN;
+        if matches!(gradient, Flat::Host(_)) {
+            scale = *self.host_scale.get_or_insert_with(|| self.scale.number());
+            if !scale.is_finite() {
+                return param;
+            }
+        }
         let (id, tensor, mapper) = param.consume();
         let device = tensor.device();
         let trains = tensor.is_require_grad();
@@ -261,21 +313,26 @@ impl ModuleMapper for Updater<'_> {
                 Flat::Host(first),
                 Flat::Host(second),
             ) => {
-                factors.apply(decay, &mut weights, &gradient, first, second);
+                factors.apply(scale, decay, &mut weights, &gradient, first, second);
                 Flat::Host(weights)
             }
             (weights, gradient, first, second) => {
                 let take = |flat: &mut Flat| {
                     std::mem::replace(flat, Flat::Host(Vec::new())).into_tensor(&plain)
                 };
-                let (weights, new_first, new_second) = factors.apply_tensors(
+                let state = AdamWState {
+                    first_moment: take(first),
+                    second_moment: take(second),
+                };
+                let (weights, state) = factors.apply_tensors(
+                    self.scale,
                     decay,
                     weights.into_tensor(&plain),
                     gradient.into_tensor(&plain),
-                    take(first),
-                    take(second),
+                    state,
                 );
-                (*first, *second) = (Flat::Device(new_first), Flat::Device(new_second));
+                *first = Flat::Device(state.first_moment);
+                *second = Flat::Device(state.second_moment);
                 Flat::Device(weights)
             }
         };
@@ -368,6 +425,25 @@ mod tests {
         assert!(module.weight.val().is_require_grad());
     }
 
+    #[test]
+    fn a_scale_that_is_not_finite_stops_the_update() {
+        let device = Device::flex().autodiff();
+        let mut module = layer(&device);
+        let mut optimizer = AdamW::new(CONFIG);
+        for (scale, moves) in [(0.5, true), (f32::NAN, false), (f32::INFINITY, false)] {
+            let gradients = gradients(&module);
+            let before = numbers(&module.weight);
+            let parameters = simattn::named::parameters(&module);
+            let moments = optimizer.moments(&parameters);
+            let scale = Scale::OnDevice(Tensor::from_floats([scale], &Device::flex()));
+            module = optimizer.update(module, gradients, 0.01, scale);
+            assert_eq!(numbers(&module.weight) != before, moves);
+            let after = optimizer.moments(&parameters);
+            assert_eq!(after.len() != moments.len(), moves);
+            assert!(moves || after[0].values == moments[0].values);
+        }
+    }
+
     /// Where the numbers of a tensor lie.
     fn address(tensor: &Param<Tensor<2>>) -> usize {
         let tensor = tensor.val().inner().try_into_primitive::<Flex>();
@@ -403,21 +479,24 @@ mod tests {
             config: CONFIG,
             update: 3,
             learning_rate: 6e-4,
-            scale: 0.3,
         };
         let tensor = |numbers: &[f32]| Flat::Host(numbers.to_vec()).into_tensor(&device);
-        let from_tensors = factors.apply_tensors(
+        let state = AdamWState {
+            first_moment: tensor(&first),
+            second_moment: tensor(&second),
+        };
+        let (new, state) = factors.apply_tensors(
+            &Scale::OnDevice(Tensor::from_floats([0.3], &device)),
             0.1,
             tensor(&weights),
             tensor(&gradient),
-            tensor(&first),
-            tensor(&second),
+            state,
         );
-        factors.apply(0.1, &mut weights, &gradient, &mut first, &mut second);
+        factors.apply(0.3, 0.1, &mut weights, &gradient, &mut first, &mut second);
         let pairs = [
-            (from_tensors.0, weights),
-            (from_tensors.1, first),
-            (from_tensors.2, second),
+            (new, weights),
+            (state.first_moment, first),
+            (state.second_moment, second),
         ];
         for (tensor, slice) in pairs {
             let tensor: Vec<f32> = tensor.into_data().try_into_vec().expect("float32");

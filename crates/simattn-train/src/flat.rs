@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 use rayon::prelude::*;
 use simattn_kernels::cpu::gradient_norm::squared_sums;
+use simattn_kernels::ops::squared_norm_tensor;
 
 /// Numbers a thread works on at a time.
 const PIECE: usize = 1 << 15;
@@ -83,6 +84,14 @@ impl Flat {
         match self {
             Self::Host(numbers) => squared_sums(&[numbers]).iter().sum(),
             Self::Device(tensor) => f64::from(tensor.clone().square().sum().into_scalar::<f32>()),
+        }
+    }
+
+    /// The sum of the squares in float32, on `device` or where the numbers stand: nobody waits for it.
+    pub(crate) fn square_sum_tensor(&self, device: &Device) -> Tensor<1> {
+        match self {
+            Self::Host(_) => Tensor::from_floats([self.square_sum() as f32], device),
+            Self::Device(tensor) => squared_norm_tensor(tensor),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The gradients of one update, summed over micro-batches, with their global norm.
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 
 use crate::flat::Flat;
 
@@ -36,6 +36,16 @@ impl GradientSum {
     pub fn norm(&self) -> f64 {
         let squares: f64 = self.entries.iter().map(|(_, flat)| flat.square_sum()).sum();
         squares.sqrt()
+    }
+
+    /// [`Self::norm`] in float32 on `device`, without waiting for it.
+    pub(crate) fn norm_tensor(&self, device: &Device) -> Tensor<1> {
+        let squares = self
+            .entries
+            .iter()
+            .map(|(_, flat)| flat.square_sum_tensor(device));
+        let sum = squares.reduce(|sum, squares| sum + squares);
+        sum.unwrap_or_else(|| Tensor::zeros([1], device)).sqrt()
     }
 
     /// The first parameter, in the module's order, whose gradient is not finite.
@@ -127,7 +137,6 @@ impl ModuleVisitor for Collector<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     #[derive(Module, Debug)]
     struct Pair {
@@ -153,6 +162,8 @@ mod tests {
         assert!((sum.norm() - 18f64.sqrt()).abs() < 1e-12);
         sum.add(&pair, (pair.b.val().sum() * 4.0).backward());
         assert!((sum.norm() - 34f64.sqrt()).abs() < 1e-12);
+        let norm = sum.norm_tensor(&Device::flex()).into_scalar::<f32>();
+        assert!((norm - 34f32.sqrt()).abs() < 1e-6);
         assert_eq!(sum.first_non_finite(), None);
     }
 

@@ -44,6 +44,7 @@
 //! ```
 
 mod adamw;
+mod ahead;
 pub mod checkpoint;
 mod config;
 mod dataset;
@@ -56,6 +57,7 @@ mod log;
 pub mod model_folder;
 mod muon;
 mod optimizer;
+mod report;
 mod resume;
 mod rolling;
 mod run;
@@ -66,7 +68,7 @@ mod session;
 mod step;
 mod tensors;
 
-pub use adamw::{AdamW, AdamWConfig};
+pub use adamw::{AdamW, AdamWConfig, Scale};
 pub use config::{
     Change, ConfigError, DataConfig, Override, RunConfig, SourceConfig, TrainConfig, changes,
     parse_document, read_document,
@@ -77,9 +79,10 @@ pub use evaluate::{Evaluation, TextEvaluation, Validation, evaluate_text};
 pub use gradients::{GradientSum, clip_factor, first_non_finite_weight};
 pub use log::{LastMetrics, Meters, last_metrics};
 pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};
+pub use report::{Budget, EvaluationReport, Observer, StepReport};
 pub use resume::{Resume, ResumeError, Resumption, compare_config, compare_data};
 pub use rolling::{Rolling, RollingWindow, evaluate_rolling, rolling_windows};
-pub use run::{Budget, EvaluationReport, Observer, StepReport, Trainer};
+pub use run::Trainer;
 pub use schedule::{Decay, Schedule};
 pub use session::{Ending, Session, SessionError};
 pub use step::{StepGradients, step_gradients};

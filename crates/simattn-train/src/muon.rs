@@ -9,6 +9,7 @@ use burn::optim::{AdjustLrFn, MuonConfig, Optimizer as _};
 use burn::tensor::{Device, Tensor};
 use simattn::named::NamedParameter;
 
+use crate::adamw::Scale;
 use crate::flat::Flat;
 use crate::gradients::GradientSum;
 use crate::tensors::{TensorError, TensorFile};
@@ -58,7 +59,7 @@ impl Muon {
         module: M,
         gradients: &mut GradientSum,
         learning_rate: f64,
-        scale: f64,
+        scale: &Scale,
     ) -> M {
         let step = MuonConfig::new()
             .with_weight_decay(Some(WeightDecayConfig::new(self.weight_decay as f32)))
@@ -117,7 +118,7 @@ struct Updater<'a> {
     muon: &'a mut Muon,
     gradients: &'a mut GradientSum,
     learning_rate: f64,
-    scale: f64,
+    scale: &'a Scale,
 }
 
 impl ModuleMapper for Updater<'_> {
@@ -133,20 +134,34 @@ impl ModuleMapper for Updater<'_> {
         let trains = tensor.is_require_grad();
         let shape = tensor.shape();
         let plain = device.clone().without_autodiff();
-        let gradient = gradient
-            .into_shaped::<D>(shape.clone(), &plain)
-            .mul_scalar(self.scale);
-        let velocity = match self.muon.velocities.remove(&id) {
-            Some(velocity) => {
-                let velocity = velocity.into_shaped::<D>(shape, &plain);
-                velocity.mul_scalar(self.muon.momentum) + gradient.clone()
+        let gradient = gradient.into_shaped::<D>(shape.clone(), &plain);
+        // Where the scale stands on the device, so does whether there is an update at all.
+        let (gradient, stopped) = match self.scale {
+            Scale::Known(scale) => (gradient.mul_scalar(*scale), None),
+            Scale::OnDevice(scale) => {
+                let scale = scale.clone().reshape([1; D]).expand(shape.clone());
+                (gradient * scale.clone(), Some(scale.is_finite().bool_not()))
             }
-            None => gradient.clone(),
+        };
+        let kept = |new: Tensor<D>, old: Tensor<D>| match &stopped {
+            Some(stopped) => new.mask_where(stopped.clone(), old),
+            None => new,
+        };
+        let before = self.muon.velocities.remove(&id);
+        let velocity = match before {
+            Some(before) => {
+                let before = before.into_shaped::<D>(shape, &plain);
+                let moved = before.clone().mul_scalar(self.muon.momentum) + gradient.clone();
+                kept(moved, before)
+            }
+            None => kept(gradient.clone(), gradient.zeros_like()),
         };
         let direction = gradient + velocity.clone().mul_scalar(self.muon.momentum);
+        let old = tensor.inner();
         let (weights, _) = self
             .step
-            .step(self.learning_rate, tensor.inner(), direction, None);
+            .step(self.learning_rate, old.clone(), direction, None);
+        let weights = kept(weights, old);
         self.muon.velocities.insert(id, Flat::from_tensor(velocity));
         let mut tensor = weights;
         if device.is_autodiff() {

@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use simattn::named::{self, NamedParameter};
 
-use crate::adamw::{AdamW, AdamWConfig};
+use crate::adamw::{AdamW, AdamWConfig, Scale};
 use crate::gradients::GradientSum;
 use crate::muon::{Muon, is_hidden_matrix};
 use crate::tensors::{TensorError, TensorFile};
@@ -66,13 +66,19 @@ impl Optimizer {
         module: M,
         mut gradients: GradientSum,
         learning_rate: f64,
-        scale: f64,
+        scale: impl Into<Scale>,
     ) -> M {
+        let scale = scale.into();
         let module = match &mut self.muon {
-            Some(muon) => muon.update(module, &mut gradients, learning_rate, scale),
+            Some(muon) => muon.update(module, &mut gradients, learning_rate, &scale),
             None => module,
         };
         self.adamw.update(module, gradients, learning_rate, scale)
+    }
+
+    /// As [`AdamW::take_back`].
+    pub(crate) fn take_back(&mut self, updates: u64) {
+        self.adamw.take_back(updates);
     }
 
     /// A copy of all that is remembered, by the names of `parameters`.

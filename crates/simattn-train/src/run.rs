@@ -9,90 +9,19 @@ use simattn::cost::Cost;
 use simattn::named;
 use simattn_data::{BackgroundLoader, Batch, Loader};
 
+use crate::ahead::{Ahead, Stopped};
 use crate::checkpoint::{CheckpointError, Progress, Snapshot};
 use crate::config::{RunConfig, TrainConfig};
 use crate::dataset::Dataset;
-use crate::error::TrainError;
-use crate::evaluate::{Evaluation, Validation};
+use crate::error::{Origin, TrainError};
+use crate::evaluate::Validation;
+use crate::flat::Flat;
 use crate::gradients::clip_factor;
 use crate::optimizer::Optimizer;
+use crate::report::{Budget, EvaluationReport, Observer, StepReport};
 use crate::schedule::Schedule;
-use crate::step::step_gradients;
+use crate::step::{gradients_ahead, step_gradients};
 use crate::tensors::TensorFile;
-
-/// What a run may spend; it stops at the first step that has spent it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Budget {
-    /// Updates of the weights.
-    Steps(u64),
-    /// Floating-point operations of forward and backward passes, by [`Cost`]; as many whole steps
-    /// as fit in, and at least one.
-    Flops(f64),
-    /// Seconds of training, without evaluations. The learning rate follows the share of them that
-    /// is spent, so that such a run is the one that cannot be repeated bit for bit.
-    Seconds(f64),
-}
-
-/// One finished step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepReport {
-    /// Updates made, this one included.
-    pub step: u64,
-    /// Updates the run will have made at its end; an estimate where seconds are the budget.
-    pub steps: u64,
-    /// Mean training loss of this step, before its update, in nats per token.
-    pub loss: f64,
-    /// The learning rate of this update.
-    pub learning_rate: f64,
-    /// The gradient's global norm before clipping.
-    pub gradient_norm: f64,
-    /// Tokens trained on so far.
-    pub tokens: u64,
-    /// Seconds of training so far, without evaluations.
-    pub seconds: f64,
-    /// Tokens a second over all training so far.
-    pub tokens_per_second: f64,
-    /// Floating-point operations of training so far.
-    pub flops: f64,
-    /// The share of the budget that is spent, 0 to 1.
-    pub done: f64,
-}
-
-/// One evaluation on the fixed validation sample.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct EvaluationReport {
-    /// Updates made before it.
-    pub step: u64,
-    /// Tokens trained on before it.
-    pub tokens: u64,
-    /// Seconds of training before it, without evaluations.
-    pub seconds: f64,
-    /// Floating-point operations of training before it.
-    pub flops: f64,
-    /// The loss and its kin.
-    pub evaluation: Evaluation,
-}
-
-/// Who listens to a run. Every method may be left out.
-pub trait Observer {
-    /// After every step.
-    fn on_step(&mut self, report: &StepReport) {
-        let _ = report;
-    }
-
-    /// After every evaluation: before the first step, every `evaluate_every` steps, at the end.
-    fn on_evaluation(&mut self, report: &EvaluationReport) {
-        let _ = report;
-    }
-
-    /// Whatever else whoever watches should know, in one line.
-    fn on_notice(&mut self, line: &str) {
-        let _ = line;
-    }
-}
-
-/// Nobody listens.
-impl Observer for () {}
 
 /// A decoder with everything that trains it.
 #[derive(Debug)]
@@ -110,7 +39,15 @@ pub struct Trainer {
     flops_per_step: f64,
     step: u64,
     seconds: f64,
+    /// Steps at most between two readings of their losses.
+    read_every: u64,
+    ahead: Ahead,
+    /// As they were when losses were last read: steps and seconds.
+    read_at: (u64, f64),
 }
+
+/// Steps at most whose numbers stay on a device, where no line of progress asks for them.
+const AHEAD: u64 = 100;
 
 impl Trainer {
     /// A fresh model on `device`, its loader and its validation sample, all drawn from
@@ -154,6 +91,11 @@ impl Trainer {
         let flops_per_token = Cost::of(&model).training_flops_per_token(context);
         let device = decoder.embedding.val().device();
         let optimizer = Optimizer::new(train.optimizer(), &decoder, &device);
+        let read_every = match Flat::is_host(&device) {
+            true => 1,
+            false if train.log_every == 0 => AHEAD,
+            false => train.log_every.min(AHEAD),
+        };
         Ok(Self {
             decoder: Some(
                 decoder
@@ -171,7 +113,17 @@ impl Trainer {
             flops_per_step: flops_per_token * tokens_per_step as f64,
             step: 0,
             seconds: 0.0,
+            read_every,
+            ahead: Ahead::default(),
+            read_at: (0, 0.0),
         })
+    }
+
+    /// The same, but losses are read after every `steps` steps at the latest; 1 is one by one. Without it the processor reads
+    /// every loss, other devices each `log_every`-th and all before it then, at most a hundred.
+    pub fn reading_every(mut self, steps: u64) -> Self {
+        self.read_every = steps.max(1);
+        self
     }
 
     /// The model as it stands.
@@ -223,6 +175,7 @@ impl Trainer {
         }
         self.step = progress.step;
         self.seconds = progress.seconds;
+        self.read_at = (self.step, self.seconds);
         Ok(())
     }
 
@@ -296,9 +249,17 @@ impl Trainer {
         let mut last = self.evaluate();
         observer.on_evaluation(&last);
         while !self.is_done() {
-            let report = self.step()?;
-            observer.on_step(&report);
-            if self.is_done() || self.evaluates_at(self.step) {
+            let mut reports = Vec::new();
+            let mut made = self.advance(&mut reports);
+            let evaluates = self.is_done() || self.evaluates_at(self.step);
+            if made.is_ok() && evaluates {
+                made = self.settle(&mut reports);
+            }
+            for report in &reports {
+                observer.on_step(report);
+            }
+            made?;
+            if evaluates {
                 last = self.evaluate();
                 observer.on_evaluation(&last);
             }
@@ -306,18 +267,136 @@ impl Trainer {
         Ok(last)
     }
 
-    /// One update, whether or not the budget is spent.
+    /// One update, whether or not the budget is spent, without waiting for its loss where losses are read several at once.
+    /// Appends the reports of all steps whose losses have been read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::step`], for any of the steps that were read: weights and moments are those before it, and later steps
+    /// were not made.
+    pub fn advance(&mut self, reports: &mut Vec<StepReport>) -> Result<(), TrainError> {
+        // How fast steps are decides the learning rate of such a run.
+        if self.read_every <= 1 || matches!(self.budget, Budget::Seconds(_)) {
+            self.settle(reports)?;
+            reports.push(self.step_now()?);
+            return Ok(());
+        }
+        let started = Instant::now();
+        let learning_rate = self.schedule.learning_rate(self.step, self.steps());
+        let position = self.loader.position().clone();
+        let micro_batches = self.micro_batches()?;
+        let gradients = gradients_ahead(self.decoder(), &micro_batches, &self.device);
+        let scale = (self.ahead).scale(&gradients, micro_batches.len(), self.config.clip);
+        self.decoder = self.decoder.take().map(|decoder| {
+            self.optimizer
+                .update(decoder, gradients.sum, learning_rate, scale)
+        });
+        self.step += 1;
+        self.seconds += started.elapsed().as_secs_f64();
+        let report = self.report(f64::NAN, f64::NAN, learning_rate);
+        (self.ahead).push(report, gradients.loss, gradients.norm, position);
+        if self.step.is_multiple_of(self.read_every) || self.ahead.len() >= self.read_every {
+            self.settle(reports)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the steps that [`Self::advance`] made and appends their reports.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::advance`].
+    pub fn settle(&mut self, reports: &mut Vec<StepReport>) -> Result<(), TrainError> {
+        let started = Instant::now();
+        let (mut read, stopped) = self.ahead.read();
+        self.seconds += started.elapsed().as_secs_f64();
+        // When each of them ended on the device is not known: they share the time.
+        let (step, seconds) = self.read_at;
+        let made = stopped.as_ref().map_or(0, |stopped| stopped.steps) + read.len() as u64;
+        let each = (self.seconds - seconds) / made.max(1) as f64;
+        for report in &mut read {
+            report.seconds = seconds + each * (report.step - step) as f64;
+            report.tokens_per_second = report.tokens as f64 / report.seconds.max(f64::MIN_POSITIVE);
+        }
+        reports.append(&mut read);
+        if let Some(stopped) = stopped {
+            self.step = stopped.report.step - 1;
+            self.optimizer.take_back(stopped.steps);
+            self.read_at = (self.step, self.seconds);
+            return Err(self.explain(&stopped));
+        }
+        self.read_at = (self.step, self.seconds);
+        Ok(())
+    }
+
+    /// What was wrong with a step: it is made once more, from the weights before it, which are the present ones.
+    fn explain(&mut self, stopped: &Stopped) -> TrainError {
+        let StepReport {
+            step,
+            loss,
+            learning_rate,
+            ..
+        } = stopped.report;
+        let again = self.loader.seek(&stopped.position);
+        let again = again.map_err(TrainError::from);
+        let again = again.and_then(|()| {
+            let batches = self.micro_batches()?;
+            step_gradients(self.decoder(), &batches, &self.device, step, learning_rate)
+        });
+        match again {
+            Err(error) => error,
+            // Read one by one the numbers are finite: what was not is their sum in float32.
+            Ok(_) if loss.is_finite() => TrainError::NonFiniteGradient {
+                step,
+                tensor: "all tensors together".to_owned(),
+                learning_rate,
+            },
+            Ok(_) => TrainError::NonFiniteLoss {
+                step,
+                loss,
+                origin: Origin::Activations,
+                learning_rate,
+            },
+        }
+    }
+
+    fn micro_batches(&mut self) -> Result<Vec<Batch>, TrainError> {
+        let batches = (0..self.config.accumulation).map(|_| self.loader.next_batch());
+        Ok(batches.collect::<Result<_, _>>()?)
+    }
+
+    /// The report of the step that was just made.
+    fn report(&self, loss: f64, gradient_norm: f64, learning_rate: f64) -> StepReport {
+        let tokens = self.step * self.tokens_per_step;
+        StepReport {
+            step: self.step,
+            steps: self.steps(),
+            loss,
+            learning_rate,
+            gradient_norm,
+            tokens,
+            seconds: self.seconds,
+            tokens_per_second: tokens as f64 / self.seconds.max(f64::MIN_POSITIVE),
+            flops: self.step as f64 * self.flops_per_step,
+            done: self.done(),
+        }
+    }
+
+    /// One update, whether or not the budget is spent, and its report.
     ///
     /// # Errors
     ///
     /// A loss or gradient that is not finite, or token files that cannot be read any more; the weights and moments are
     /// then those before it, only the loader has moved on.
     pub fn step(&mut self) -> Result<StepReport, TrainError> {
+        self.settle(&mut Vec::new())?;
+        self.step_now()
+    }
+
+    fn step_now(&mut self) -> Result<StepReport, TrainError> {
         let started = Instant::now();
         let learning_rate = self.schedule.learning_rate(self.step, self.steps());
-        let micro_batches: Vec<Batch> = (0..self.config.accumulation)
-            .map(|_| self.loader.next_batch())
-            .collect::<Result<_, _>>()?;
+        let micro_batches = self.micro_batches()?;
         let gradients = step_gradients(
             self.decoder(),
             &micro_batches,
@@ -333,19 +412,8 @@ impl Trainer {
         });
         self.step += 1;
         self.seconds += started.elapsed().as_secs_f64();
-        let tokens = self.step * self.tokens_per_step;
-        Ok(StepReport {
-            step: self.step,
-            steps: self.steps(),
-            loss: gradients.loss,
-            learning_rate,
-            gradient_norm: gradients.norm,
-            tokens,
-            seconds: self.seconds,
-            tokens_per_second: tokens as f64 / self.seconds.max(f64::MIN_POSITIVE),
-            flops: self.step as f64 * self.flops_per_step,
-            done: self.done(),
-        })
+        self.read_at = (self.step, self.seconds);
+        Ok(self.report(gradients.loss, gradients.norm, learning_rate))
     }
 
     /// The model on the validation sample, now. Its time is nobody's training time.

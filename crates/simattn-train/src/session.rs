@@ -11,7 +11,8 @@ use crate::dataset::{Dataset, Fingerprint};
 use crate::error::TrainError;
 use crate::log::{Logs, Meters};
 use crate::model_folder::{FolderError, failed};
-use crate::run::{EvaluationReport, Observer, Trainer};
+use crate::report::{EvaluationReport, Observer, StepReport};
+use crate::run::Trainer;
 use crate::run_folder::{RunFolder, Standing};
 
 /// Why a run broke off. `Display` is one line.
@@ -198,24 +199,27 @@ impl Session {
         }
         let mut due = false;
         while !self.trainer.is_done() && !self.stop.load(Ordering::SeqCst) {
-            let report = self.trainer.step()?;
-            for line in self.logs.step(&report, self.trainer.flops_per_step()) {
-                observer.on_notice(&line);
-            }
-            observer.on_step(&report);
-            if self.trainer.is_done() || self.trainer.evaluates_at(report.step) {
+            let mut reports = Vec::new();
+            let made = self.trainer.advance(&mut reports);
+            self.heard(&reports, observer);
+            made?;
+            let step = self.trainer.step_count();
+            if self.trainer.is_done() || self.trainer.evaluates_at(step) {
+                self.settle(observer)?;
                 last = Some(self.evaluate(observer));
             }
             if let Some(outcome) = self.saver.poll() {
                 self.note(outcome, observer);
             }
             let every = self.checkpoint_every;
-            due |= every > 0 && report.step.is_multiple_of(every);
+            due |= every > 0 && step.is_multiple_of(every);
             if due && self.saver.is_idle() && !self.trainer.is_done() {
                 due = false;
+                self.settle(observer)?;
                 self.save_behind(observer);
             }
         }
+        self.settle(observer)?;
         let saved = self.save_now(observer)?;
         if !self.trainer.is_done() {
             return Ok(Ending::Stopped {
@@ -229,6 +233,23 @@ impl Session {
             Some(last) if last.step == self.trainer.step_count() => last,
             _ => self.trainer.evaluate(),
         }))
+    }
+
+    /// Waits for the steps whose losses were not read yet.
+    fn settle(&mut self, observer: &mut dyn Observer) -> Result<(), SessionError> {
+        let mut reports = Vec::new();
+        let made = self.trainer.settle(&mut reports);
+        self.heard(&reports, observer);
+        Ok(made?)
+    }
+
+    fn heard(&mut self, reports: &[StepReport], observer: &mut dyn Observer) {
+        for report in reports {
+            for line in self.logs.step(report, self.trainer.flops_per_step()) {
+                observer.on_notice(&line);
+            }
+            observer.on_step(report);
+        }
     }
 
     fn evaluate(&mut self, observer: &mut dyn Observer) -> EvaluationReport {

@@ -73,6 +73,39 @@ pub fn step_gradients(
     })
 }
 
+/// [`StepGradients`] whose numbers stand on the device still.
+pub(crate) struct GradientsAhead {
+    /// Mean loss in nats per token, `[1]`.
+    pub loss: Tensor<1>,
+    /// The gradients, summed over the micro-batches.
+    pub sum: GradientSum,
+    /// The global norm of the mean gradient, `[1]`.
+    pub norm: Tensor<1>,
+}
+
+/// [`step_gradients`] that waits for nothing, and so cannot say whether anything is not finite.
+pub(crate) fn gradients_ahead(
+    decoder: &Decoder,
+    micro_batches: &[Batch],
+    device: &Device,
+) -> GradientsAhead {
+    let plain = device.clone().without_autodiff();
+    let share = 1.0 / micro_batches.len().max(1) as f64;
+    let mut sum = GradientSum::new();
+    let mut losses = Tensor::zeros([1], &plain);
+    for batch in micro_batches {
+        let (inputs, targets) = tensors(batch, device);
+        let loss = decoder.loss(inputs, targets);
+        losses = losses + loss.clone().inner();
+        sum.add(decoder, loss.backward());
+    }
+    GradientsAhead {
+        loss: losses.mul_scalar(share),
+        norm: sum.norm_tensor(&plain).mul_scalar(share),
+        sum,
+    }
+}
+
 /// Inputs and targets of a batch, both [B, T].
 pub(crate) fn tensors(batch: &Batch, device: &Device) -> (Tensor<2, Int>, Tensor<2, Int>) {
     let tensor = |ids: &Vec<i32>| {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::journal::Journal;
 use super::tensorboard;
-use crate::run::{EvaluationReport, StepReport};
+use crate::report::{EvaluationReport, StepReport};
 
 /// The log that programs read, in the run's folder.
 const LOG: &str = "metrics.jsonl";

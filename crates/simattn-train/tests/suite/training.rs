@@ -6,8 +6,8 @@ use burn::tensor::{Device, Tensor};
 use simattn::{Decoder, Precision, Recompute, named};
 use simattn_data::{Batch, Loader};
 use simattn_train::{
-    Budget, Decay, EvaluationReport, Observer, Origin, RunConfig, StepReport, TrainError, Trainer,
-    step_gradients,
+    Budget, Decay, EvaluationReport, Observer, OptimizerKind, Origin, RunConfig, StepReport,
+    TrainError, Trainer, step_gradients,
 };
 
 use crate::{dataset, tiny};
@@ -162,6 +162,84 @@ fn bfloat16_learns_as_float32_does() {
         (narrow - exact).abs() < 0.05 * (start - exact),
         "{start}: {narrow} {exact}"
     );
+}
+
+/// The reports of a run, and its weights at the end.
+fn run_reading(config: &RunConfig, every: u64) -> (Record, Vec<f32>) {
+    let mut trainer = trainer(config, Budget::Steps(11)).reading_every(every);
+    let mut record = Record::default();
+    trainer.run(&mut record).expect("the run stays finite");
+    (record, weights(trainer.decoder()))
+}
+
+#[test]
+fn losses_read_several_at_once_are_those_read_one_by_one() {
+    let mut config = tiny();
+    config.train.accumulation = 2;
+    config.train.evaluate_every = 5;
+    for optimizer in [OptimizerKind::AdamW, OptimizerKind::Muon] {
+        config.train.optimizer = optimizer;
+        let (exact, exact_weights) = run_reading(&config, 1);
+        let (got, got_weights) = run_reading(&config, 4);
+        assert_eq!(got.steps.len(), 11);
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-4 * b.abs();
+        for (got, exact) in got.steps.iter().zip(&exact.steps) {
+            assert_eq!(
+                (got.step, got.tokens, got.learning_rate),
+                (exact.step, exact.tokens, exact.learning_rate)
+            );
+            assert!(near(got.loss, exact.loss), "{got:?} {exact:?}");
+            assert!(
+                near(got.gradient_norm, exact.gradient_norm),
+                "{got:?} {exact:?}"
+            );
+            assert!(got.seconds > 0.0 && got.tokens_per_second > 0.0);
+        }
+        assert!(got.steps.is_sorted_by(|a, b| a.seconds <= b.seconds));
+        let evaluated = |record: &Record| -> Vec<u64> {
+            record
+                .evaluations
+                .iter()
+                .map(|report| report.step)
+                .collect()
+        };
+        assert_eq!(evaluated(&got), [0, 5, 10, 11]);
+        assert_eq!(evaluated(&exact), [0, 5, 10, 11]);
+        for (got, exact) in got_weights.iter().zip(&exact_weights) {
+            assert!((got - exact).abs() < 1e-4, "{got} {exact}");
+        }
+    }
+}
+
+#[test]
+fn a_step_that_cannot_be_made_is_found_behind_others_and_undone() {
+    let mut config = tiny();
+    config.train.learning_rate = 1e38;
+    config.train.warmup_steps = Some(0);
+    let failing = |every: u64| {
+        let mut trainer = trainer(&config, Budget::Steps(20)).reading_every(every);
+        let mut record = Record::default();
+        let error = trainer.run(&mut record).expect_err("such a rate overflows");
+        (
+            error.to_string(),
+            trainer.step_count(),
+            record.steps.len(),
+            trainer,
+        )
+    };
+    let (error, step, reports, one_by_one) = failing(1);
+    let (error_behind, step_behind, reports_behind, behind) = failing(10);
+    assert_eq!(error_behind, error);
+    assert_eq!((step_behind, reports_behind), (step, reports));
+    assert_eq!(step, reports as u64);
+    let updates = |trainer: &Trainer| trainer.snapshot().progress.optimizer_updates;
+    assert_eq!(updates(&behind), updates(&one_by_one));
+    for (got, exact) in weights(behind.decoder())
+        .iter()
+        .zip(weights(one_by_one.decoder()))
+    {
+        assert!((got - exact).abs() <= 1e-4 * exact.abs(), "{got} {exact}");
+    }
 }
 
 #[test]
