@@ -3,9 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use burn::tensor::Device;
 #[cfg(feature = "gpu")]
 use burn::tensor::DeviceType;
+use burn::tensor::{DType, Device};
+use simattn::Precision;
 use thiserror::Error;
 
 /// What `--device` says.
@@ -101,6 +102,12 @@ pub enum DeviceError {
         /// What was asked for.
         runtime: Runtime,
     },
+    /// It has no arithmetic of this type.
+    #[error("this {device} device does not compute in bfloat16: use float32")]
+    NoBfloat16 {
+        /// How it is reached.
+        device: &'static str,
+    },
     /// The build would reach it, but it is not there.
     #[error(
         "--device {runtime}:{index}: {found} such devices are here; see simattn info --machine"
@@ -179,6 +186,25 @@ impl DeviceChoice {
                 })?)
             }
         }
+    }
+}
+
+/// Whether passes of this precision run on a device.
+///
+/// # Errors
+/// [`DeviceError::NoBfloat16`] on GPUs that have no such arithmetic.
+pub fn computes(device: &Device, precision: Precision) -> Result<(), DeviceError> {
+    let device = device.clone().without_autodiff();
+    let fine = match precision {
+        Precision::Float32 => true,
+        // The processor works it out in float32.
+        Precision::Bfloat16 => device == Device::flex() || device.supports_dtype(DType::BF16),
+    };
+    match fine {
+        true => Ok(()),
+        false => Err(DeviceError::NoBfloat16 {
+            device: name(&device),
+        }),
     }
 }
 

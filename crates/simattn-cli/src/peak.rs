@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{DType, Device, Distribution, Tensor};
+use simattn::Precision;
 
 /// Rows and columns of the product that is timed: large enough to fill the caches, small enough for
 /// a fraction of a second; larger on GPUs, whose many cores a small one leaves idle.
@@ -11,14 +12,18 @@ const GPU_SIZE: usize = 4096;
 /// Times it is run; the best one counts.
 const REPETITIONS: usize = 4;
 
-/// Floating-point operations a second of a large float32 matrix product, measured now.
-pub fn measured_flops(device: &Device) -> f64 {
+/// Floating-point operations a second of a large matrix product, measured now: in float32, on GPUs in the type of a pass.
+pub fn measured_flops(device: &Device, precision: Precision) -> f64 {
     let device = device.clone().without_autodiff();
     let size = match device == Device::flex() {
         true => SIZE,
         false => GPU_SIZE,
     };
-    let matrix = || Tensor::<2>::random([size, size], Distribution::Default, &device);
+    let dtype = match precision {
+        Precision::Bfloat16 if size == GPU_SIZE => DType::BF16,
+        _ => DType::F32,
+    };
+    let matrix = || Tensor::<2>::random([size, size], Distribution::Default, &device).cast(dtype);
     let (left, right) = (matrix(), matrix());
     let operations = 2.0 * (size as f64).powi(3);
     (0..REPETITIONS)

@@ -8,25 +8,40 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
 use simattn::attention::Attention;
 use simattn::init::Initialiser;
-use simattn::{Decoder, ModelConfig, named};
+use simattn::{Decoder, ModelConfig, Precision, named};
 use simattn_kernels::Kernels;
 use simattn_random::{Stream, stream};
 use thiserror::Error;
 
 use super::BenchError;
 use super::decode::Decoding;
-use super::layer::without_positions;
+use super::layer::{float_type, in_type, without_positions};
 use super::train::random_batch;
 use super::workload::{SEED, Sizes, Variant, Work, normals};
 
 /// The largest relative error that passes on the processor.
 pub const TOLERANCE: f64 = 1e-5;
 
-/// The largest that passes on `device`: matrix products of GPUs may round float32 to TF32, ten bits behind the point.
-fn tolerance(device: &Device) -> f64 {
-    match *device == Device::flex() {
-        true => TOLERANCE,
-        false => 5e-3,
+/// What is checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The implementation.
+    pub kernels: Kernels,
+    /// The float type of a pass.
+    pub precision: Precision,
+    /// Where.
+    pub device: &'a Device,
+}
+
+impl Subject<'_> {
+    /// The largest relative error that passes. Matrix products of GPUs may round float32 to TF32, ten bits behind the point;
+    /// bfloat16 has seven, and a wrong kernel is wrong by more than a tenth.
+    fn tolerance(&self) -> f64 {
+        match (self.precision, *self.device == Device::flex()) {
+            (Precision::Bfloat16, _) => 0.1,
+            (Precision::Float32, true) => TOLERANCE,
+            (Precision::Float32, false) => 5e-3,
+        }
     }
 }
 
@@ -52,15 +67,17 @@ pub struct Disagreement {
 /// Checks what `work` runs: at a small odd shape, and a layer also at the widths that are timed, over a few tokens.
 ///
 /// # Errors
-/// Sizes that describe no model, or the worst disagreement above [`TOLERANCE`], on GPUs above 5e-3.
+/// Sizes that describe no model, or the worst disagreement above [`TOLERANCE`], on GPUs above 5e-3, in bfloat16 above 0.1.
 pub fn of(
     work: Work,
     variant: Variant,
     sizes: &Sizes,
-    kernels: Kernels,
-    device: &Device,
+    subject: Subject<'_>,
 ) -> Result<(), BenchError> {
-    let limit = tolerance(device);
+    let limit = subject.tolerance();
+    let Subject {
+        kernels, device, ..
+    } = subject;
     let odd = Sizes::odd();
     let at_widths = Sizes {
         batch: 1,
@@ -70,13 +87,13 @@ pub fn of(
     for sizes in [&odd, &at_widths] {
         let model = sizes.layer(variant)?;
         let compared = match work {
-            Work::Layer | Work::Train => layer(&model, sizes, kernels, device),
+            Work::Layer | Work::Train => layer(&model, sizes, subject),
             Work::Decode => decode(&model, sizes, kernels, device),
         };
         compared.into_result(kernels, limit)?;
     }
     if work == Work::Train {
-        decoder(&odd.decoder(variant)?, &odd, kernels, device)?.into_result(kernels, limit)?;
+        decoder(&odd.decoder(variant)?, &odd, subject)?.into_result(kernels, limit)?;
     }
     Ok(())
 }
@@ -156,31 +173,39 @@ fn relative_error(got: &[f64], truth: &[f64], scale: f64) -> f64 {
 }
 
 /// A layer's output, and the gradients of x and of all weights.
-fn layer(model: &ModelConfig, sizes: &Sizes, kernels: Kernels, device: &Device) -> Comparison {
-    let (device, cpu) = (device.clone().autodiff(), Device::flex().autodiff());
+fn layer(model: &ModelConfig, sizes: &Sizes, subject: Subject<'_>) -> Comparison {
+    let (device, cpu) = (subject.device.clone().autodiff(), Device::flex().autodiff());
     let init = Initialiser::new(model, SEED, &device);
     let tested = Attention::new(model, &init).map(&mut Shake::new(&device));
     let exact = tested.clone().map(&mut InFloat64(&cpu));
     let shape = [sizes.batch, sizes.seq, model.width];
     let [x, dy] = ["check.x", "check.dy"].map(|name| normals(name, shape.iter().product()));
-    let run = |layer: &Attention, kernels: Kernels, device: &Device, dtype: DType| {
-        let tensor = |values: &[f32]| {
-            Tensor::<3>::from_data(TensorData::new(values.to_vec(), shape), (device, dtype))
+    let run =
+        |layer: &Attention, kernels: Kernels, device: &Device, dtype: DType, inside: DType| {
+            let tensor = |values: &[f32]| {
+                Tensor::<3>::from_data(TensorData::new(values.to_vec(), shape), (device, dtype))
+            };
+            let x = tensor(&x).require_grad();
+            let y = layer.forward(in_type(x.clone(), inside), &without_positions(kernels));
+            let y = in_type(y, dtype);
+            let mut found = vec![("the output".to_owned(), numbers(y.clone().inner()))];
+            let gradients = (y * tensor(&dy)).sum().backward();
+            let of_x = x.grad(&gradients).map_or_else(Vec::new, numbers);
+            found.push(("the gradient of x".to_owned(), of_x));
+            found.extend(gradients_of(layer, &gradients));
+            found
         };
-        let x = tensor(&x).require_grad();
-        let y = layer.forward(x.clone(), &without_positions(kernels));
-        let mut found = vec![("the output".to_owned(), numbers(y.clone().inner()))];
-        let gradients = (y * tensor(&dy)).sum().backward();
-        let of_x = x.grad(&gradients).map_or_else(Vec::new, numbers);
-        found.push(("the gradient of x".to_owned(), of_x));
-        found.extend(gradients_of(layer, &gradients));
-        found
-    };
     let dy: Vec<f64> = dy.iter().map(|&x| f64::from(x)).collect();
     Comparison::new(
         format!("{} layer of {}", model.attention.name(), shown(sizes)),
-        &run(&tested, kernels, &device, DType::F32),
-        &run(&exact, Kernels::Reference, &cpu, DType::F64),
+        &run(
+            &tested,
+            subject.kernels,
+            &device,
+            DType::F32,
+            float_type(subject.precision),
+        ),
+        &run(&exact, Kernels::Reference, &cpu, DType::F64, DType::F64),
         rms(&dy),
     )
 }
@@ -189,10 +214,9 @@ fn layer(model: &ModelConfig, sizes: &Sizes, kernels: Kernels, device: &Device) 
 fn decoder(
     model: &ModelConfig,
     sizes: &Sizes,
-    kernels: Kernels,
-    device: &Device,
+    subject: Subject<'_>,
 ) -> Result<Comparison, BenchError> {
-    let (device, cpu) = (device.clone().autodiff(), Device::flex().autodiff());
+    let (device, cpu) = (subject.device.clone().autodiff(), Device::flex().autodiff());
     let tested = Decoder::new(model, SEED, &device)?.map(&mut Shake::new(&device));
     let exact = tested.clone().map(&mut InFloat64(&cpu));
     let batch = random_batch(sizes);
@@ -207,7 +231,12 @@ fn decoder(
     };
     Ok(Comparison::new(
         format!("{} decoder of {}", model.attention.name(), shown(sizes)),
-        &run(&tested.with_kernels(kernels), &device),
+        &run(
+            &tested
+                .with_kernels(subject.kernels)
+                .with_precision(subject.precision),
+            &device,
+        ),
         &run(&exact.with_kernels(Kernels::Reference), &cpu),
         0.0,
     ))
@@ -347,10 +376,19 @@ mod tests {
             expanded_head_dim: 10,
             ..Sizes::default()
         };
+        let device = Device::flex();
+        let subject = |precision| Subject {
+            kernels: Kernels::Fast,
+            precision,
+            device: &device,
+        };
         for work in [Work::Layer, Work::Train, Work::Decode] {
             for variant in [Variant::Sas, Variant::Mha] {
-                of(work, variant, &sizes, Kernels::Fast, &Device::flex()).unwrap();
+                of(work, variant, &sizes, subject(Precision::Float32)).unwrap();
             }
+        }
+        for work in [Work::Layer, Work::Train] {
+            of(work, Variant::Sas, &sizes, subject(Precision::Bfloat16)).unwrap();
         }
     }
 
@@ -359,7 +397,12 @@ mod tests {
         let odd = Sizes::odd();
         for (variant, weights) in [(Variant::Sas, 8 + 20), (Variant::Mha, 8)] {
             let model = odd.layer(variant).unwrap();
-            let compared = layer(&model, &odd, Kernels::Fast, &Device::flex());
+            let subject = Subject {
+                kernels: Kernels::Fast,
+                precision: Precision::Float32,
+                device: &Device::flex(),
+            };
+            let compared = layer(&model, &odd, subject);
             assert_eq!(compared.errors.len(), 2 + weights, "{compared:?}");
             // float32 beside float64: an error of exactly zero would mean that nothing was compared.
             assert!(compared.errors.iter().all(|(_, error)| *error > 0.0));

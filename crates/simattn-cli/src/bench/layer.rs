@@ -3,7 +3,8 @@
 use std::hint::black_box;
 
 use burn::module::Module;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
+use simattn::Precision;
 use simattn::attention::{Attention, Pass};
 use simattn::init::Initialiser;
 use simattn_kernels::Kernels;
@@ -17,6 +18,22 @@ use crate::memory::Peak;
 /// A pass without positions.
 pub(super) fn without_positions(kernels: Kernels) -> Pass<'static> {
     Pass::new(None, kernels)
+}
+
+/// A layer's input or output in the type of a pass, or back from it.
+pub(super) fn in_type(x: Tensor<3>, dtype: DType) -> Tensor<3> {
+    match x.dtype() == dtype {
+        true => x,
+        false => x.cast(dtype),
+    }
+}
+
+/// What a layer reads and gives.
+pub(super) fn float_type(precision: Precision) -> DType {
+    match precision {
+        Precision::Float32 => DType::F32,
+        Precision::Bfloat16 => DType::BF16,
+    }
 }
 
 /// Times the forward pass without a graph, then forward and backward with the gradients of x and of all weights.
@@ -37,6 +54,7 @@ pub fn bench(
     let x = Tensor::<3>::from_data(data, &device).require_grad();
     let operations = Operations::of_layer(&model, batch, tokens);
     let pass = without_positions(bench.kernels);
+    let dtype = float_type(bench.precision);
 
     let mut record = |what, operations, (times, peak): (Times, _)| {
         let measurement = Measurement {
@@ -53,13 +71,14 @@ pub fn bench(
     let plain = layer.valid();
     let plain_x = x.clone().inner();
     let forward = timed(bench, || {
-        black_box(plain.forward(plain_x.clone(), &pass));
+        black_box(plain.forward(in_type(plain_x.clone(), dtype), &pass));
     })?;
     record("layer forward", operations.forward(), forward);
     drop((plain, plain_x));
     let both = timed(bench, || {
         // From a gradient of ones, which costs no operation to make part of the graph.
-        black_box(layer.forward(x.clone(), &pass).backward());
+        let y = layer.forward(in_type(x.clone(), dtype), &pass);
+        black_box(in_type(y, DType::F32).backward());
     })?;
     let all = operations.forward() + operations.backward();
     record("layer forward+backward", all, both);

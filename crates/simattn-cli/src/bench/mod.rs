@@ -27,7 +27,7 @@ pub mod workload;
 use burn::backend::ExecutionError;
 use burn::tensor::Device;
 use rayon::ThreadPoolBuilder;
-use simattn::{ConfigError, Recompute};
+use simattn::{ConfigError, Precision, Recompute};
 use simattn_kernels::Kernels;
 use simattn_train::TrainError;
 use thiserror::Error;
@@ -52,6 +52,8 @@ pub struct Bench {
     pub kernels: Kernels,
     /// What a training step works out again in backward.
     pub recompute: Recompute,
+    /// The float type of a pass; weights are float32 in either.
+    pub precision: Precision,
     /// Where.
     pub device: Device,
     /// Threads of all kernels.
@@ -119,17 +121,21 @@ impl Bench {
             self.work,
             self.variant,
             &self.sizes,
-            self.kernels,
-            &self.device,
+            check::Subject {
+                kernels: self.kernels,
+                precision: self.precision,
+                device: &self.device,
+            },
         )?;
         let setting = Setting {
             variant: self.variant,
             kernels: self.kernels,
+            precision: self.precision,
             threads: self.threads,
             device: device::name(&self.device),
             product_rate: match self.device == Device::flex() {
                 true => timing::product_rate(),
-                false => measured_flops(&self.device),
+                false => measured_flops(&self.device, self.precision),
             },
         };
         match self.work {

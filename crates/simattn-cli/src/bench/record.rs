@@ -1,6 +1,7 @@
 //! The line of JSON that a measurement gives.
 
 use serde::Serialize;
+use simattn::Precision;
 use simattn_kernels::{Kernels, cpu::simd::InstructionSet};
 
 use super::timing::Times;
@@ -13,11 +14,13 @@ pub struct Setting {
     pub variant: Variant,
     /// The implementation of the operations.
     pub kernels: Kernels,
+    /// The float type of a pass.
+    pub precision: Precision,
     /// "cpu", "cuda" and so on.
     pub device: &'static str,
     /// Threads of all kernels.
     pub threads: usize,
-    /// Operations per second of a matrix product in this process.
+    /// Operations per second of a matrix product in this process; on GPUs in the type of the pass.
     pub product_rate: f64,
 }
 
@@ -49,7 +52,7 @@ pub struct Record {
     pub variant: &'static str,
     /// "cpu", or the way to a GPU: "cuda", "vulkan" and so on.
     pub device: &'static str,
-    /// "f32".
+    /// "f32" or "bf16".
     pub dtype: &'static str,
     /// "fast" or "reference".
     pub kernels: &'static str,
@@ -90,7 +93,10 @@ impl Record {
             what: measurement.what,
             variant: setting.variant.name(),
             device: setting.device,
-            dtype: "f32",
+            dtype: match setting.precision {
+                Precision::Float32 => "f32",
+                Precision::Bfloat16 => "bf16",
+            },
             kernels: match setting.kernels {
                 Kernels::Fast => "fast",
                 Kernels::Reference => "reference",
@@ -129,6 +135,7 @@ mod tests {
         let setting = Setting {
             variant: Variant::Sas,
             kernels: Kernels::Fast,
+            precision: Precision::Float32,
             device: "cpu",
             threads: 2,
             product_rate: 200e9,

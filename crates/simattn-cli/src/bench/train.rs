@@ -35,7 +35,8 @@ pub fn bench(
     let device = bench.device.clone().autodiff();
     let decoder = Decoder::new(&model, SEED, &device)?
         .with_kernels(bench.kernels)
-        .with_recompute(bench.recompute);
+        .with_recompute(bench.recompute)
+        .with_precision(bench.precision);
     let parameters = decoder.num_params();
     let batch = random_batch(&bench.sizes);
     // Drawing the weights took more memory than they do; that is not the step's.

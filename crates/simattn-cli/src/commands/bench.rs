@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use simattn::Precision;
 
 use super::{CliError, KernelsArg, RecomputeArg, failure, input};
 use crate::bench::{
@@ -11,7 +12,7 @@ use crate::bench::{
     torch::{self, Peer},
     workload::{Sizes, Variant, Work},
 };
-use crate::device::{DeviceChoice, Runtime};
+use crate::device::{DeviceChoice, Runtime, computes};
 
 /// Time an attention layer, a training step or decoding and print one JSON object a line.
 ///
@@ -75,6 +76,10 @@ pub struct BenchArgs {
     /// What backward works out again instead of keeping it (train).
     #[arg(long, value_enum, default_value = "none")]
     pub recompute: RecomputeArg,
+    /// The float type of a pass (layer, train); weights are float32 in either. On the processor bf16 is worked out in
+    /// float32 and rounded.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub dtype: DtypeArg,
     /// Run this bench and a PyTorch program in turn with this Python, and print how often our time it takes.
     #[arg(long, value_name = "PYTHON", requires = "peer")]
     pub against_torch: Option<PathBuf>,
@@ -84,6 +89,24 @@ pub struct BenchArgs {
     /// How often each of the two runs.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one, requires = "against_torch")]
     pub rounds: usize,
+}
+
+/// Values of `--dtype`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DtypeArg {
+    /// float32.
+    F32,
+    /// bfloat16.
+    Bf16,
+}
+
+impl From<DtypeArg> for Precision {
+    fn from(dtype: DtypeArg) -> Self {
+        match dtype {
+            DtypeArg::F32 => Self::Float32,
+            DtypeArg::Bf16 => Self::Bfloat16,
+        }
+    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -148,6 +171,9 @@ impl BenchArgs {
 /// [`CliError::Input`] for sizes that describe no model and programs that are not there; [`CliError::Failure`] for
 /// kernels that fail their check, and for whatever breaks off.
 pub fn run(args: &BenchArgs) -> Result<(), CliError> {
+    if args.work == Work::Decode && args.dtype != DtypeArg::F32 {
+        return Err(input("bench decode knows f32 only: leave --dtype out"));
+    }
     match (&args.against_torch, &args.peer) {
         (Some(python), Some(script)) => {
             let (python, script) = (python.clone(), script.clone());
@@ -158,13 +184,16 @@ pub fn run(args: &BenchArgs) -> Result<(), CliError> {
 }
 
 fn alone(args: &BenchArgs) -> Result<(), CliError> {
+    let device = args.device.open().map_err(input)?;
+    computes(&device, args.dtype.into()).map_err(input)?;
     let bench = Bench {
         work: args.work,
         variant: args.variant,
         sizes: args.sizes(),
         kernels: args.kernels.into(),
         recompute: args.recompute.into(),
-        device: args.device.open().map_err(input)?,
+        precision: args.dtype.into(),
+        device,
         threads: args.threads,
         repetitions: Repetitions {
             warmup: args.warmup,
@@ -184,7 +213,10 @@ fn against(args: &BenchArgs, peer: &Peer) -> Result<(), CliError> {
     args.sizes()
         .validate(args.work, args.variant)
         .map_err(input)?;
-    let shared = args.shared();
+    let mut shared = args.shared();
+    if args.dtype == DtypeArg::Bf16 {
+        shared.extend(["--dtype", "bf16"].map(str::to_owned));
+    }
     let mut peers = shared.clone();
     // The one GPU runtime that PyTorch and this program share; it counts devices on its own.
     if let DeviceChoice::Gpu {

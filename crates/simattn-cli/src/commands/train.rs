@@ -17,7 +17,7 @@ use simattn_train::{
 };
 
 use super::{CliError, KernelsArg, failure, input};
-use crate::device::DeviceChoice;
+use crate::device::{DeviceChoice, computes};
 use crate::memory;
 use crate::peak::measured_flops;
 use crate::progress::{Progress, perplexity};
@@ -120,6 +120,7 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     args.override_in(&mut config);
     config.validate().map_err(input)?;
     let device = args.device.open().map_err(input)?.autodiff();
+    computes(&device, config.train.precision).map_err(input)?;
     let found = Resumption::find(&args.out, &args.resume).map_err(input)?;
     let from = found.checkpoint.as_ref();
     let mut allowed = Vec::new();
@@ -143,7 +144,10 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     let budget = Budget::Steps(config.train.steps);
     let trainer = Trainer::with_decoder(decoder, &config, &dataset, budget).map_err(input)?;
     let meters = Meters {
-        peak_flops: Some(args.peak_flops.unwrap_or_else(|| measured_flops(&device))),
+        peak_flops: Some(
+            args.peak_flops
+                .unwrap_or_else(|| measured_flops(&device, config.train.precision)),
+        ),
         memory: Some(memory::resident),
     };
     let folder = match found.folder {
