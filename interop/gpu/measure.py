@@ -1,6 +1,6 @@
 """Builds simattn for a GPU, checks its kernels there, times them, and prints a table in Markdown.
 
-    python interop/gpu/measure.py [--features cuda] [--device cuda] [--batch B] [--seq T] [--layers L]
+    python interop/gpu/measure.py [--features cuda] [--device cuda] [--batch B] [--seq T] [--layers L] [--dtype f32|bf16]
                                   [--python PYTHON --peer FILE] [--quick] [--without-llvm] [--skip-build] [--out FILE]
 
 One call on the machine with the GPU, from anywhere. In order: the release build with the given Cargo features; the tests of the
@@ -19,7 +19,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TESTS = ["cube_attention", "cube_sas_attention"]
+TESTS = ["cube_attention", "cube_sas_attention", "cube_step_ops", "cube_optimizer", "cube_half"]
 
 
 def arguments():
@@ -28,6 +28,7 @@ def arguments():
     parser.add_argument("--device", help="what --device of simattn gets; the first of the features where left out")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seq", type=int, default=1024)
+    parser.add_argument("--dtype", choices=["f32", "bf16"], default="bf16", help="the float type of a pass")
     parser.add_argument("--layers", type=int, default=12, help="blocks of the decoder that is trained")
     parser.add_argument("--iters", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3, help="turns of each program in a comparison")
@@ -81,7 +82,7 @@ def measure(binary, options):
         for variant in ["sas", "mha"]:
             command = [str(binary), "bench", work, "--variant", variant, "--device", options.device]
             command += ["--batch", str(options.batch), "--seq", str(options.seq), "--iters", str(options.iters)]
-            command += ["--layers", str(options.layers), "--threads", str(os.cpu_count() or 1)]
+            command += ["--dtype", options.dtype, "--layers", str(options.layers), "--threads", str(os.cpu_count() or 1)]
             if options.peer:
                 command += ["--against-torch", options.python, "--peer", options.peer, "--rounds", str(options.rounds)]
             rows += [json.loads(line) for line in lines_of(command) if line.startswith("{")]
@@ -106,7 +107,7 @@ def main():
     rows = measure(binary, options)
     head = [
         f"{datetime.date.today()}, --device {options.device}, features {options.features}, "
-        f"{options.batch} × {options.seq} tokens, {options.layers} blocks",
+        f"{options.batch} × {options.seq} tokens, {options.layers} blocks, {options.dtype}",
         "",
         *(f"    {line}" for line in machine),
         "",
