@@ -238,7 +238,12 @@ fn a_step_that_cannot_be_made_is_found_behind_others_and_undone() {
         .iter()
         .zip(weights(one_by_one.decoder()))
     {
-        assert!((got - exact).abs() <= 1e-4 * exact.abs(), "{got} {exact}");
+        // Such a rate leaves some that are not numbers.
+        let same = got.to_bits() == exact.to_bits() || got.is_nan() && exact.is_nan();
+        assert!(
+            same || (got - exact).abs() <= 1e-4 * exact.abs(),
+            "{got} {exact}"
+        );
     }
 }
 
