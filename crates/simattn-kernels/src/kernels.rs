@@ -124,6 +124,20 @@ impl Kernels {
         })
     }
 
+    /// See [`reference::rotate`]; angles are never rounded to a narrower type of `x`.
+    pub fn rotate(self, x: Tensor<4>, table: &RopeTable) -> Tensor<4> {
+        if self == Self::Fast && ops::has_rotary_kernels(&x, table) {
+            return ops::rotate(x, table);
+        }
+        let dtype = x.dtype();
+        let x = cast(x, table.cos.dtype());
+        let y = match self {
+            Self::Fast => ops::rotate(x, table),
+            Self::Reference => reference::rotate(x, table),
+        };
+        cast(y, dtype)
+    }
+
     /// See [`reference::linear`].
     pub fn linear<const R: usize>(
         self,

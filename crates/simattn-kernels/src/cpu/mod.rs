@@ -18,6 +18,7 @@ mod memory;
 pub mod norm;
 pub mod output;
 mod product;
+pub mod rotary;
 pub mod sas_attention;
 pub mod scale;
 pub mod simd;

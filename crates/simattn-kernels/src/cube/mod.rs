@@ -25,7 +25,7 @@ pub(crate) mod linear;
 pub(crate) mod loss;
 pub(crate) mod norm;
 mod normal;
-mod rotary;
+pub(crate) mod rotary;
 mod rows;
 pub(crate) mod sas_attention;
 pub(crate) mod squares;

@@ -31,6 +31,9 @@ mod norm;
 pub(super) mod optimizer;
 
 #[cfg(feature = "cube")]
+mod rotary;
+
+#[cfg(feature = "cube")]
 mod on_devices {
     use burn::backend::DispatchDevice;
     use burn::backend::tensor::FloatTensor;

@@ -32,6 +32,7 @@ mod normed_linear;
 mod optimizer;
 mod portable_attention;
 mod recompute;
+mod rotary;
 mod sas_attention;
 
 #[cfg(feature = "cube")]
@@ -51,6 +52,8 @@ pub use optimizer::{
     adamw_step_portable, squared_norm, squared_norm_tensor,
 };
 pub use recompute::{Tensors, recomputed};
+pub(crate) use rotary::has_rotary_kernels;
+pub use rotary::rotate;
 #[cfg(feature = "cube")]
 pub(crate) use sas_attention::SasCall;
 pub use sas_attention::sas_attention;

@@ -15,11 +15,7 @@ pub use factorised::FactorisedAttention;
 pub use grouped::GroupedAttention;
 pub use latent::LatentAttention;
 pub use sas::SasAttention;
-use simattn_kernels::{
-    Kernels,
-    ops::Normed,
-    reference::{RopeTable, rotate},
-};
+use simattn_kernels::{Kernels, ops::Normed, reference::RopeTable};
 pub use tensor_product::TensorProductAttention;
 pub(crate) use unpacking::Unpacking;
 
@@ -64,14 +60,7 @@ impl Pass<'_> {
     /// Rotates `x` [B, T, H, D] if the model has positions.
     fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
         match self.rope {
-            Some(table) => {
-                // In the table's type: angles are not rounded to the activations'.
-                let dtype = x.dtype();
-                match table.cos.dtype() == dtype {
-                    true => rotate(x, table),
-                    false => rotate(x.cast(table.cos.dtype()), table).cast(dtype),
-                }
-            }
+            Some(table) => self.kernels.rotate(x, table),
             None => x,
         }
     }
