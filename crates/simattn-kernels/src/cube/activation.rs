@@ -34,31 +34,27 @@ fn twice_u(x: f32) -> f32 {
 /// x·Φ(x), or the form with tanh.
 #[cube]
 fn gelu(x: f32, #[comptime] plan: Plan) -> f32 {
-    let mut value = f32::new(0.0);
     if comptime!(plan.form == GeluForm::Tanh) {
-        value = x * logistic(twice_u(x));
+        x * logistic(twice_u(x))
     } else {
-        value = x * normal(x).distribution;
+        x * normal(x).distribution
     }
-    value
 }
 
 /// Its derivative: Φ(x) + x·φ(x), or that of the form with tanh.
 #[cube]
 fn gelu_slope(x: f32, #[comptime] plan: Plan) -> f32 {
-    let mut slope = f32::new(0.0);
     if comptime!(plan.form == GeluForm::Tanh) {
         let gate = logistic(twice_u(x));
         // 1 − gate without its cancellation.
         let spread = gate * logistic(f32::new(0.0) - twice_u(x));
         let bend = x * spread * (f32::new(1.595_769_2) + f32::new(0.214_064_46) * x * x);
         // Where the product vanishes, the other factors may be infinite.
-        slope = gate + select(spread > f32::new(1e-30), bend, f32::new(0.0));
+        gate + select(spread > f32::new(1e-30), bend, f32::new(0.0))
     } else {
         let at = normal(x);
-        slope = at.distribution + x * at.density;
+        at.distribution + x * at.density
     }
-    slope
 }
 
 #[cube]

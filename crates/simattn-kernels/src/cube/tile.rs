@@ -98,7 +98,9 @@ pub(super) fn rows_by_rows<F: Float>(
     let x = UNIT_POS_X as usize;
     let y = UNIT_POS_Y as usize;
     let mut values = Array::<f32>::new(per_thread);
-    for strip in 0..comptime!(width.div_ceil(DEPTH)) {
+    // The number of strips is `width`'s, but read from the tensor: where both products of a backward kernel have a single strip, a
+    // loop that is known to run once lets SwiftShader's compiler never end.
+    for strip in 0..left.shape(3).div_ceil(DEPTH) {
         sync_cube();
         load_features::<F>(left_strip, left, left_rows, strip * DEPTH, width, tile);
         load_features::<F>(right_strip, right, right_rows, strip * DEPTH, width, tile);

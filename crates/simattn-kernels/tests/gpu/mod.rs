@@ -1,6 +1,8 @@
 //! What the tests of the GPU kernels share: a device, numbers of a seed, and errors by name.
 #![allow(dead_code)]
 
+pub mod definition;
+
 use burn::tensor::{DType, Device, DeviceType, Tensor, TensorData};
 
 /// Leaves and results of one call, on one device.
