@@ -19,7 +19,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TESTS = ["cube_attention", "cube_sas_attention", "cube_step_ops", "cube_optimizer", "cube_half"]
+TESTS = ["cube_attention", "cube_sas_attention", "cube_step_ops", "cube_losses", "cube_optimizer", "cube_half"]
 
 
 def arguments():
