@@ -10,10 +10,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import GenerationMixin, PreTrainedModel
-from transformers.cache_utils import DynamicCache
+from transformers.cache_utils import Cache, DynamicCache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from .configuration_simattn import SimattnConfig
+
+# What a result calls the cache: `cache` from transformers 5.24 on, `past_key_values` before.
+CACHE = "cache" if "cache" in CausalLMOutputWithPast.__dataclass_fields__ else "past_key_values"
 
 
 def frequencies(model, rotary_dim, base):
@@ -374,18 +377,24 @@ class SimattnForCausalLM(PreTrainedModel, GenerationMixin):
         use_cache=None,
         logits_to_keep=0,
         return_dict=None,
+        cache=None,
         **kwargs,
     ):
+        """`cache` and `past_key_values` are two names of one thing, the new and the old one."""
+        for name, value in kwargs.items():
+            if isinstance(value, Cache):
+                raise TypeError(f"a cache is given as {name}, which this model does not know")
+        cache = past_key_values if cache is None else cache
         x = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
         batch, tokens = x.shape[:2]
-        if use_cache and past_key_values is None:
-            past_key_values = DynamicCache()
-        seen = past_key_values.get_seq_length() if past_key_values is not None else 0
+        if use_cache and cache is None:
+            cache = DynamicCache()
+        seen = cache.get_seq_length() if cache is not None else 0
         if position_ids is None:
             position_ids = torch.arange(seen, seen + tokens, device=x.device).unsqueeze(0)
         if self.positions is not None:
             x = x + self.positions(position_ids)
-        context = Context(self.table(position_ids), self.mask(attention_mask, seen, tokens, x), past_key_values)
+        context = Context(self.table(position_ids), self.mask(attention_mask, seen, tokens, x), cache)
         for layer in self.layers:
             x = layer(x, context)
         x = self.norm(x)
@@ -397,7 +406,7 @@ class SimattnForCausalLM(PreTrainedModel, GenerationMixin):
         loss = None
         if labels is not None:
             loss = F.cross_entropy(logits[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten())
-        result = CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=past_key_values)
+        result = CausalLMOutputWithPast(loss=loss, logits=logits, **{CACHE: cache})
         return result if return_dict in (None, True) else result.to_tuple()
 
     def table(self, position_ids):
