@@ -66,7 +66,7 @@ pub(super) fn sees(mask: &Mask, i: usize, j: usize, #[comptime] plan: Plan) -> b
 /// The first key that one of the queries from `first` on sees.
 #[cube]
 pub(super) fn first_key(mask: &Mask, first: usize, #[comptime] plan: Plan) -> usize {
-    let mut key = first * 0;
+    let mut key = comptime!(0usize).runtime();
     if comptime!(plan.windowed) {
         let next = first + mask.offset + 1;
         if next > mask.window {
@@ -92,10 +92,11 @@ pub(super) fn end_key(mask: &Mask, first: usize, #[comptime] plan: Plan) -> usiz
 /// The first query that sees one of the keys from `first` on.
 #[cube]
 pub(super) fn first_query(mask: &Mask, first: usize, #[comptime] plan: Plan) -> usize {
-    let mut query = first * 0;
+    let mut query = comptime!(0usize).runtime();
     if comptime!(plan.causal) {
-        if first > mask.offset {
-            query = first - mask.offset;
+        let offset = mask.offset;
+        if first > offset {
+            query = first - offset;
         }
     }
     query
