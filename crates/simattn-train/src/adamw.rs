@@ -173,7 +173,7 @@ impl AdamW {
     /// One update: `scale` times the gradients moves the parameters at `learning_rate`.
     ///
     /// `scale` carries the mean over micro-batches and the clipping. Parameters without a gradient
-    /// stay as they are, undecayed. An update that `scale` stops on the device counts still; see [`AdamW::take_back`].
+    /// stay as they are, undecayed. An update that `scale` stops on the device counts still.
     pub fn update<M: Module>(
         &mut self,
         module: M,
