@@ -35,10 +35,10 @@ pub struct Subject<'a> {
 
 impl Subject<'_> {
     /// The largest relative error that passes. Matrix products of GPUs may round float32 to TF32, ten bits behind the point;
-    /// bfloat16 has seven, and a wrong kernel is wrong by more than a tenth.
+    /// bfloat16 has seven, and gradients that are small sums of large terms lose more; a wrong kernel is wrong by about all.
     fn tolerance(&self) -> f64 {
         match (self.precision, *self.device == Device::flex()) {
-            (Precision::Bfloat16, _) => 0.1,
+            (Precision::Bfloat16, _) => 0.3,
             (Precision::Float32, true) => TOLERANCE,
             (Precision::Float32, false) => 5e-3,
         }
@@ -67,7 +67,7 @@ pub struct Disagreement {
 /// Checks what `work` runs: at a small odd shape, and a layer also at the widths that are timed, over a few tokens.
 ///
 /// # Errors
-/// Sizes that describe no model, or the worst disagreement above [`TOLERANCE`], on GPUs above 5e-3, in bfloat16 above 0.1.
+/// Sizes that describe no model, or the worst disagreement above [`TOLERANCE`], on GPUs above 5e-3, in bfloat16 above 0.3.
 pub fn of(
     work: Work,
     variant: Variant,
