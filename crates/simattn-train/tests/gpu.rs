@@ -172,6 +172,10 @@ fn memory_does_not_grow_over_a_thousand_steps() {
         }
     }
     println!("bytes held after each hundred steps: {held:?}");
+    if held.is_empty() {
+        println!("skipped: the device does not say what it holds");
+        return;
+    }
     // The first hundred find out what a step needs.
     let (early, late) = (held[1], held[held.len() - 1]);
     assert!(late <= early + early / 20, "{held:?}");
