@@ -39,6 +39,8 @@ pub struct Trainer {
     flops_per_step: f64,
     step: u64,
     seconds: f64,
+    /// Whether losses stay on the device until several are read.
+    ahead_of_device: bool,
     /// Steps at most between two readings of their losses.
     read_every: u64,
     ahead: Ahead,
@@ -91,10 +93,10 @@ impl Trainer {
         let flops_per_token = Cost::of(&model).training_flops_per_token(context);
         let device = decoder.embedding.val().device();
         let optimizer = Optimizer::new(train.optimizer(), &decoder, &device);
-        let read_every = match Flat::is_host(&device) {
-            true => 1,
-            false if train.log_every == 0 => AHEAD,
-            false => train.log_every.min(AHEAD),
+        let ahead_of_device = !Flat::is_host(&device);
+        let read_every = match train.log_every {
+            0 => AHEAD,
+            every => every.min(AHEAD),
         };
         Ok(Self {
             decoder: Some(
@@ -113,15 +115,17 @@ impl Trainer {
             flops_per_step: flops_per_token * tokens_per_step as f64,
             step: 0,
             seconds: 0.0,
+            ahead_of_device,
             read_every,
             ahead: Ahead::default(),
             read_at: (0, 0.0),
         })
     }
 
-    /// The same, but losses are read after every `steps` steps at the latest; 1 is one by one. Without it the processor reads
-    /// every loss, other devices each `log_every`-th and all before it then, at most a hundred.
+    /// The same, but losses are read after every `steps` steps at the latest, also on the processor, which without it reads every
+    /// loss at once; other devices wait for each `log_every`-th, at most for a hundred.
     pub fn reading_every(mut self, steps: u64) -> Self {
+        self.ahead_of_device = true;
         self.read_every = steps.max(1);
         self
     }
@@ -275,8 +279,7 @@ impl Trainer {
     /// As [`Self::step`], for any of the steps that were read: weights and moments are those before it, and later steps
     /// were not made.
     pub fn advance(&mut self, reports: &mut Vec<StepReport>) -> Result<(), TrainError> {
-        // How fast steps are decides the learning rate of such a run.
-        if self.read_every <= 1 || matches!(self.budget, Budget::Seconds(_)) {
+        if !self.ahead_of_device {
             self.settle(reports)?;
             reports.push(self.step_now()?);
             return Ok(());
@@ -295,7 +298,10 @@ impl Trainer {
         self.seconds += started.elapsed().as_secs_f64();
         let report = self.report(f64::NAN, f64::NAN, learning_rate);
         (self.ahead).push(report, gradients.loss, gradients.norm, position);
-        if self.step.is_multiple_of(self.read_every) || self.ahead.len() >= self.read_every {
+        // How fast steps are decides the learning rate of such a run.
+        let timed = matches!(self.budget, Budget::Seconds(_));
+        let due = self.step.is_multiple_of(self.read_every) || self.ahead.len() >= self.read_every;
+        if due || timed {
             self.settle(reports)?;
         }
         Ok(())
