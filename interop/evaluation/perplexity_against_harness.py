@@ -30,7 +30,8 @@ def harness(arguments):
 
     model = HFLM(pretrained=arguments.hf_model, dtype="float32", device="cpu", batch_size=1, max_length=arguments.context)
     paths = sorted(path for path in pathlib.Path(arguments.folder).iterdir())
-    texts = [path.read_bytes().decode() for path in paths]
+    # As simattn reads a document: without the ends of line around it.
+    texts = [path.read_bytes().decode().strip("\r\n") for path in paths]
     requests = [Instance("loglikelihood_rolling", {}, (text,), index) for index, text in enumerate(texts)]
     nats = -sum(model.loglikelihood_rolling(requests))
     tokens = sum(len(model.tok_encode(text)) for text in texts)
