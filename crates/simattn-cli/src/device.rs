@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use burn::tensor::Device;
 #[cfg(feature = "gpu")]
 use burn::tensor::DeviceType;
-use burn::tensor::{DType, Device};
 use simattn::Precision;
 use thiserror::Error;
 
@@ -198,7 +198,7 @@ pub fn computes(device: &Device, precision: Precision) -> Result<(), DeviceError
     let fine = match precision {
         Precision::Float32 => true,
         // The processor works it out in float32.
-        Precision::Bfloat16 => device == Device::flex() || device.supports_dtype(DType::BF16),
+        Precision::Bfloat16 => device == Device::flex() || device.supports_dtype(precision.dtype()),
     };
     match fine {
         true => Ok(()),

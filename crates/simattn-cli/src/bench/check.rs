@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::BenchError;
 use super::decode::Decoding;
-use super::layer::{float_type, in_type, without_positions};
+use super::layer::{in_type, without_positions};
 use super::train::random_batch;
 use super::workload::{SEED, Sizes, Variant, Work, normals};
 
@@ -203,7 +203,7 @@ fn layer(model: &ModelConfig, sizes: &Sizes, subject: Subject<'_>) -> Comparison
             subject.kernels,
             &device,
             DType::F32,
-            float_type(subject.precision),
+            subject.precision.dtype(),
         ),
         &run(&exact, Kernels::Reference, &cpu, DType::F64, DType::F64),
         rms(&dy),

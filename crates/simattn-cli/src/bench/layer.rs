@@ -4,7 +4,6 @@ use std::hint::black_box;
 
 use burn::module::Module;
 use burn::tensor::{DType, Tensor, TensorData};
-use simattn::Precision;
 use simattn::attention::{Attention, Pass};
 use simattn::init::Initialiser;
 use simattn_kernels::Kernels;
@@ -28,14 +27,6 @@ pub(super) fn in_type(x: Tensor<3>, dtype: DType) -> Tensor<3> {
     }
 }
 
-/// What a layer reads and gives.
-pub(super) fn float_type(precision: Precision) -> DType {
-    match precision {
-        Precision::Float32 => DType::F32,
-        Precision::Bfloat16 => DType::BF16,
-    }
-}
-
 /// Times the forward pass without a graph, then forward and backward with the gradients of x and of all weights.
 ///
 /// # Errors
@@ -54,7 +45,7 @@ pub fn bench(
     let x = Tensor::<3>::from_data(data, &device).require_grad();
     let operations = Operations::of_layer(&model, batch, tokens);
     let pass = without_positions(bench.kernels);
-    let dtype = float_type(bench.precision);
+    let dtype = bench.precision.dtype();
 
     let mut record = |what, operations, (times, peak): (Times, _)| {
         let measurement = Measurement {

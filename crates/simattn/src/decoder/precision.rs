@@ -18,6 +18,14 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// What maps and attention read and give, where weights are float32.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::Float32 => DType::F32,
+            Self::Bfloat16 => DType::BF16,
+        }
+    }
+
     /// The normalised state as a block's maps read it.
     pub(crate) fn normed(self, x: Normed<3>) -> Normed<3> {
         match self {
