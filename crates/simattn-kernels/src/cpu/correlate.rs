@@ -2,17 +2,17 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::blocked::EDGE;
+use super::expansion::chunk_len;
 use super::tile::{load, unrolled};
 
-/// Rows of 16 lanes: lane group `k` of row `i` stands at `pointer + i * row_stride + k * step_stride`.
+/// Rows of the tokens of a chunk: lane group `k` of row `i` stands at `pointer + i * row_stride + k * step_stride`.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows {
     /// First value.
     pub pointer: *const f32,
     /// Distance between rows.
     pub row_stride: usize,
-    /// Distance between groups of 16 lanes.
+    /// Distance between groups of lanes.
     pub step_stride: usize,
 }
 
@@ -54,7 +54,7 @@ pub unsafe fn add_up<S: Simd>(simd: S, rows: usize, steps: usize, values: Rows, 
                 let place = values
                     .pointer
                     .add(row * values.row_stride + step * values.step_stride);
-                for part in 0..EDGE / S::F32_LANES {
+                for part in 0..chunk_len(S::F32_LANES) / S::F32_LANES {
                     sum = simd.add_f32s(sum, load(simd, place.add(part * S::F32_LANES)));
                 }
             }
@@ -84,6 +84,9 @@ impl WithSimd for Correlation {
                 let left = self.rows - row;
                 row += if S::REGISTER_COUNT >= 32 && left >= 4 {
                     self.row::<S, 4, 6>(simd, row)
+                } else if left >= 3 {
+                    // Twelve sums, three rows and one column: 16 registers.
+                    self.row::<S, 3, 4>(simd, row)
                 } else if left >= 2 {
                     self.row::<S, 2, 4>(simd, row)
                 } else {
@@ -129,7 +132,7 @@ impl Correlation {
             let mut a = left.pointer.add(row * left.row_stride);
             let mut b = right.pointer.add(column * right.row_stride);
             for _ in 0..self.steps {
-                for part in 0..EDGE / S::F32_LANES {
+                for part in 0..chunk_len(S::F32_LANES) / S::F32_LANES {
                     let at = part * S::F32_LANES;
                     let mut x = [simd.splat_f32s(0.0); M];
                     unrolled!(m < M, {

@@ -3,7 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::lanes::{copy, rotate, zero_planes};
-use super::{CHUNK, Chunk, Prepared, Sizes};
+use super::{Chunk, Prepared, Sizes, chunk_len};
 use crate::cpu::correlate::{Rows, add_up, correlate};
 use crate::cpu::tile::{Finish, Left, Right, Target, product};
 use crate::cpu::transpose::transpose;
@@ -49,7 +49,8 @@ impl WithSimd for ContractChunk<'_> {
         let offsets = plan.offsets();
         let [input, first, _, _, active] = self.room;
         let [d_input, d_first, d_expanded, d_wide, d_result] = self.gradient_room;
-        let (plane_in, plane) = (heads * CHUNK, expanded_heads * CHUNK);
+        let tokens = chunk_len(S::F32_LANES);
+        let (plane_in, plane) = (heads * tokens, expanded_heads * tokens);
         let sums = |offset: usize| self.weight_gradient.wrapping_add(offset);
         // SAFETY: the buffers have the sizes of `room`, the rest by the promise of the builder.
         unsafe {
@@ -69,7 +70,7 @@ impl WithSimd for ContractChunk<'_> {
                 let rows = |pointer: *const f32| Rows {
                     pointer,
                     row_stride: plane,
-                    step_stride: CHUNK,
+                    step_stride: tokens,
                 };
                 let wide = expanded_width;
                 correlate(
@@ -160,7 +161,7 @@ impl WithSimd for ContractChunk<'_> {
                 // Heads are rows, features are steps; a tap moves by one plane, and so do its rows.
                 let rows = |pointer: *const f32, plane: usize| Rows {
                     pointer,
-                    row_stride: CHUNK,
+                    row_stride: tokens,
                     step_stride: plane,
                 };
                 let taps = kernel_size * expanded_heads;
@@ -219,7 +220,7 @@ impl WithSimd for ContractChunk<'_> {
                 rotate(simd, &rotation, self.chunk, d_source, heads, -1.0);
             }
             for head in 0..heads {
-                let from = d_source.add(head * CHUNK);
+                let from = d_source.add(head * tokens);
                 transpose(
                     simd,
                     width,

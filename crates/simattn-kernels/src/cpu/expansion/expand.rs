@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::{CHUNK, Chunk, Prepared, Sizes};
+use super::{Chunk, Prepared, Sizes, chunk_len};
 
 /// Expands one chunk.
 pub struct ExpandChunk<'a> {
@@ -40,7 +40,7 @@ impl WithSimd for ExpandChunk<'_> {
         // SAFETY: the buffers have the sizes of `room`, source and target hold the chunk by the promise of the builder.
         unsafe {
             plan.read_tokens(simd, self.chunk, self.source, input);
-            let mut result = input.wrapping_add(padding * heads * CHUNK);
+            let mut result = input.wrapping_add(padding * heads * chunk_len(S::F32_LANES));
             if plan.weights.heads.is_some() {
                 let expanded = if self.kept.is_null() {
                     expanded

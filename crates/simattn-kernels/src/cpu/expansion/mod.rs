@@ -1,6 +1,6 @@
-//! Head and feature expansion of 16 tokens at a time, forward and backward, tokens in the lanes.
+//! Head and feature expansion of 8 or 16 tokens at a time, forward and backward, tokens in the lanes.
 //!
-//! Values of a chunk lie as `[feature][head][16]`. The head expansion is a convolution along the features: with this order
+//! Values of a chunk lie as `[feature][head][tokens]`. The head expansion is a convolution along the features: with this order
 //! the κ·H values that meet in one output form one run of rows, which starts at the output's own feature, so it is a plain
 //! product whose right operand overlaps itself. The feature expansion is a product with all heads side by side. Nothing is
 //! ever copied to line it up, and all of a chunk stays in the second-level cache.
@@ -16,8 +16,13 @@ pub use expand::ExpandChunk;
 use super::blocked::EDGE;
 use crate::reference::ExpansionOptions;
 
-/// Tokens in a chunk.
-pub const CHUNK: usize = EDGE;
+/// Tokens in a chunk, on vectors of `lanes` values.
+///
+/// All stages of a chunk should fit the second-level cache. Machines whose widest vectors hold 8 values often have 512 KiB
+/// of it: one vector of tokens does, two do not.
+pub const fn chunk_len(lanes: usize) -> usize {
+    if lanes == 8 { 8 } else { EDGE }
+}
 
 /// Weights of a head expansion, H → H' heads.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +120,8 @@ pub struct Prepared<'a> {
     after: Option<Rotation<'a>>,
     /// What the result is multiplied by.
     factor: f32,
+    /// Tokens in a chunk; see [`chunk_len`].
+    pub chunk_len: usize,
 }
 
 /// Where the gradients of the weights lie in a part's buffer.
@@ -128,9 +135,9 @@ struct Offsets {
 /// A chunk's place in its tensor.
 #[derive(Clone, Copy, Debug)]
 pub struct Chunk {
-    /// First token, a multiple of 16.
+    /// First token, a multiple of the chunk's length.
     pub token: usize,
-    /// Tokens, at most 16.
+    /// Tokens, at most the chunk's length.
     pub count: usize,
 }
 
@@ -139,6 +146,7 @@ impl<'a> Prepared<'a> {
     ///
     /// # Panics
     /// If a weight's length does not fit the sizes or κ is even.
+    #[allow(clippy::too_many_arguments)]
     pub fn new(
         sizes: Sizes,
         weights: Expansion<'a>,
@@ -146,6 +154,7 @@ impl<'a> Prepared<'a> {
         before: Option<Rotation<'a>>,
         after: Option<Rotation<'a>>,
         factor: f32,
+        chunk_len: usize,
     ) -> Self {
         let Sizes {
             heads,
@@ -246,6 +255,7 @@ impl<'a> Prepared<'a> {
             before,
             after,
             factor,
+            chunk_len,
         }
     }
 
@@ -264,14 +274,14 @@ impl<'a> Prepared<'a> {
         } = self.sizes;
         let planes = width + kernel_size - 1;
         let features = if self.weights.features.is_some() {
-            expanded_width * expanded_heads * CHUNK
+            expanded_width * expanded_heads * self.chunk_len
         } else {
             0
         };
         [
-            planes * heads * CHUNK,
-            planes * expanded_heads * CHUNK,
-            planes * expanded_heads * CHUNK,
+            planes * heads * self.chunk_len,
+            planes * expanded_heads * self.chunk_len,
+            planes * expanded_heads * self.chunk_len,
             features,
             features,
         ]
@@ -280,7 +290,7 @@ impl<'a> Prepared<'a> {
     /// Values between the head and the feature stage that backward wants kept for one chunk; 0 if it needs none.
     pub fn kept(&self) -> usize {
         match (self.weights.heads, self.weights.features) {
-            (Some(_), Some(_)) => self.sizes.width * self.sizes.expanded_heads * CHUNK,
+            (Some(_), Some(_)) => self.sizes.width * self.sizes.expanded_heads * self.chunk_len,
             _ => 0,
         }
     }

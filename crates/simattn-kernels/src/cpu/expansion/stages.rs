@@ -3,7 +3,7 @@
 use pulp::Simd;
 
 use super::lanes::{rotate, zero, zero_planes};
-use super::{CHUNK, Chunk, Prepared, Sizes};
+use super::{Chunk, Prepared, Sizes, chunk_len};
 use crate::cpu::blocked::BLOCK;
 use crate::cpu::tile::{Expand, Finish, Left, Right, Target, load, product, store};
 use crate::cpu::transpose::transpose;
@@ -19,12 +19,13 @@ impl Prepared<'_> {
         input: *mut f32,
     ) {
         let Sizes { heads, width, .. } = self.sizes;
-        let plane = heads * CHUNK;
+        let tokens = chunk_len(S::F32_LANES);
+        let plane = heads * tokens;
         // SAFETY: `input` holds width + κ − 1 planes, `source` the chunk's tokens.
         unsafe {
             zero_planes(simd, input, self.padding(), width, plane);
             let inner = input.add(self.padding() * plane);
-            if chunk.count < CHUNK {
+            if chunk.count < tokens {
                 zero(simd, inner, width * plane);
             }
             for head in 0..heads {
@@ -34,7 +35,7 @@ impl Prepared<'_> {
                     width,
                     source.add(head * width),
                     heads * width,
-                    inner.add(head * CHUNK),
+                    inner.add(head * tokens),
                     plane,
                 );
             }
@@ -61,19 +62,20 @@ impl Prepared<'_> {
             row_stride: steps,
             step_stride: 1,
         };
-        for part in 0..CHUNK / S::F32_LANES {
+        let tokens = chunk_len(S::F32_LANES);
+        for part in 0..tokens / S::F32_LANES {
             let at = part * S::F32_LANES;
-            // SAFETY: the planes hold width + κ − 1 (from) and width (to) times their heads of 16 lanes.
+            // SAFETY: the planes hold width + κ − 1 (from) and width (to) times their heads of the chunk's tokens.
             unsafe {
                 let right = Right {
                     pointer: from.add(at),
-                    vector_stride: inputs * CHUNK,
-                    step_stride: CHUNK,
+                    vector_stride: inputs * tokens,
+                    step_stride: tokens,
                 };
                 let target = Target {
                     pointer: to.add(at),
-                    row_stride: CHUNK,
-                    vector_stride: outputs * CHUNK,
+                    row_stride: tokens,
+                    vector_stride: outputs * tokens,
                 };
                 product(
                     simd,
@@ -107,7 +109,8 @@ impl Prepared<'_> {
         let Some(stage) = &self.weights.heads else {
             return;
         };
-        let plane = expanded_heads * CHUNK;
+        let tokens = chunk_len(S::F32_LANES);
+        let plane = expanded_heads * tokens;
         // SAFETY: `active` holds width + κ − 1 planes.
         unsafe {
             zero_planes(simd, active, self.padding(), width, plane);
@@ -118,7 +121,7 @@ impl Prepared<'_> {
                 keep: plain.is_some() && self.options.residual,
                 activated: Target {
                     pointer: inner,
-                    row_stride: CHUNK,
+                    row_stride: tokens,
                     vector_stride: plane,
                 },
                 relu: self.options.relu,
@@ -168,7 +171,8 @@ impl Prepared<'_> {
         let Some(stage) = &self.weights.features else {
             return;
         };
-        let (plane, lanes) = (expanded_heads * CHUNK, S::F32_LANES);
+        let lanes = S::F32_LANES;
+        let plane = expanded_heads * chunk_len(lanes);
         let target = |pointer| Target {
             pointer,
             row_stride: plane,
@@ -216,7 +220,8 @@ impl Prepared<'_> {
         let Some(stage) = &self.weights.features else {
             return;
         };
-        let (plane, lanes) = (expanded_heads * CHUNK, S::F32_LANES);
+        let lanes = S::F32_LANES;
+        let plane = expanded_heads * chunk_len(lanes);
         let left = Left {
             pointer: stage.second_weight.as_ptr(),
             row_stride: expanded_width,
@@ -287,8 +292,9 @@ impl Prepared<'_> {
         head_stride: usize,
     ) {
         let lanes = S::F32_LANES;
+        let tokens = chunk_len(lanes);
         let factor = simd.splat_f32s(self.factor);
-        // SAFETY: `result` holds [width][heads][16], the target as promised by the builder.
+        // SAFETY: `result` holds [width][heads][tokens], the target as promised by the builder.
         unsafe {
             if let Some(rotation) = self.after {
                 rotate(simd, &rotation, chunk, result, heads, 1.0);
@@ -296,8 +302,8 @@ impl Prepared<'_> {
             // Heads lie far apart in the blocks, often at the same place of the cache: one after another.
             for head in 0..heads {
                 for d in 0..width {
-                    for at in (0..CHUNK).step_by(lanes) {
-                        let value = load(simd, result.add((d * heads + head) * CHUNK + at));
+                    for at in (0..tokens).step_by(lanes) {
+                        let value = load(simd, result.add((d * heads + head) * tokens + at));
                         store(
                             simd,
                             target.add(head * head_stride + d * BLOCK + at),
@@ -320,6 +326,7 @@ impl Prepared<'_> {
         to: *mut f32,
     ) {
         let lanes = S::F32_LANES;
+        let tokens = chunk_len(lanes);
         let factor = simd.splat_f32s(self.factor);
         let Sizes {
             expanded_heads: heads,
@@ -330,11 +337,11 @@ impl Prepared<'_> {
         unsafe {
             for head in 0..heads {
                 for d in 0..width {
-                    for at in (0..CHUNK).step_by(lanes) {
+                    for at in (0..tokens).step_by(lanes) {
                         let value = load(simd, gradient.add(head * head_stride + d * BLOCK + at));
                         store(
                             simd,
-                            to.add((d * heads + head) * CHUNK + at),
+                            to.add((d * heads + head) * tokens + at),
                             simd.mul_f32s(value, factor),
                         );
                     }

@@ -6,7 +6,7 @@ use super::{SasGradients, SasInputs, SasShape, SasWeights};
 use crate::cpu::attention::{PackBlock, Plan, Scratch};
 use crate::cpu::blocked::{BLOCK, Geometry};
 use crate::cpu::blocked_backward::{self, Head};
-use crate::cpu::expansion::{CHUNK, Chunk, ContractChunk};
+use crate::cpu::expansion::{Chunk, ContractChunk};
 use crate::cpu::memory::{Room, Shared, read_at, with_scratch};
 use crate::cpu::output::{Output, filled};
 use crate::cpu::simd::InstructionSet;
@@ -275,14 +275,16 @@ fn backward_into(
                             values.map(|r| r.as_mut_ptr()),
                             gradients.map(|r| r.as_mut_ptr()),
                         );
-                        for token in (part * PART..((part + 1) * PART).min(tokens)).step_by(CHUNK) {
+                        for token in (part * PART..((part + 1) * PART).min(tokens))
+                            .step_by(prepared.chunk_len)
+                        {
                             let chunk = Chunk {
                                 token,
-                                count: (tokens - token).min(CHUNK),
+                                count: (tokens - token).min(prepared.chunk_len),
                             };
                             let at = ((first + element) * tokens + token) * heads * width;
-                            let kept_at =
-                                element * call.kept_size(which) + token / CHUNK * prepared.kept();
+                            let kept_at = element * call.kept_size(which)
+                                + token / prepared.chunk_len * prepared.kept();
                             let block_at = token / BLOCK * prepared.sizes.expanded_width * BLOCK
                                 + token % BLOCK;
                             call.set.run(ContractChunk {

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::{Expansion, Rotation, SasInputs, SasShape, SasWeights};
 use crate::cpu::blocked::{BLOCK, Geometry};
-use crate::cpu::expansion::{CHUNK, Chunk, ExpandChunk, Prepared, Sizes};
+use crate::cpu::expansion::{Chunk, ExpandChunk, Prepared, Sizes, chunk_len};
 use crate::cpu::memory::{Shared, read_at, with_scratch};
 use crate::cpu::simd::InstructionSet;
 use crate::cpu::tile::store;
@@ -36,6 +36,12 @@ impl<'a> Call<'a> {
         weights: &SasWeights<'a>,
         options: &SasOptions,
     ) -> Self {
+        // What would run as another set must be laid out as that set.
+        let set = if set.is_available() {
+            set
+        } else {
+            InstructionSet::Scalar
+        };
         let SasShape {
             batch,
             queries,
@@ -114,6 +120,7 @@ impl<'a> Call<'a> {
                 before,
                 after,
                 factor as f32,
+                chunk_len(set.lanes()),
             )
         };
         for (rotation, tokens) in inputs
@@ -194,7 +201,8 @@ impl<'a> Call<'a> {
 
     /// Values kept between the stages for one batch element.
     pub(super) fn kept_size(&self, which: usize) -> usize {
-        self.source(which).1.div_ceil(CHUNK) * self.plans[which].kept()
+        let plan = &self.plans[which];
+        self.source(which).1.div_ceil(plan.chunk_len) * plan.kept()
     }
 
     /// Expands q, k and v of `count` batch elements from `first`.
@@ -224,12 +232,12 @@ impl<'a> Call<'a> {
                 let block_size = plan.sizes.expanded_width * BLOCK;
                 with_scratch(plan.room(), |room| {
                     let room = room.map(|r| r.as_mut_ptr());
-                    for at in (0..BLOCK).step_by(CHUNK) {
+                    for at in (0..BLOCK).step_by(plan.chunk_len) {
                         let token = block * BLOCK + at;
                         // Chunks behind the last token are expanded as well, so that every lane is written.
                         let chunk = Chunk {
                             token,
-                            count: tokens.saturating_sub(token).min(CHUNK),
+                            count: tokens.saturating_sub(token).min(plan.chunk_len),
                         };
                         let from = ((first + element) * tokens + token.min(tokens)) * token_size;
                         let target = lanes[which].at(element * size + block * block_size + at, 1);
@@ -244,7 +252,8 @@ impl<'a> Call<'a> {
                         }
                         let kept = match kept {
                             Some(kept) if plan.kept() > 0 => kept[which].at(
-                                element * self.kept_size(which) + token / CHUNK * plan.kept(),
+                                element * self.kept_size(which)
+                                    + token / plan.chunk_len * plan.kept(),
                                 plan.kept(),
                             ),
                             _ => std::ptr::null_mut(),
@@ -264,7 +273,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Writes zeros to 16 lanes of a block, all heads and features.
+/// Writes zeros to a chunk's lanes of a block, all heads and features.
 struct ZeroLanes {
     heads: usize,
     head_stride: usize,
@@ -279,7 +288,7 @@ impl WithSimd for ZeroLanes {
     fn with_simd<S: Simd>(self, simd: S) {
         for head in 0..self.heads {
             for d in 0..self.width {
-                for at in (0..CHUNK).step_by(S::F32_LANES) {
+                for at in (0..chunk_len(S::F32_LANES)).step_by(S::F32_LANES) {
                     // SAFETY: inside a block of the room, as the builder placed it.
                     unsafe {
                         store(

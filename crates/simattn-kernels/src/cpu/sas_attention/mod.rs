@@ -2,7 +2,7 @@
 //! expanded heads, average of the groups; forward and backward.
 //!
 //! Both directions go through the batch a few elements at a time, in three phases, each over all threads: expand blocks of
-//! 64 tokens (chunks of 16 inside the cache) into lane order, attend, and, backward, contract the gradients. Only
+//! 64 tokens (chunks of 8 or 16 inside the cache) into lane order, attend, and, backward, contract the gradients. Only
 //! the inputs and the log-sum-exp are kept between forward and backward; backward expands again.
 //!
 //! Memory beside inputs and outputs, for the batch elements in work (one, or as many as hold 1,024 tokens), in float32
