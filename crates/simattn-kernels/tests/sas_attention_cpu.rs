@@ -435,6 +435,30 @@ fn the_usual_form_agrees_with_the_definition() {
     language_model(2, 130).check();
 }
 
+/// Five taps over a width that is a multiple of four: the convolutions that are done by minimal filtering, with every way
+/// that they end, widths of one tile, an even and an odd number of them, and a last chunk that is not full.
+#[test]
+fn five_taps_agree_with_the_definition() {
+    for (head_dim, queries, residual, relu) in [
+        (4, 65, true, true),
+        (8, 72, true, false),
+        (12, 67, false, true),
+        (20, 77, false, false),
+        (64, 64, true, true),
+    ] {
+        let mut case = language_model(2, queries);
+        let shape = SasShape {
+            head_dim,
+            heads: 3,
+            kv_heads: 2,
+            expanded_heads: 6,
+            ..case.shape
+        };
+        case.options.expansion = ExpansionOptions { residual, relu };
+        Case::new(shape, true, true, 48, case.options, 7).check();
+    }
+}
+
 #[test]
 fn every_number_of_threads_gives_the_same_bits() {
     let case = language_model(3, 520);

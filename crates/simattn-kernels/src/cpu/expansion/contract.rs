@@ -3,6 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::lanes::{copy, rotate, zero_planes};
+use super::minimal_filtering::{self, MinimalCorrelation};
 use super::{Chunk, Prepared, Sizes, chunk_len};
 use crate::cpu::correlate::{Rows, add_up, correlate};
 use crate::cpu::tile::{Finish, Left, Right, Target, product};
@@ -23,8 +24,8 @@ pub struct ContractChunk<'a> {
     /// Distance between heads in the gradient.
     pub head_stride: usize,
     /// Buffers of the sizes [`Prepared::room`].
-    pub room: [*mut f32; 5],
-    /// As many buffers again.
+    pub room: [*mut f32; 6],
+    /// The first five of them again.
     pub gradient_room: [*mut f32; 5],
     /// Gradients of the weights, added to, [`Prepared::gradient_len`] values.
     pub weight_gradient: *mut f32,
@@ -43,11 +44,11 @@ impl WithSimd for ContractChunk<'_> {
             expanded_heads,
             width,
             expanded_width,
-            kernel_size,
+            ..
         } = plan.sizes;
         let padding = plan.padding();
         let offsets = plan.offsets();
-        let [input, first, _, _, active] = self.room;
+        let [input, first, _, _, active, room] = self.room;
         let [d_input, d_first, d_expanded, d_wide, d_result] = self.gradient_room;
         let tokens = chunk_len(S::F32_LANES);
         let (plane_in, plane) = (heads * tokens, expanded_heads * tokens);
@@ -157,22 +158,20 @@ impl WithSimd for ContractChunk<'_> {
             if plan.weights.heads.is_some() {
                 zero_planes(simd, d_expanded, padding, width, plane);
                 zero_planes(simd, d_first, padding, width, plane);
-                plan.first_convolution(simd, input, first, None);
-                // Heads are rows, features are steps; a tap moves by one plane, and so do its rows.
+                plan.first_convolution(simd, input, first, None, room);
+                // Heads are rows, features are steps.
                 let rows = |pointer: *const f32, plane: usize| Rows {
                     pointer,
                     row_stride: tokens,
                     step_stride: plane,
                 };
-                let taps = kernel_size * expanded_heads;
-                correlate(
+                plan.correlate_taps(
                     simd,
                     expanded_heads,
-                    taps,
-                    width,
-                    rows(d_inner, plane),
-                    rows(first, plane),
+                    first,
+                    d_inner,
                     sums(offsets.heads[2]),
+                    room,
                 );
                 add_up(
                     simd,
@@ -193,18 +192,17 @@ impl WithSimd for ContractChunk<'_> {
                     d_expanded,
                     d_first_inner,
                     through,
+                    room,
                 );
-                let taps = kernel_size * heads;
-                let left = rows(d_first_inner, plane);
-                correlate(
+                plan.correlate_taps(
                     simd,
-                    expanded_heads,
-                    taps,
-                    width,
-                    left,
-                    rows(input, plane_in),
+                    heads,
+                    input,
+                    d_first_inner,
                     sums(offsets.heads[0]),
+                    room,
                 );
+                let left = rows(d_first_inner, plane);
                 add_up(simd, expanded_heads, width, left, sums(offsets.heads[1]));
                 plan.convolve(
                     simd,
@@ -213,6 +211,7 @@ impl WithSimd for ContractChunk<'_> {
                     d_first,
                     d_input,
                     Finish::Store,
+                    room,
                 );
                 d_source = d_input;
             }
@@ -231,6 +230,58 @@ impl WithSimd for ContractChunk<'_> {
                     heads * width,
                 );
             }
+        }
+    }
+}
+
+impl Prepared<'_> {
+    /// Adds the gradient of a convolution's weights: from `inputs` heads on padded planes and the gradient of its result.
+    #[inline(always)]
+    unsafe fn correlate_taps<S: Simd>(
+        &self,
+        simd: S,
+        inputs: usize,
+        from: *const f32,
+        gradient: *const f32,
+        sums: *mut f32,
+        room: *mut f32,
+    ) {
+        let Sizes {
+            expanded_heads,
+            width,
+            kernel_size,
+            ..
+        } = self.sizes;
+        if minimal_filtering::on_vectors_of(S::F32_LANES) && self.minimal {
+            simd.vectorize(MinimalCorrelation {
+                inputs,
+                outputs: expanded_heads,
+                width,
+                from,
+                gradient,
+                sums,
+                room,
+            });
+            return;
+        }
+        let tokens = chunk_len(S::F32_LANES);
+        // Heads are rows, features are steps; a tap moves by one plane, and so do its rows.
+        let rows = |pointer: *const f32, heads: usize| Rows {
+            pointer,
+            row_stride: tokens,
+            step_stride: heads * tokens,
+        };
+        // SAFETY: the planes hold width + κ − 1 (from) and width (gradient) times their heads, the sums what `offsets` says.
+        unsafe {
+            correlate(
+                simd,
+                expanded_heads,
+                kernel_size * inputs,
+                width,
+                rows(gradient, expanded_heads),
+                rows(from, inputs),
+                sums,
+            );
         }
     }
 }

@@ -13,7 +13,7 @@ pub struct ExpandChunk<'a> {
     /// The first of them: `[heads][width]`, tokens `heads * width` apart.
     pub source: *const f32,
     /// Buffers of the sizes [`Prepared::room`].
-    pub room: [*mut f32; 5],
+    pub room: [*mut f32; 6],
     /// Where the chunk's first lane goes for feature 0 of head 0; features are 64 apart.
     pub target: *mut f32,
     /// Distance between heads in the target.
@@ -36,7 +36,7 @@ impl WithSimd for ExpandChunk<'_> {
             ..
         } = plan.sizes;
         let padding = plan.padding();
-        let [input, first, expanded, wide, active] = self.room;
+        let [input, first, expanded, wide, active, room] = self.room;
         // SAFETY: the buffers have the sizes of `room`, source and target hold the chunk by the promise of the builder.
         unsafe {
             plan.read_tokens(simd, self.chunk, self.source, input);
@@ -47,8 +47,8 @@ impl WithSimd for ExpandChunk<'_> {
                 } else {
                     self.kept
                 };
-                plan.first_convolution(simd, input, first, Some(expanded));
-                plan.second_convolution(simd, first, expanded);
+                plan.first_convolution(simd, input, first, Some(expanded), room);
+                plan.second_convolution(simd, first, expanded, room);
                 result = expanded;
             }
             if plan.weights.features.is_some() {

@@ -3,9 +3,9 @@
 use pulp::Simd;
 
 use super::lanes::{rotate, zero, zero_planes};
+use super::minimal_filtering::{self, MinimalConvolution};
 use super::{Chunk, Prepared, Sizes, chunk_len};
-use crate::cpu::blocked::BLOCK;
-use crate::cpu::tile::{Expand, Finish, Left, Right, Target, load, product, store};
+use crate::cpu::tile::{Expand, Finish, Left, Right, Target, product};
 use crate::cpu::transpose::transpose;
 
 impl Prepared<'_> {
@@ -47,6 +47,7 @@ impl Prepared<'_> {
 
     /// Convolution `index` of `convolutions`, from `[inputs, outputs]` heads, on padded planes.
     #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
     pub(super) unsafe fn convolve<S: Simd>(
         &self,
         simd: S,
@@ -55,7 +56,21 @@ impl Prepared<'_> {
         from: *const f32,
         to: *mut f32,
         finish: Finish,
+        room: *mut f32,
     ) {
+        if minimal_filtering::on_vectors_of(S::F32_LANES) && self.minimal {
+            simd.vectorize(MinimalConvolution {
+                filters: &self.convolutions[index],
+                inputs,
+                outputs,
+                width: self.sizes.width,
+                from,
+                to,
+                finish,
+                room,
+            });
+            return;
+        }
         let steps = self.sizes.kernel_size * inputs;
         let left = Left {
             pointer: self.convolutions[index].as_ptr(),
@@ -99,6 +114,7 @@ impl Prepared<'_> {
         input: *const f32,
         active: *mut f32,
         plain: Option<*mut f32>,
+        room: *mut f32,
     ) {
         let Sizes {
             heads,
@@ -133,6 +149,7 @@ impl Prepared<'_> {
                 input,
                 plain.unwrap_or(inner),
                 finish,
+                room,
             );
         }
     }
@@ -143,6 +160,7 @@ impl Prepared<'_> {
         simd: S,
         active: *const f32,
         expanded: *mut f32,
+        room: *mut f32,
     ) {
         let heads = self.sizes.expanded_heads;
         let Some(stage) = &self.weights.heads else {
@@ -150,7 +168,7 @@ impl Prepared<'_> {
         };
         let finish = self.second(stage.second_bias);
         // SAFETY: padded and plain planes of H' heads.
-        unsafe { self.convolve(simd, 1, [heads, heads], active, expanded, finish) }
+        unsafe { self.convolve(simd, 1, [heads, heads], active, expanded, finish, room) }
     }
 
     /// F1: its activation to `active`, itself to `plain`.
@@ -275,81 +293,6 @@ impl Prepared<'_> {
             (true, false) => Finish::Add,
             (false, true) => Finish::Masked(active),
             (false, false) => Finish::Store,
-        }
-    }
-
-    /// Rotates, multiplies, and places a result where attention reads it.
-    #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
-    pub(super) unsafe fn deliver<S: Simd>(
-        &self,
-        simd: S,
-        chunk: Chunk,
-        result: *mut f32,
-        heads: usize,
-        width: usize,
-        target: *mut f32,
-        head_stride: usize,
-    ) {
-        let lanes = S::F32_LANES;
-        let tokens = chunk_len(lanes);
-        let factor = simd.splat_f32s(self.factor);
-        // SAFETY: `result` holds [width][heads][tokens], the target as promised by the builder.
-        unsafe {
-            if let Some(rotation) = self.after {
-                rotate(simd, &rotation, chunk, result, heads, 1.0);
-            }
-            // Heads lie far apart in the blocks, often at the same place of the cache: one after another.
-            for head in 0..heads {
-                for d in 0..width {
-                    for at in (0..tokens).step_by(lanes) {
-                        let value = load(simd, result.add((d * heads + head) * tokens + at));
-                        store(
-                            simd,
-                            target.add(head * head_stride + d * BLOCK + at),
-                            simd.mul_f32s(value, factor),
-                        );
-                    }
-                }
-            }
-        }
-    }
-
-    /// The reverse of [`Prepared::deliver`] for gradients.
-    #[inline(always)]
-    pub(super) unsafe fn collect<S: Simd>(
-        &self,
-        simd: S,
-        chunk: Chunk,
-        gradient: *const f32,
-        head_stride: usize,
-        to: *mut f32,
-    ) {
-        let lanes = S::F32_LANES;
-        let tokens = chunk_len(lanes);
-        let factor = simd.splat_f32s(self.factor);
-        let Sizes {
-            expanded_heads: heads,
-            expanded_width: width,
-            ..
-        } = self.sizes;
-        // SAFETY: as `deliver`.
-        unsafe {
-            for head in 0..heads {
-                for d in 0..width {
-                    for at in (0..tokens).step_by(lanes) {
-                        let value = load(simd, gradient.add(head * head_stride + d * BLOCK + at));
-                        store(
-                            simd,
-                            to.add((d * heads + head) * tokens + at),
-                            simd.mul_f32s(value, factor),
-                        );
-                    }
-                }
-            }
-            if let Some(rotation) = self.after {
-                rotate(simd, &rotation, chunk, to, heads, -1.0);
-            }
         }
     }
 }

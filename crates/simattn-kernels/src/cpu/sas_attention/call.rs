@@ -93,6 +93,7 @@ impl<'a> Call<'a> {
         );
         let plan = |weights: Expansion<'a>,
                     heads: usize,
+                    tokens: usize,
                     rotation: Option<Rotation<'a>>,
                     width: usize,
                     factor: f64| {
@@ -120,7 +121,8 @@ impl<'a> Call<'a> {
                 before,
                 after,
                 factor as f32,
-                chunk_len(set.lanes()),
+                set.lanes(),
+                tokens,
             )
         };
         for (rotation, tokens) in inputs
@@ -139,6 +141,7 @@ impl<'a> Call<'a> {
             plan(
                 weights.q,
                 heads,
+                queries,
                 rotations.map(|r| r.0),
                 expanded_head_dim,
                 options.attention.scale,
@@ -146,11 +149,12 @@ impl<'a> Call<'a> {
             plan(
                 weights.k,
                 kv_heads,
+                keys,
                 rotations.map(|r| r.1),
                 expanded_head_dim,
                 1.0,
             ),
-            plan(weights.v, kv_heads, None, head_dim, 1.0),
+            plan(weights.v, kv_heads, keys, None, head_dim, 1.0),
         ];
         assert_eq!(
             plans[0].sizes.expanded_heads, expanded_heads,
