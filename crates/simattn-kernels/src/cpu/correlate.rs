@@ -1,5 +1,7 @@
 //! Sums over tokens: `C[i][j] += Σ a[i]·b[j]` with the tokens in the lanes of both, as gradients of weights need them.
 
+use std::any::TypeId;
+
 use pulp::{Simd, WithSimd};
 
 use super::expansion::chunk_len;
@@ -149,11 +151,61 @@ impl Correlation {
                 b = b.wrapping_add(right.step_stride);
             }
             unrolled!(m < M, {
-                unrolled!(n < N, {
-                    *self.sums.add((row + m) * self.columns + column + n) +=
-                        simd.reduce_sum_f32s(sums[m][n]);
-                });
+                let place = self.sums.add((row + m) * self.columns + column);
+                if !add_four(simd, &sums[m], place) {
+                    unrolled!(n < N, {
+                        *place.add(n) += simd.reduce_sum_f32s(sums[m][n]);
+                    });
+                }
             });
+        }
+    }
+}
+
+/// Adds the sum of each of four vectors of 8 lanes to the four values at `place`, all at once; false if they are others.
+///
+/// One after another each sum is a chain of shuffles, which costs as much as the eight steps that it ends.
+///
+/// # Safety
+/// `place` is valid for N values.
+#[inline(always)]
+unsafe fn add_four<S: Simd, const N: usize>(
+    _simd: S,
+    sums: &[S::f32s; N],
+    place: *mut f32,
+) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if N == 4 && TypeId::of::<S>() == TypeId::of::<pulp::x86::V3>() {
+        // SAFETY: a value of V3 exists, so the machine has AVX; its vectors are these 8 lanes; four values at `place`.
+        unsafe { x86::add_four(sums.as_ptr().cast(), place) };
+        return true;
+    }
+    let _ = (TypeId::of::<S>(), sums, place);
+    false
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    /// # Safety
+    /// Four vectors at `sums`, four values at `place`, on a machine with AVX.
+    #[inline]
+    #[target_feature(enable = "avx")]
+    pub unsafe fn add_four(sums: *const __m256, place: *mut f32) {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let load = |i: usize| sums.add(i).read_unaligned();
+            let (one, two) = (
+                _mm256_hadd_ps(load(0), load(1)),
+                _mm256_hadd_ps(load(2), load(3)),
+            );
+            let halves = _mm256_hadd_ps(one, two);
+            let four = _mm_add_ps(
+                _mm256_castps256_ps128(halves),
+                _mm256_extractf128_ps::<1>(halves),
+            );
+            _mm_storeu_ps(place, _mm_add_ps(_mm_loadu_ps(place), four));
         }
     }
 }
