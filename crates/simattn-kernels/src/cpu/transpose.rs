@@ -24,6 +24,14 @@ pub unsafe fn transpose<S: Simd>(
         unsafe { x86::transpose(rows, columns, source, source_stride, target, target_stride) };
         return;
     }
+    #[cfg(target_arch = "x86_64")]
+    if TypeId::of::<S>() == TypeId::of::<pulp::x86::V3>() {
+        // SAFETY: a value of V3 exists, so the machine has AVX; ranges by the caller's promise.
+        unsafe {
+            x86::transpose_by_eight(rows, columns, source, source_stride, target, target_stride);
+        }
+        return;
+    }
     let _ = TypeId::of::<S>();
     // SAFETY: ranges by the caller's promise.
     unsafe { blocks_of_four(rows, columns, source, source_stride, target, target_stride) }
@@ -112,6 +120,87 @@ mod x86 {
         }
     }
 
+    /// # Safety
+    /// As [`super::transpose`], on a machine with AVX.
+    #[target_feature(enable = "avx")]
+    pub unsafe fn transpose_by_eight(
+        rows: usize,
+        columns: usize,
+        source: *const f32,
+        source_stride: usize,
+        target: *mut f32,
+        target_stride: usize,
+    ) {
+        let (whole_rows, whole_columns) = (rows / 8 * 8, columns / 8 * 8);
+        // SAFETY: blocks of 8 inside the ranges, then the right and the lower rest.
+        unsafe {
+            for r in (0..whole_rows).step_by(8) {
+                for c in (0..whole_columns).step_by(8) {
+                    eight(
+                        source.add(r * source_stride + c),
+                        source_stride,
+                        target.add(c * target_stride + r),
+                        target_stride,
+                    );
+                }
+            }
+            if whole_columns < columns {
+                let (from, to) = (
+                    source.add(whole_columns),
+                    target.add(whole_columns * target_stride),
+                );
+                let rest = columns - whole_columns;
+                super::blocks_of_four(whole_rows, rest, from, source_stride, to, target_stride);
+            }
+            if whole_rows < rows {
+                super::blocks_of_four(
+                    rows - whole_rows,
+                    columns,
+                    source.add(whole_rows * source_stride),
+                    source_stride,
+                    target.add(whole_rows),
+                    target_stride,
+                );
+            }
+        }
+    }
+
+    /// An 8 × 8 block. Rows i and i + 4 are loaded by halves into one register, so that only pairs and quadruples within
+    /// 128 bits are left to be exchanged.
+    #[inline]
+    #[target_feature(enable = "avx")]
+    unsafe fn eight(
+        source: *const f32,
+        source_stride: usize,
+        target: *mut f32,
+        target_stride: usize,
+    ) {
+        // Halves `h` (columns 4 h .. 4 h + 4) of rows i and i + 4.
+        let halves = |i: usize, h: usize| {
+            // SAFETY: eight rows of eight values by the caller's promise.
+            unsafe {
+                let low = _mm_loadu_ps(source.add(i * source_stride + 4 * h));
+                let high = _mm_loadu_ps(source.add((i + 4) * source_stride + 4 * h));
+                _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(low), high)
+            }
+        };
+        for h in 0..2 {
+            let (a, b, c, d) = (halves(0, h), halves(1, h), halves(2, h), halves(3, h));
+            let (ab_low, ab_high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let (cd_low, cd_high) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            let columns = [
+                _mm256_shuffle_ps::<0x44>(ab_low, cd_low),
+                _mm256_shuffle_ps::<0xee>(ab_low, cd_low),
+                _mm256_shuffle_ps::<0x44>(ab_high, cd_high),
+                _mm256_shuffle_ps::<0xee>(ab_high, cd_high),
+            ];
+            for (j, column) in columns.into_iter().enumerate() {
+                // SAFETY: eight rows of eight values by the caller's promise.
+                unsafe { _mm256_storeu_ps(target.add((4 * h + j) * target_stride), column) };
+            }
+        }
+    }
+
     /// A 16 × 16 block: pairs, then quadruples within 128-bit quarters, then the quarters.
     #[inline]
     #[target_feature(enable = "avx512f")]
@@ -193,11 +282,13 @@ mod tests {
             for (rows, columns) in [
                 (1, 1),
                 (3, 5),
+                (8, 8),
                 (16, 16),
                 (17, 35),
                 (64, 48),
                 (48, 64),
                 (15, 33),
+                (9, 20),
                 (4, 100),
             ] {
                 let source: Vec<f32> = (0..rows * columns).map(|i| i as f32).collect();
