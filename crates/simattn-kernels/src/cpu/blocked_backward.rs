@@ -3,7 +3,7 @@
 use pulp::Simd;
 
 use super::blocked::{BLOCK, EDGE, Geometry};
-use super::simd::exp;
+use super::softmax_weights::SoftmaxWeights;
 use super::tile::{Finish, Left, Right, Target, load, product, store};
 use super::transpose::transpose;
 
@@ -203,8 +203,10 @@ impl Step<'_> {
                     target(gradients),
                     Finish::Store,
                 );
-                simd.vectorize(Exponentials {
-                    step: self,
+                simd.vectorize(SoftmaxWeights {
+                    geometry,
+                    query_block: self.query_block,
+                    log_sum_exp: self.head.log_sum_exp,
                     key_block,
                     first,
                     rows,
@@ -388,71 +390,6 @@ impl Step<'_> {
                     to,
                     Finish::Add,
                 );
-            }
-        }
-    }
-}
-
-/// Turns scores into weights and sums weight × gradient.
-struct Exponentials<'a> {
-    step: &'a Step<'a>,
-    key_block: usize,
-    first: usize,
-    rows: usize,
-    vectors: usize,
-    whole: bool,
-    weights: *mut f32,
-    gradients: *const f32,
-    delta: *mut f32,
-}
-
-impl pulp::WithSimd for Exponentials<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let lanes = S::F32_LANES;
-        let zero = simd.splat_f32s(0.0);
-        // SAFETY: rows and vectors inside [64][64], the promise of `Step::weights`; two vectors of delta a row.
-        unsafe {
-            let lane = load(simd, super::blocked::LANE_NUMBERS.as_ptr());
-            for q in self.first..self.first + self.rows {
-                let total = *self.step.head.log_sum_exp.add(q);
-                // A query that saw no key has −∞: with +∞ its weights become e^−∞ = 0.
-                let total = simd.splat_f32s(if total == f32::NEG_INFINITY {
-                    f32::INFINITY
-                } else {
-                    total
-                });
-                let (mut sum, mut total_weight) = (zero, zero);
-                let (low, high) = self
-                    .step
-                    .geometry
-                    .seen(self.step.query_block, q, self.key_block);
-                let (low, high) = (simd.splat_f32s(low as f32), simd.splat_f32s(high as f32));
-                for v in 0..self.vectors {
-                    let at = q * BLOCK + v * lanes;
-                    let mut weight =
-                        exp(simd, simd.sub_f32s(load(simd, self.weights.add(at)), total));
-                    if !self.whole {
-                        let key = simd.add_f32s(lane, simd.splat_f32s((v * lanes) as f32));
-                        weight = simd.select_f32s(
-                            simd.greater_than_or_equal_f32s(key, low),
-                            weight,
-                            zero,
-                        );
-                        weight = simd.select_f32s(simd.less_than_f32s(key, high), weight, zero);
-                    }
-                    store(simd, self.weights.add(at), weight);
-                    sum = simd.mul_add_e_f32s(weight, load(simd, self.gradients.add(at)), sum);
-                    total_weight = simd.add_f32s(total_weight, weight);
-                }
-                if !self.delta.is_null() {
-                    for (row, value) in [(q, sum), (BLOCK + q, total_weight)] {
-                        let place = self.delta.add(row * EDGE);
-                        store(simd, place, simd.add_f32s(load(simd, place), value));
-                    }
-                }
             }
         }
     }

@@ -178,35 +178,58 @@ pub const EXP_OVERFLOW: f32 = 88.72;
 /// infinity above, so `e^-inf = 0`. A NaN gives a NaN.
 #[inline(always)]
 pub fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let [y] = exp_side_by_side(simd, [x]);
+    y
+}
+
+/// [`exp`] of V vectors, step by step side by side.
+///
+/// One exponential is a chain of some fifteen operations. Written one behind the other, chains fill a core's queue with
+/// operations that wait; side by side, each finds its operands ready.
+#[inline(always)]
+pub fn exp_side_by_side<S: Simd, const V: usize>(simd: S, x: [S::f32s; V]) -> [S::f32s; V] {
+    let mul_add = |a: [S::f32s; V], b: [S::f32s; V], c: f32| -> [S::f32s; V] {
+        let c = simd.splat_f32s(c);
+        std::array::from_fn(|v| simd.mul_add_e_f32s(a[v], b[v], c))
+    };
     // n = round(x / ln 2) by adding 1.5 * 2^23: the sum's low mantissa bits hold n in two's complement.
-    let magic = simd.splat_f32s(12_582_912.0);
-    let shifted = simd.mul_add_e_f32s(x, simd.splat_f32s(std::f32::consts::LOG2_E), magic);
-    let n = simd.sub_f32s(shifted, magic);
+    const MAGIC: f32 = 12_582_912.0;
+    let shifted = mul_add(x, [simd.splat_f32s(std::f32::consts::LOG2_E); V], MAGIC);
+    let n = shifted.map(|s| simd.sub_f32s(s, simd.splat_f32s(MAGIC)));
     // ln 2 in two parts: the first has few enough bits that n times it is exact.
-    let r = simd.mul_add_e_f32s(n, simd.splat_f32s(-0.693_359_4), x);
-    let r = simd.mul_add_e_f32s(n, simd.splat_f32s(2.121_944_4e-4), r);
+    let less = |n: [S::f32s; V], part: f32, x: [S::f32s; V]| -> [S::f32s; V] {
+        std::array::from_fn(|v| simd.mul_add_e_f32s(n[v], simd.splat_f32s(part), x[v]))
+    };
+    let r = less(n, -0.693_359_4, x);
+    let r = less(n, 2.121_944_4e-4, r);
     // e^r = 1 + r + r^2 q(r) on |r| <= ln 2 / 2, q fitted for the least relative error (3.1e-9).
-    let q = simd.splat_f32s(1.381_458_1e-3);
-    let q = simd.mul_add_e_f32s(q, r, simd.splat_f32s(8.368_726e-3));
-    let q = simd.mul_add_e_f32s(q, r, simd.splat_f32s(4.166_839e-2));
-    let q = simd.mul_add_e_f32s(q, r, simd.splat_f32s(1.666_652_1e-1));
-    let q = simd.mul_add_e_f32s(q, r, simd.splat_f32s(4.999_999_3e-1));
-    let p = simd.mul_add_e_f32s(q, r, simd.splat_f32s(1.0));
-    let p = simd.mul_add_e_f32s(p, r, simd.splat_f32s(1.0));
+    let q = [simd.splat_f32s(1.381_458_1e-3); V];
+    let q = mul_add(q, r, 8.368_726e-3);
+    let q = mul_add(q, r, 4.166_839e-2);
+    let q = mul_add(q, r, 1.666_652_1e-1);
+    let q = mul_add(q, r, 4.999_999_3e-1);
+    let p = mul_add(q, r, 1.0);
+    let p = mul_add(p, r, 1.0);
     // Multiply by 2^n in the exponent field.
-    let exponent =
-        simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(23));
-    let y = simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(p), exponent));
-    let y = simd.select_f32s(
-        simd.less_than_f32s(x, simd.splat_f32s(EXP_UNDERFLOW)),
-        simd.splat_f32s(0.0),
-        y,
-    );
-    simd.select_f32s(
-        simd.greater_than_f32s(x, simd.splat_f32s(EXP_OVERFLOW)),
-        simd.splat_f32s(f32::INFINITY),
-        y,
-    )
+    let y: [S::f32s; V] = std::array::from_fn(|v| {
+        let exponent =
+            simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(shifted[v]), simd.splat_u32s(23));
+        simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(p[v]), exponent))
+    });
+    let y: [S::f32s; V] = std::array::from_fn(|v| {
+        simd.select_f32s(
+            simd.less_than_f32s(x[v], simd.splat_f32s(EXP_UNDERFLOW)),
+            simd.splat_f32s(0.0),
+            y[v],
+        )
+    });
+    std::array::from_fn(|v| {
+        simd.select_f32s(
+            simd.greater_than_f32s(x[v], simd.splat_f32s(EXP_OVERFLOW)),
+            simd.splat_f32s(f32::INFINITY),
+            y[v],
+        )
+    })
 }
 
 #[cfg(test)]
