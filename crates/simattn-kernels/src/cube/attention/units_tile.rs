@@ -1,0 +1,46 @@
+//! How the threads of a cube share a tile of scores when matrix units work them out: four neighbours a row.
+
+use cubecl::prelude::*;
+
+use crate::cube::units::Units;
+
+/// Threads that share a row; each takes every fourth column.
+pub(super) const LANES: usize = 4;
+
+/// Threads of a cube for a tile of `tile` rows.
+pub(super) fn threads(tile: usize, units: Units) -> usize {
+    tile / units.rows() * units.plane
+}
+
+/// Rows of a tile that a thread has a share of.
+pub(super) fn passes(tile: usize, units: Units) -> usize {
+    tile * LANES / threads(tile, units)
+}
+
+/// The largest tile whose buffers, `bytes` of it, fit into a cube's shared memory.
+pub(super) fn largest_tile(
+    shared_memory: usize,
+    units: Units,
+    bytes: impl Fn(usize) -> usize,
+) -> Option<usize> {
+    [64, 32, 16]
+        .into_iter()
+        .filter(|&tile: &usize| tile.is_multiple_of(units.padded(units.rows())))
+        .find(|&tile| bytes(tile) <= shared_memory)
+}
+
+/// The highest value among a row's threads.
+#[cube]
+pub(super) fn best_of_lanes(value: f32) -> f32 {
+    let other = plane_shuffle_xor(value, 1u32);
+    let best = select(other > value, other, value);
+    let other = plane_shuffle_xor(best, 2u32);
+    select(other > best, other, best)
+}
+
+/// The sum over a row's threads.
+#[cube]
+pub(super) fn sum_of_lanes(value: f32) -> f32 {
+    let sum = value + plane_shuffle_xor(value, 1u32);
+    sum + plane_shuffle_xor(sum, 2u32)
+}
