@@ -3,7 +3,7 @@
 
 mod gpu;
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor};
 use gpu::{Named, Numbers, assert_near, read, tensor};
 use simattn_kernels::ops;
 use simattn_kernels::reference::{self, AttentionOptions};
@@ -51,8 +51,7 @@ impl Case {
         let y = [self.batch, self.heads, self.queries, self.value_width];
         let mut random = |shape: [usize; 4]| {
             let values = numbers.values(shape.iter().product(), 1.0);
-            let values = TensorData::new(values, shape).convert_dtype(rounded);
-            let values: Vec<f32> = values.iter().collect();
+            let values = gpu::rounded(values, rounded);
             tensor(&values, shape, device, dtype)
         };
         let [q, k, v] = [q, k, v].map(|shape| random(shape).require_grad());
@@ -317,9 +316,7 @@ fn half_precision_with_rising_scores() {
             let ones = |width: usize| vec![1.0; 150 * width];
             let rising: Vec<f32> = (0..150 * 8).map(|i| ((i / 8) / 2) as f32 / 2.0).collect();
             let mut numbers = Numbers(3);
-            let values = numbers.values(150 * 8, 1.0);
-            let values = TensorData::new(values, [150 * 8]).convert_dtype(DType::BF16);
-            let values: Vec<f32> = values.iter().collect();
+            let values = gpu::rounded(numbers.values(150 * 8, 1.0), DType::BF16);
             let [q, k, v] = [&ones(8), &rising, &values]
                 .map(|values| tensor(values, [1, 1, 150, 8], device, dtype));
             let options = AttentionOptions {

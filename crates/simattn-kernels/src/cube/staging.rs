@@ -7,6 +7,9 @@ use cubecl::prelude::*;
 use super::tile::Rows;
 use super::units::{Units, results_stride, store_results};
 
+/// Bytes that a thread reads at once, at most: what rows in shared memory are aligned to.
+const VECTOR_BYTES: usize = 16;
+
 /// How many neighbouring features of every one of these tensors a thread may read or write at once.
 pub(super) fn vector_size(tensors: &[&CubeTensor]) -> usize {
     let fits = |x: &CubeTensor, size: usize| {
@@ -24,6 +27,7 @@ pub(super) fn vector_size(tensors: &[&CubeTensor]) -> usize {
     first
         .client
         .io_optimized_vector_sizes(first.dtype.size())
+        .filter(|&size| size * first.dtype.size() <= VECTOR_BYTES)
         .filter(|&size| tensors.iter().all(|x| fits(x, size)))
         .max()
         .unwrap_or(1)
@@ -90,6 +94,7 @@ pub(super) fn write_sums<F: Float, N: Size>(
             comptime!(at_once.min(results - group * at_once)),
             results,
             stride,
+            false,
             units,
         );
         sync_cube();

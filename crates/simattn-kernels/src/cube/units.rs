@@ -19,6 +19,8 @@ pub(super) struct Units {
     pub plane: usize,
     /// Bytes of a value.
     pub bytes: usize,
+    /// Results below one another that a plane works out: each part of a right operand is loaded once for all of them.
+    pub shares: usize,
 }
 
 impl Units {
@@ -32,8 +34,8 @@ impl Units {
         let properties = client.properties();
         let plane = properties.hardware.plane_size_min as usize;
         // Rows of scores belong to four neighbouring threads, which must not stand in two planes.
-        let usable = plane == properties.hardware.plane_size_max as usize
-            && plane.is_multiple_of(4);
+        let usable =
+            plane == properties.hardware.plane_size_max as usize && plane.is_multiple_of(4);
         let float32 = ElemType::Float(FloatKind::F32);
         properties
             .features
@@ -53,18 +55,19 @@ impl Units {
                 depth: unit.k as usize,
                 plane,
                 bytes: element.size(),
+                shares: 1,
             })
             .max_by_key(|unit| unit.side * unit.depth)
     }
 
-    /// Rows of a product that a plane works out: enough for each of its threads to hold a quarter of one.
-    pub fn rows(&self) -> usize {
-        self.side.max(self.plane / 4)
+    /// With `shares` results below one another for every plane.
+    pub fn sharing(self, shares: usize) -> Self {
+        Self { shares, ..self }
     }
 
-    /// How many results of the unit lie below one another in a plane's rows.
-    pub fn shares(&self) -> usize {
-        self.rows() / self.side
+    /// Rows of a product that a plane works out.
+    pub fn rows(&self) -> usize {
+        self.side * self.shares
     }
 
     /// Results of the unit beside one another that hold `width` columns.
@@ -107,15 +110,19 @@ pub(super) fn no_sums(
 ) -> Sequence<Matrix<f32>> {
     let mut sums = Sequence::new();
     #[unroll]
-    for _ in 0..comptime!(units.shares() * results) {
-        sums.push(zero::<f32>(MatrixIdent::Accumulator, MatrixLayout::Undefined, units));
+    for _ in 0..comptime!(units.shares * results) {
+        sums.push(zero::<f32>(
+            MatrixIdent::Accumulator,
+            MatrixLayout::Undefined,
+            units,
+        ));
     }
     sums
 }
 
 /// One operand or result of the unit, all zero.
 #[cube]
-fn zero<F: Float>(
+pub(super) fn zero<F: Float>(
     #[comptime] ident: MatrixIdent,
     #[comptime] layout: MatrixLayout,
     #[comptime] units: Units,
@@ -145,9 +152,9 @@ pub(super) struct Operand {
 #[cube]
 pub(super) fn multiply<F: Float, L: CubePrimitive, R: CubePrimitive>(
     sums: &mut Sequence<Matrix<f32>>,
-    left: &Shared<[L]>,
+    left: &[L],
     #[comptime] of_left: Operand,
-    right: &Shared<[R]>,
+    right: &[R],
     #[comptime] of_right: Operand,
     #[comptime] by_rows: bool,
     #[comptime] depth: usize,
@@ -155,7 +162,7 @@ pub(super) fn multiply<F: Float, L: CubePrimitive, R: CubePrimitive>(
     #[comptime] units: Units,
 ) {
     let side = comptime!(units.side);
-    let shares = comptime!(units.shares());
+    let shares = comptime!(units.shares);
     let layout = comptime!(match by_rows {
         true => MatrixLayout::ColMajor,
         false => MatrixLayout::RowMajor,
@@ -199,7 +206,8 @@ pub(super) fn multiply<F: Float, L: CubePrimitive, R: CubePrimitive>(
     }
 }
 
-/// Sets `count` of the plane's results beside one another, from number `first` on, into `into` [rows, [`results_stride`]].
+/// Sets `count` of the plane's results beside one another, from number `first` on, into `into` [rows, stride]; with `by_columns`
+/// a column's values stand beside one another, [columns, stride].
 #[cube]
 pub(super) fn store_results(
     into: &mut Shared<[f32]>,
@@ -208,21 +216,30 @@ pub(super) fn store_results(
     #[comptime] count: usize,
     #[comptime] results: usize,
     #[comptime] stride: usize,
+    #[comptime] by_columns: bool,
     #[comptime] units: Units,
 ) {
+    let layout = comptime!(match by_columns {
+        true => MatrixLayout::ColMajor,
+        false => MatrixLayout::RowMajor,
+    });
     let first_row = UNIT_POS_Y as usize * comptime!(units.rows());
     let end = into.len();
     #[unroll]
-    for share in 0..comptime!(units.shares()) {
+    for share in 0..comptime!(units.shares) {
+        let row = first_row + comptime!(share * units.side);
         #[unroll]
         for result in 0..count {
-            let at = (first_row + comptime!(share * units.side)) * stride
-                + comptime!(result * units.side);
+            let column = comptime!(result * units.side);
+            let mut at = row * stride + column;
+            if comptime!(by_columns) {
+                at = column * stride + row;
+            }
             cmma::store(
                 into.slice_mut(at, end),
                 sums.index(comptime!(share * results + first + result)),
                 comptime!(stride as u32),
-                MatrixLayout::RowMajor,
+                layout,
             );
         }
     }
@@ -242,7 +259,7 @@ pub(super) fn load_results(
     let first_row = UNIT_POS_Y as usize * comptime!(units.rows());
     let end = from.len();
     #[unroll]
-    for share in 0..comptime!(units.shares()) {
+    for share in 0..comptime!(units.shares) {
         #[unroll]
         for result in 0..count {
             let at = (first_row + comptime!(share * units.side)) * stride

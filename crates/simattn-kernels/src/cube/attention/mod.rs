@@ -78,7 +78,7 @@ impl Sizes {
         like: &CubeTensor,
         bytes: fn(usize, usize, usize, Units) -> usize,
     ) -> Option<(Plan, Units)> {
-        let units = Units::of(&like.client, element(like))?;
+        let units = units_tile::sharing(Units::of(&like.client, element(like))?);
         let bytes = |tile| bytes(tile, self.width, self.value_width, units);
         let tile = units_tile::largest_tile(shared_memory(&like.client), units, bytes)?;
         Some((Plan { tile, ..plan }, units))

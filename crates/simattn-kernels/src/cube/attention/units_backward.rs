@@ -39,9 +39,18 @@ pub(super) fn attention_query_gradients_units<F: Float, N: Size>(
     let per_lane = comptime!(tile / LANES);
     let stride = comptime!(results_stride(tile));
     let size = N::value().comptime();
-    let of_rows = comptime!(Operand { stride: units.stride(plan.width), vector: size });
-    let of_values = comptime!(Operand { stride: units.stride(plan.value_width), vector: size });
-    let of_weights = comptime!(Operand { stride: units.stride(tile), vector: 1 });
+    let of_rows = comptime!(Operand {
+        stride: units.stride(plan.width),
+        vector: size
+    });
+    let of_values = comptime!(Operand {
+        stride: units.stride(plan.value_width),
+        vector: size
+    });
+    let of_weights = comptime!(Operand {
+        stride: units.stride(tile),
+        vector: 1
+    });
     let columns = comptime!(units.results(tile));
     let results = comptime!(units.results(plan.width));
 
@@ -100,7 +109,15 @@ pub(super) fn attention_query_gradients_units<F: Float, N: Size>(
     }
     let mut outputs = no_sums(results, units);
     let query_rows = rows_of::<Vector<F, N>>(q, batch, head, first);
-    stage_rows::<F, N>(&mut queries, q, &query_rows, tile, comptime!(plan.width), threads, units);
+    stage_rows::<F, N>(
+        &mut queries,
+        q,
+        &query_rows,
+        tile,
+        comptime!(plan.width),
+        threads,
+        units,
+    );
     let dy_rows = rows_of::<Vector<F, N>>(dy, batch, head % dy.shape(1), first);
     stage_rows::<F, N>(
         &mut gradients,
@@ -117,7 +134,15 @@ pub(super) fn attention_query_gradients_units<F: Float, N: Size>(
     while key < end {
         sync_cube();
         let key_rows = rows_of::<Vector<F, N>>(k, batch, kv_head, key);
-        stage_rows::<F, N>(&mut keys, k, &key_rows, tile, comptime!(plan.width), threads, units);
+        stage_rows::<F, N>(
+            &mut keys,
+            k,
+            &key_rows,
+            tile,
+            comptime!(plan.width),
+            threads,
+            units,
+        );
         let value_rows = rows_of::<Vector<F, N>>(v, batch, kv_head, key);
         stage_rows::<F, N>(
             &mut values,
@@ -132,16 +157,25 @@ pub(super) fn attention_query_gradients_units<F: Float, N: Size>(
         let mut products = no_sums(columns, units);
         multiply::<F, Vector<F, N>, Vector<F, N>>(
             &mut products,
-            &queries,
+            queries.as_slice(),
             of_rows,
-            &keys,
+            keys.as_slice(),
             of_rows,
             true,
             comptime!(units.padded(plan.width)),
             columns,
             units,
         );
-        store_results(&mut scratch, &products, 0usize, columns, columns, stride, units);
+        store_results(
+            &mut scratch,
+            &products,
+            0usize,
+            columns,
+            columns,
+            stride,
+            false,
+            units,
+        );
         sync_cube();
         #[unroll]
         for pass in 0..passes {
@@ -158,9 +192,9 @@ pub(super) fn attention_query_gradients_units<F: Float, N: Size>(
         let mut products = no_sums(columns, units);
         multiply::<F, Vector<F, N>, Vector<F, N>>(
             &mut products,
-            &gradients,
+            gradients.as_slice(),
             of_values,
-            &values,
+            values.as_slice(),
             of_values,
             true,
             comptime!(units.padded(plan.value_width)),
@@ -169,7 +203,16 @@ pub(super) fn attention_query_gradients_units<F: Float, N: Size>(
         );
         // The scores are read.
         sync_cube();
-        store_results(&mut scratch, &products, 0usize, columns, columns, stride, units);
+        store_results(
+            &mut scratch,
+            &products,
+            0usize,
+            columns,
+            columns,
+            stride,
+            false,
+            units,
+        );
         sync_cube();
         #[unroll]
         for pass in 0..passes {
@@ -177,17 +220,17 @@ pub(super) fn attention_query_gradients_units<F: Float, N: Size>(
             #[unroll]
             for j in 0..per_lane {
                 let column = lane + j * LANES;
-                let gradient = kept[pass * per_lane + j]
-                    * (scratch[row * stride + column] - row_deltas[pass]);
+                let gradient =
+                    kept[pass * per_lane + j] * (scratch[row * stride + column] - row_deltas[pass]);
                 weights[row * comptime!(units.stride(tile)) + column] = F::cast_from(gradient);
             }
         }
         sync_cube();
         multiply::<F, F, Vector<F, N>>(
             &mut outputs,
-            &weights,
+            weights.as_slice(),
             of_weights,
-            &keys,
+            keys.as_slice(),
             of_rows,
             false,
             tile,
@@ -237,9 +280,18 @@ pub(super) fn attention_key_gradients_units<F: Float, N: Size>(
     let per_lane = comptime!(tile / LANES);
     let stride = comptime!(results_stride(tile));
     let size = N::value().comptime();
-    let of_rows = comptime!(Operand { stride: units.stride(plan.width), vector: size });
-    let of_values = comptime!(Operand { stride: units.stride(plan.value_width), vector: size });
-    let of_weights = comptime!(Operand { stride: units.stride(tile), vector: 1 });
+    let of_rows = comptime!(Operand {
+        stride: units.stride(plan.width),
+        vector: size
+    });
+    let of_values = comptime!(Operand {
+        stride: units.stride(plan.value_width),
+        vector: size
+    });
+    let of_weights = comptime!(Operand {
+        stride: units.stride(tile),
+        vector: 1
+    });
     let columns = comptime!(units.results(tile));
     let key_results = comptime!(units.results(plan.width));
     let value_results = comptime!(units.results(plan.value_width));
@@ -286,7 +338,15 @@ pub(super) fn attention_key_gradients_units<F: Float, N: Size>(
     let mut of_keys = no_sums(key_results, units);
     let mut of_value_sums = no_sums(value_results, units);
     let key_rows = rows_of::<Vector<F, N>>(k, batch, kv_head, first);
-    stage_rows::<F, N>(&mut keys, k, &key_rows, tile, comptime!(plan.width), threads, units);
+    stage_rows::<F, N>(
+        &mut keys,
+        k,
+        &key_rows,
+        tile,
+        comptime!(plan.width),
+        threads,
+        units,
+    );
     let value_rows = rows_of::<Vector<F, N>>(v, batch, kv_head, first);
     stage_rows::<F, N>(
         &mut values,
@@ -342,16 +402,25 @@ pub(super) fn attention_key_gradients_units<F: Float, N: Size>(
             let mut products = no_sums(columns, units);
             multiply::<F, Vector<F, N>, Vector<F, N>>(
                 &mut products,
-                &keys,
+                keys.as_slice(),
                 of_rows,
-                &queries,
+                queries.as_slice(),
                 of_rows,
                 true,
                 comptime!(units.padded(plan.width)),
                 columns,
                 units,
             );
-            store_results(&mut scratch, &products, 0usize, columns, columns, stride, units);
+            store_results(
+                &mut scratch,
+                &products,
+                0usize,
+                columns,
+                columns,
+                stride,
+                false,
+                units,
+            );
             sync_cube();
             #[unroll]
             for pass in 0..passes {
@@ -361,8 +430,7 @@ pub(super) fn attention_key_gradients_units<F: Float, N: Size>(
                     let column = lane + j * LANES;
                     let seen = sees(&mask, query + column, first + row, plan);
                     let score = scratch[row * stride + column] * scale;
-                    let weight =
-                        select(seen, (score - query_sums[column]).exp(), f32::new(0.0));
+                    let weight = select(seen, (score - query_sums[column]).exp(), f32::new(0.0));
                     kept[pass * per_lane + j] = weight;
                     weights[row * comptime!(units.stride(tile)) + column] = F::cast_from(weight);
                 }
@@ -370,9 +438,9 @@ pub(super) fn attention_key_gradients_units<F: Float, N: Size>(
             let mut products = no_sums(columns, units);
             multiply::<F, Vector<F, N>, Vector<F, N>>(
                 &mut products,
-                &values,
+                values.as_slice(),
                 of_values,
-                &gradients,
+                gradients.as_slice(),
                 of_values,
                 true,
                 comptime!(units.padded(plan.value_width)),
@@ -383,16 +451,25 @@ pub(super) fn attention_key_gradients_units<F: Float, N: Size>(
             sync_cube();
             multiply::<F, F, Vector<F, N>>(
                 &mut of_value_sums,
-                &weights,
+                weights.as_slice(),
                 of_weights,
-                &gradients,
+                gradients.as_slice(),
                 of_values,
                 false,
                 tile,
                 value_results,
                 units,
             );
-            store_results(&mut scratch, &products, 0usize, columns, columns, stride, units);
+            store_results(
+                &mut scratch,
+                &products,
+                0usize,
+                columns,
+                columns,
+                stride,
+                false,
+                units,
+            );
             sync_cube();
             #[unroll]
             for pass in 0..passes {
@@ -402,16 +479,15 @@ pub(super) fn attention_key_gradients_units<F: Float, N: Size>(
                     let column = lane + j * LANES;
                     let gradient = kept[pass * per_lane + j]
                         * (scratch[row * stride + column] - query_deltas[column]);
-                    weights[row * comptime!(units.stride(tile)) + column] =
-                        F::cast_from(gradient);
+                    weights[row * comptime!(units.stride(tile)) + column] = F::cast_from(gradient);
                 }
             }
             sync_cube();
             multiply::<F, F, Vector<F, N>>(
                 &mut of_keys,
-                &weights,
+                weights.as_slice(),
                 of_weights,
-                &queries,
+                queries.as_slice(),
                 of_rows,
                 false,
                 tile,

@@ -49,9 +49,18 @@ pub(super) fn attention_forward_units<F: Float, N: Size>(
     let per_lane = comptime!(tile / LANES);
     let stride = comptime!(results_stride(tile));
     let size = N::value().comptime();
-    let of_rows = comptime!(Operand { stride: units.stride(plan.width), vector: size });
-    let of_values = comptime!(Operand { stride: units.stride(plan.value_width), vector: size });
-    let of_weights = comptime!(Operand { stride: units.stride(tile), vector: 1 });
+    let of_rows = comptime!(Operand {
+        stride: units.stride(plan.width),
+        vector: size
+    });
+    let of_values = comptime!(Operand {
+        stride: units.stride(plan.value_width),
+        vector: size
+    });
+    let of_weights = comptime!(Operand {
+        stride: units.stride(tile),
+        vector: 1
+    });
     let columns = comptime!(units.results(tile));
     let results = comptime!(units.results(plan.value_width));
 
@@ -98,7 +107,15 @@ pub(super) fn attention_forward_units<F: Float, N: Size>(
     }
     let mut outputs = no_sums(results, units);
     let query_rows = rows_of::<Vector<F, N>>(q, batch, head, first);
-    stage_rows::<F, N>(&mut queries, q, &query_rows, tile, comptime!(plan.width), threads, units);
+    stage_rows::<F, N>(
+        &mut queries,
+        q,
+        &query_rows,
+        tile,
+        comptime!(plan.width),
+        threads,
+        units,
+    );
 
     let end = end_key(&mask, first, plan);
     let mut key = first_key(&mask, first, plan);
@@ -106,7 +123,15 @@ pub(super) fn attention_forward_units<F: Float, N: Size>(
         // Every plane is done with the keys and values before.
         sync_cube();
         let key_rows = rows_of::<Vector<F, N>>(k, batch, kv_head, key);
-        stage_rows::<F, N>(&mut keys, k, &key_rows, tile, comptime!(plan.width), threads, units);
+        stage_rows::<F, N>(
+            &mut keys,
+            k,
+            &key_rows,
+            tile,
+            comptime!(plan.width),
+            threads,
+            units,
+        );
         let value_rows = rows_of::<Vector<F, N>>(v, batch, kv_head, key);
         stage_rows::<F, N>(
             &mut values,
@@ -124,16 +149,25 @@ pub(super) fn attention_forward_units<F: Float, N: Size>(
         let mut products = no_sums(columns, units);
         multiply::<F, Vector<F, N>, Vector<F, N>>(
             &mut products,
-            &queries,
+            queries.as_slice(),
             of_rows,
-            &keys,
+            keys.as_slice(),
             of_rows,
             true,
             comptime!(units.padded(plan.width)),
             columns,
             units,
         );
-        store_results(&mut scratch, &products, 0usize, columns, columns, stride, units);
+        store_results(
+            &mut scratch,
+            &products,
+            0usize,
+            columns,
+            columns,
+            stride,
+            false,
+            units,
+        );
         sync_cube();
         #[unroll]
         for pass in 0..passes {
@@ -165,8 +199,11 @@ pub(super) fn attention_forward_units<F: Float, N: Size>(
             #[unroll]
             for j in 0..per_lane {
                 let score = scores[j];
-                let weight =
-                    select(score > f32::new(LOWEST), (score - level).exp(), f32::new(0.0));
+                let weight = select(
+                    score > f32::new(LOWEST),
+                    (score - level).exp(),
+                    f32::new(0.0),
+                );
                 sum += weight;
                 weights[row * comptime!(units.stride(tile)) + lane + j * LANES] =
                     F::cast_from(weight);
@@ -185,6 +222,7 @@ pub(super) fn attention_forward_units<F: Float, N: Size>(
                     here,
                     results,
                     stride,
+                    false,
                     units,
                 );
                 sync_cube();
@@ -208,9 +246,9 @@ pub(super) fn attention_forward_units<F: Float, N: Size>(
         }
         multiply::<F, F, Vector<F, N>>(
             &mut outputs,
-            &weights,
+            weights.as_slice(),
             of_weights,
-            &values,
+            values.as_slice(),
             of_values,
             false,
             tile,

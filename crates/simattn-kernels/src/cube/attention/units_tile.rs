@@ -7,6 +7,11 @@ use crate::cube::units::Units;
 /// Threads that share a row; each takes every fourth column.
 pub(super) const LANES: usize = 4;
 
+/// Enough rows for a plane that each of its threads has a quarter of one.
+pub(super) fn sharing(units: Units) -> Units {
+    units.sharing((units.plane / LANES).div_ceil(units.side).max(1))
+}
+
 /// Threads of a cube for a tile of `tile` rows.
 pub(super) fn threads(tile: usize, units: Units) -> usize {
     tile / units.rows() * units.plane

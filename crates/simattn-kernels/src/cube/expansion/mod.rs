@@ -7,6 +7,12 @@
 
 mod gradient;
 mod stage;
+mod units_convolution;
+mod units_gradient;
+mod units_launch;
+mod units_map;
+mod units_plan;
+mod units_weights;
 
 use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
@@ -103,7 +109,7 @@ impl Maps {
         let rows = x.meta.num_elements() / (stage.inputs * stage.positions);
         let y = unwritten(x, [rows, stage.outputs, stage.positions], x.dtype);
         let tiles = (rows * stage.positions).div_ceil(stage.tile);
-        if tiles == 0 {
+        if tiles == 0 || units_launch::apply(self, stage, x, gate, &y, [first_weight, first_bias]) {
             return y;
         }
         // Some devices count to 65,535 along an axis.
@@ -182,6 +188,9 @@ impl Maps {
         place: usize,
     ) {
         let rows = dy.meta.num_elements() / stage.outputs;
+        if units_launch::weight_gradient(self, stage, x, dy, gradients, place) {
+            return;
+        }
         let slices = slices(rows);
         let places = stage.depth();
         let partial = unwritten(x, [slices, stage.outputs, places + 1], DType::F32);
