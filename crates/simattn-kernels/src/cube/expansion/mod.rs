@@ -8,7 +8,9 @@
 mod gradient;
 mod stage;
 mod units_convolution;
+mod units_features;
 mod units_gradient;
+mod units_heads;
 mod units_launch;
 mod units_map;
 mod units_plan;
@@ -20,7 +22,8 @@ use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
 use self::stage::Stage;
-use super::tensor::{addresses, element, shared_memory, unwritten};
+use super::rotary::Rotation;
+use super::tensor::{addresses, element, reshaped, shared_memory, unwritten};
 use super::tile::{SIDE, tile_for};
 use crate::reference::ExpansionOptions;
 
@@ -54,6 +57,21 @@ impl MapSizes {
     fn second_bias(&self) -> usize {
         self.second_weight() + self.outputs * self.outputs * self.taps
     }
+}
+
+/// A rotation behind two maps.
+pub(crate) struct Turn {
+    pub rotation: Rotation,
+    /// The result as the rotation sees it: batch, tokens, heads, width.
+    pub shape: [usize; 4],
+}
+
+/// Results of two maps in a row.
+pub(crate) struct Applied {
+    /// The first one's, where it is kept.
+    pub first: Option<CubeTensor>,
+    /// The second one's.
+    pub second: CubeTensor,
 }
 
 /// Two maps in a row: `E1 = map(x)`, then `E1 + map(relu(E1))`, as the options say. See
@@ -135,17 +153,27 @@ impl Maps {
         y
     }
 
-    /// The first map's result [N, A, P] of contiguous `x` [N, C, P], and the second one's.
-    pub fn apply(&self, x: &CubeTensor) -> [CubeTensor; 2] {
+    /// The second map's result [N, A, P] of contiguous `x` [N, C, P], rotated if there is a rotation, and the first one's where
+    /// `keep` asks for it.
+    pub fn apply(&self, x: &CubeTensor, keep: bool, turn: Option<&Turn>) -> Applied {
+        if let Some(applied) = units_launch::apply_both(self, x, keep, turn) {
+            return applied;
+        }
         let sizes = self.sizes;
         let first = self.launch(self.stage(x), x, None, [0, sizes.first_bias()]);
-        let second = self.launch(
+        let mut second = self.launch(
             self.second_stage(x),
             &first,
             None,
             [sizes.second_weight(), sizes.second_bias()],
         );
-        [first, second]
+        if let Some(turn) = turn {
+            second = turn.rotation.apply(&reshaped(second, turn.shape));
+        }
+        Applied {
+            first: keep.then_some(first),
+            second,
+        }
     }
 
     /// The gradient of `x` from that of the second map's result, `first` being the first one's; the weights' gradients go
@@ -228,7 +256,7 @@ impl Maps {
     /// `x` as rows of this map.
     pub fn rows(&self, x: &CubeTensor) -> CubeTensor {
         let row = self.row();
-        super::tensor::reshaped(
+        reshaped(
             x.clone(),
             [
                 x.meta.num_elements() / row,

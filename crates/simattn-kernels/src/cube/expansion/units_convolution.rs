@@ -66,6 +66,60 @@ pub(super) fn stage_windows<F: Float, N: Size>(
     }
 }
 
+/// `sums[i, a] += Σ_j Σ_c staged[i + j, c] · packed[j, a, c]` for the plane's rows i: the inputs of a chunk's rows begin where those
+/// of the chunk do, `reach` rows a chunk.
+#[cube]
+pub(super) fn convolve<F: Float>(
+    sums: &Sequence<Matrix<f32>>,
+    staged: &Shared<[F]>,
+    #[comptime] stride: usize,
+    packed: &Tensor<F>,
+    #[comptime] sizes: Packed,
+    #[comptime] chunk: usize,
+    #[comptime] reach: usize,
+    #[comptime] units: Units,
+) {
+    let results = comptime!(sums.len() / units.shares);
+    let staged_end = staged.len();
+    let packed_end = packed.len();
+    for tap in 0..comptime!(sizes.taps) {
+        for step in 0..comptime!(sizes.inputs / units.depth) {
+            let term = step * comptime!(units.depth);
+            let mut lefts = Sequence::<Matrix<F>>::new();
+            #[unroll]
+            for share in 0..comptime!(units.shares) {
+                let row =
+                    UNIT_POS_Y as usize * comptime!(units.rows()) + comptime!(share * units.side);
+                let from = row / chunk * reach + row % chunk + tap;
+                let mut left = zero::<F>(MatrixIdent::A, MatrixLayout::RowMajor, units);
+                cmma::load(
+                    &mut left,
+                    staged.slice(from * stride + term, staged_end),
+                    comptime!(stride as u32),
+                );
+                lefts.push(left);
+            }
+            #[unroll]
+            for result in 0..results {
+                let at = (tap * comptime!(sizes.outputs) + comptime!(result * units.side))
+                    * comptime!(sizes.inputs)
+                    + term;
+                let mut right = zero::<F>(MatrixIdent::B, MatrixLayout::ColMajor, units);
+                cmma::load(
+                    &mut right,
+                    packed.slice(at, packed_end),
+                    comptime!(sizes.inputs as u32),
+                );
+                #[unroll]
+                for share in 0..comptime!(units.shares) {
+                    let sum = sums.index(comptime!(share * results + result));
+                    cmma::execute(lefts.index(share), &right, sum, sum);
+                }
+            }
+        }
+    }
+}
+
 /// [`expansion_stage`](super::stage::expansion_stage) for a map along the heads, through matrix units: a convolution over the
 /// positions as κ products of shifted rows, positions by channels, with the weights of one tap each. Positions stand in shared memory
 /// once; the weights, [`Packed`], are read from device memory, where all cubes read the same few.
@@ -116,44 +170,16 @@ pub(super) fn expansion_convolution<F: Float, N: Size>(
         units,
     );
     sync_cube();
-    let staged_end = staged.len();
-    let packed_end = packed.len();
-    for tap in 0..comptime!(stage.taps) {
-        for step in 0..comptime!(sizes.inputs / units.depth) {
-            let term = step * comptime!(units.depth);
-            let mut lefts = Sequence::<Matrix<F>>::new();
-            #[unroll]
-            for share in 0..comptime!(units.shares) {
-                let row =
-                    UNIT_POS_Y as usize * comptime!(units.rows()) + comptime!(share * units.side);
-                let from = row / chunk * comptime!(plan.reach()) + row % chunk + tap;
-                let mut left = zero::<F>(MatrixIdent::A, MatrixLayout::RowMajor, units);
-                cmma::load(
-                    &mut left,
-                    staged.slice(from * stride + term, staged_end),
-                    comptime!(stride as u32),
-                );
-                lefts.push(left);
-            }
-            #[unroll]
-            for result in 0..results {
-                let at = (tap * comptime!(sizes.outputs) + comptime!(result * units.side))
-                    * comptime!(sizes.inputs)
-                    + term;
-                let mut right = zero::<F>(MatrixIdent::B, MatrixLayout::ColMajor, units);
-                cmma::load(
-                    &mut right,
-                    packed.slice(at, packed_end),
-                    comptime!(sizes.inputs as u32),
-                );
-                #[unroll]
-                for share in 0..comptime!(units.shares) {
-                    let sum = sums.index(comptime!(share * results + result));
-                    cmma::execute(lefts.index(share), &right, sum, sum);
-                }
-            }
-        }
-    }
+    convolve::<F>(
+        &sums,
+        &staged,
+        stride,
+        packed,
+        sizes,
+        chunk,
+        comptime!(plan.reach()),
+        units,
+    );
     let across = comptime!(plan.rows() / size);
     #[unroll]
     for group in 0..comptime!(results.div_ceil(at_once)) {

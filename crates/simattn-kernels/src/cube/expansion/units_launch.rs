@@ -6,10 +6,12 @@ use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
 use super::stage::Stage;
+use super::units_features::FeaturesPlan;
 use super::units_gradient::{self, GradientPlan};
+use super::units_heads::HeadsPlan;
 use super::units_plan::UnitsPlan;
 use super::units_weights::{self, Packed};
-use super::{Maps, units_convolution, units_map};
+use super::{Applied, Maps, Turn, units_convolution, units_features, units_heads, units_map};
 use crate::cube::staging::vector_size;
 use crate::cube::tensor::{addresses, element, reshaped, shared_memory, unwritten};
 use crate::cube::units::Units;
@@ -30,20 +32,7 @@ pub(super) fn apply(
         return false;
     };
     let sizes = Packed::of(&stage, units);
-    let packed = unwritten(x, [sizes.len()], x.dtype);
-    let count = CubeDim::new_1d(256);
-    units_weights::pack_weights::launch(
-        &x.client,
-        calculate_cube_count_elemwise(&x.client, sizes.len(), count),
-        count,
-        addresses(&[&packed, &maps.weights]),
-        maps.weights.clone().into_tensor_arg(),
-        packed.clone().into_tensor_arg(),
-        (maps.first + first_weight) as u32,
-        stage,
-        sizes,
-        element(x),
-    );
+    let packed = packed(maps, stage, sizes, first_weight, x);
     let rows = y.meta.num_elements() / (stage.outputs * stage.positions);
     let cubes = match stage.positions {
         1 => rows.div_ceil(plan.rows()),
@@ -80,6 +69,133 @@ pub(super) fn apply(
         element(&x),
     );
     true
+}
+
+/// Both maps in one kernel, if the device has matrix units for them.
+pub(super) fn apply_both(
+    maps: &Maps,
+    x: &CubeTensor,
+    keep: bool,
+    turn: Option<&Turn>,
+) -> Option<Applied> {
+    let units = Units::of(&x.client, element(x))?;
+    let memory = shared_memory(&x.client);
+    let sizes = maps.sizes;
+    let (first_stage, second_stage) = (maps.stage(x), maps.second_stage(x));
+    let rows = x.meta.num_elements() / (sizes.inputs * sizes.positions);
+    let y = unwritten(x, [rows, sizes.outputs, sizes.positions], x.dtype);
+    let pack =
+        |stage: Stage, place: usize| packed(maps, stage, Packed::of(&stage, units), place, x);
+    let [x_lines, y_lines] = [(x, sizes.inputs), (&y, sizes.outputs)]
+        .map(|(tensor, channels)| lines(tensor, channels, &first_stage));
+    let size = vector_size(&[&x_lines, &y_lines]);
+    // Where the first result is not kept, nothing is written to memory of one vector.
+    let kept = if keep { y.meta.num_elements() } else { size };
+    let first = unwritten(x, [kept], x.dtype);
+    let biases = [sizes.first_bias(), sizes.second_bias()].map(|at| (maps.first + at) as u32);
+    let addresses = addresses(&[x, &y, &maps.weights]);
+    let cube = |threads: usize| CubeDim::new_2d(units.plane as u32, (threads / units.plane) as u32);
+    // Some devices count to 65,535 along an axis.
+    let count = |cubes: usize| {
+        let along = cubes.clamp(1, 32_768);
+        CubeCount::Static(along as u32, cubes.div_ceil(along) as u32, 1)
+    };
+    if sizes.positions == 1 {
+        let plan = FeaturesPlan {
+            first: first_stage,
+            second: second_stage,
+            units,
+            rows: 0,
+            keep,
+            half: turn.map_or(0, |turn| turn.rotation.half),
+            heads: turn.map_or(1, |turn| turn.shape[2]),
+        };
+        let plan = plan.fitting(memory)?;
+        // Without a rotation, the weights stand in its table's place, unread.
+        let (table, begin, tokens) = match turn {
+            Some(turn) => (&turn.rotation.table, turn.rotation.first, turn.shape[1]),
+            None => (&maps.weights, 0, 1),
+        };
+        if rows > 0 {
+            units_features::expand_features_units::launch(
+                &x.client,
+                count(rows.div_ceil(plan.rows)),
+                cube(plan.threads()),
+                addresses,
+                size,
+                x_lines.into_tensor_arg(),
+                pack(first_stage, 0).into_tensor_arg(),
+                pack(second_stage, sizes.second_weight()).into_tensor_arg(),
+                maps.weights.clone().into_tensor_arg(),
+                table.clone().into_tensor_arg(),
+                reshaped(first.clone(), [kept / size, size]).into_tensor_arg(),
+                y_lines.into_tensor_arg(),
+                biases[0],
+                biases[1],
+                begin as u32,
+                tokens as u32,
+                plan,
+                [element(x), element(table)],
+            );
+        }
+    } else {
+        let plan = HeadsPlan {
+            first: first_stage,
+            second: second_stage,
+            units,
+            tokens: 0,
+            keep,
+        };
+        let plan = plan.fitting(memory)?;
+        if rows > 0 {
+            units_heads::expand_heads_units::launch(
+                &x.client,
+                count(rows.div_ceil(plan.tokens)),
+                cube(plan.threads()),
+                addresses,
+                size,
+                x_lines.into_tensor_arg(),
+                pack(first_stage, 0).into_tensor_arg(),
+                pack(second_stage, sizes.second_weight()).into_tensor_arg(),
+                maps.weights.clone().into_tensor_arg(),
+                first.clone().into_tensor_arg(),
+                y_lines.into_tensor_arg(),
+                biases[0],
+                biases[1],
+                plan,
+                element(x),
+            );
+        }
+    }
+    Some(Applied {
+        first: keep.then(|| reshaped(first, [rows, sizes.outputs, sizes.positions])),
+        second: y,
+    })
+}
+
+/// The weights of one of the maps as matrix units read them.
+fn packed(
+    maps: &Maps,
+    stage: Stage,
+    sizes: Packed,
+    first_weight: usize,
+    like: &CubeTensor,
+) -> CubeTensor {
+    let packed = unwritten(like, [sizes.len()], like.dtype);
+    let count = CubeDim::new_1d(256);
+    units_weights::pack_weights::launch(
+        &like.client,
+        calculate_cube_count_elemwise(&like.client, sizes.len(), count),
+        count,
+        addresses(&[&packed, &maps.weights]),
+        maps.weights.clone().into_tensor_arg(),
+        packed.clone().into_tensor_arg(),
+        (maps.first + first_weight) as u32,
+        stage,
+        sizes,
+        element(like),
+    );
+    packed
 }
 
 /// Writes the gradients of a map's weight and bias from place `place` on of its maps' in `gradients`, if the device has matrix
