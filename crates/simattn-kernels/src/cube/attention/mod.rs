@@ -7,9 +7,7 @@
 mod backward;
 mod forward;
 mod mask;
-mod units_backward;
-mod units_forward;
-mod units_tile;
+mod units;
 
 use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
@@ -17,12 +15,10 @@ use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
 use self::mask::{MaskNumbers, Plan};
-use super::staging::vector_size;
 use super::tensor::{
     addresses, element, indexable, shared_memory, unwritten, unwritten_token_major,
 };
 use super::tile::{SIDE, tile_for};
-use super::units::Units;
 use crate::reference::AttentionOptions;
 
 /// Shapes of one call.
@@ -71,19 +67,6 @@ impl Sizes {
         }
     }
 
-    /// The device's matrix units and the plan for them, if it has them and a tile's buffers fit into its shared memory.
-    fn units(
-        &self,
-        plan: Plan,
-        like: &CubeTensor,
-        bytes: fn(usize, usize, usize, Units) -> usize,
-    ) -> Option<(Plan, Units)> {
-        let units = units_tile::sharing(Units::of(&like.client, element(like))?);
-        let bytes = |tile| bytes(tile, self.width, self.value_width, units);
-        let tile = units_tile::largest_tile(shared_memory(&like.client), units, bytes)?;
-        Some((Plan { tile, ..plan }, units))
-    }
-
     /// One cube for every tile of `tokens` tokens, head and sequence.
     fn cubes(&self, tokens: usize, heads: usize, tile: usize) -> CubeCount {
         CubeCount::Static(
@@ -92,6 +75,15 @@ impl Sizes {
             self.batch as u32,
         )
     }
+}
+
+/// What the kernels of one call are told beside their tensors.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    sizes: Sizes,
+    plan: Plan,
+    numbers: MaskNumbers,
+    scale: f32,
 }
 
 fn threads() -> CubeDim {
@@ -118,26 +110,13 @@ pub(crate) fn attention_with_sums(
     if sizes.batch * sizes.heads * sizes.queries == 0 {
         return (out, sums);
     }
-    if let Some((plan, units)) = sizes.units(plan, &q, units_forward::shared_bytes) {
-        units_forward::attention_forward_units::launch(
-            &q.client,
-            sizes.cubes(sizes.queries, sizes.heads, plan.tile),
-            units.cube(plan.tile),
-            addresses(&[&q, &k, &v, &out]),
-            vector_size(&[&q, &k, &v, &out]),
-            q.clone().into_tensor_arg(),
-            k.into_tensor_arg(),
-            v.into_tensor_arg(),
-            out.clone().into_tensor_arg(),
-            sums.clone().into_tensor_arg(),
-            options.scale as f32,
-            numbers.offset,
-            numbers.window,
-            plan,
-            units,
-            element(&q),
-        );
-    } else {
+    let call = Call {
+        sizes,
+        plan,
+        numbers,
+        scale: options.scale as f32,
+    };
+    if !units::attend(&call, [&q, &k, &v, &out, &sums]) {
         forward::attention_forward::launch(
             &q.client,
             sizes.cubes(sizes.queries, sizes.heads, plan.tile),
@@ -199,53 +178,13 @@ pub(crate) fn attention_gradients(
             element(&q),
         );
     }
-    if let Some((plan, units)) = sizes.units(plan, &q, units_backward::shared_bytes) {
-        let size = vector_size(&[&q, &k, &v, &dy, &dq, &dk, &dv]);
-        if rows > 0 {
-            units_backward::attention_query_gradients_units::launch(
-                &q.client,
-                sizes.cubes(queries, heads, plan.tile),
-                units.cube(plan.tile),
-                address,
-                size,
-                q.clone().into_tensor_arg(),
-                k.clone().into_tensor_arg(),
-                v.clone().into_tensor_arg(),
-                dy.clone().into_tensor_arg(),
-                sums.clone().into_tensor_arg(),
-                deltas.clone().into_tensor_arg(),
-                dq.clone().into_tensor_arg(),
-                scale,
-                numbers.offset,
-                numbers.window,
-                plan,
-                units,
-                element(&q),
-            );
-        }
-        if batch * kv_heads * keys > 0 {
-            units_backward::attention_key_gradients_units::launch(
-                &q.client,
-                sizes.cubes(keys, kv_heads, plan.tile),
-                units.cube(plan.tile),
-                address,
-                size,
-                q.clone().into_tensor_arg(),
-                k.into_tensor_arg(),
-                v.into_tensor_arg(),
-                dy.into_tensor_arg(),
-                sums.into_tensor_arg(),
-                deltas.into_tensor_arg(),
-                dk.clone().into_tensor_arg(),
-                dv.clone().into_tensor_arg(),
-                scale,
-                numbers.offset,
-                numbers.window,
-                plan,
-                units,
-                element(&q),
-            );
-        }
+    let call = Call {
+        sizes,
+        plan,
+        numbers,
+        scale,
+    };
+    if units::gradients(&call, [&q, &k, &v, &dy, &sums, &deltas], [&dq, &dk, &dv]) {
         return [dq, dk, dv];
     }
     if rows > 0 {

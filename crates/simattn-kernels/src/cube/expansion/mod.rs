@@ -7,14 +7,7 @@
 
 mod gradient;
 mod stage;
-mod units_convolution;
-mod units_features;
-mod units_gradient;
-mod units_heads;
-mod units_launch;
-mod units_map;
-mod units_plan;
-mod units_weights;
+mod units;
 
 use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
@@ -127,7 +120,7 @@ impl Maps {
         let rows = x.meta.num_elements() / (stage.inputs * stage.positions);
         let y = unwritten(x, [rows, stage.outputs, stage.positions], x.dtype);
         let tiles = (rows * stage.positions).div_ceil(stage.tile);
-        if tiles == 0 || units_launch::apply(self, stage, x, gate, &y, [first_weight, first_bias]) {
+        if tiles == 0 || units::apply(self, stage, x, gate, &y, [first_weight, first_bias]) {
             return y;
         }
         // Some devices count to 65,535 along an axis.
@@ -156,7 +149,7 @@ impl Maps {
     /// The second map's result [N, A, P] of contiguous `x` [N, C, P], rotated if there is a rotation, and the first one's where
     /// `keep` asks for it.
     pub fn apply(&self, x: &CubeTensor, keep: bool, turn: Option<&Turn>) -> Applied {
-        if let Some(applied) = units_launch::apply_both(self, x, keep, turn) {
+        if let Some(applied) = units::apply_both(self, x, keep, turn) {
             return applied;
         }
         let sizes = self.sizes;
@@ -216,7 +209,7 @@ impl Maps {
         place: usize,
     ) {
         let rows = dy.meta.num_elements() / stage.outputs;
-        if units_launch::weight_gradient(self, stage, x, dy, gradients, place) {
+        if units::weight_gradient(self, stage, x, dy, gradients, place) {
             return;
         }
         let slices = slices(rows);
@@ -239,7 +232,7 @@ impl Maps {
             element(x),
         );
         let count = CubeDim::new_1d((SIDE * SIDE) as u32);
-        gradient::sum_slices::launch(
+        gradient::sum_weight_slices::launch(
             &x.client,
             calculate_cube_count_elemwise(&x.client, stage.outputs * (places + 1), count),
             count,

@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use crate::cube::units::Units;
+use crate::cube::units::{Units, results_stride};
 
 /// Threads that share a row; each takes every fourth column.
 pub(super) const LANES: usize = 4;
@@ -48,4 +48,23 @@ pub(super) fn best_of_lanes(value: f32) -> f32 {
 pub(super) fn sum_of_lanes(value: f32) -> f32 {
     let sum = value + plane_shuffle_xor(value, 1u32);
     sum + plane_shuffle_xor(sum, 2u32)
+}
+
+/// Bytes of shared memory that forward's kernel takes.
+pub(super) fn forward_bytes(tile: usize, width: usize, value_width: usize, units: Units) -> usize {
+    2 * units.staged(tile, width)
+        + units.staged(tile, value_width)
+        + units.staged(tile, tile)
+        + 4 * tile * results_stride(tile)
+        + 4 * tile
+        + 4
+}
+
+/// Bytes of shared memory that each of backward's two kernels takes.
+pub(super) fn backward_bytes(tile: usize, width: usize, value_width: usize, units: Units) -> usize {
+    2 * units.staged(tile, width)
+        + 2 * units.staged(tile, value_width)
+        + units.staged(tile, tile)
+        + 4 * tile * results_stride(tile)
+        + 3 * 4 * tile
 }

@@ -1,8 +1,8 @@
 use cubecl::prelude::*;
 
-use super::stage::Stage;
-use super::units_convolution::{convolve, stage_windows};
-use super::units_weights::Packed;
+use super::convolution::{convolve, stage_windows};
+use super::weights::Packed;
+use crate::cube::expansion::stage::Stage;
 use crate::cube::units::{Units, load_results, no_sums, results_stride, store_results};
 
 /// Rows of a cube, if its memory holds them.

@@ -1,17 +1,27 @@
 //! Maps and their gradients on devices with matrix units.
 
+mod convolution;
+mod convolution_weights;
+mod features;
+mod heads;
+mod map;
+mod map_weights;
+mod plan;
+mod weight_gradients;
+mod weights;
+
 use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
-use super::stage::Stage;
-use super::units_features::FeaturesPlan;
-use super::units_gradient::{self, GradientPlan};
-use super::units_heads::HeadsPlan;
-use super::units_plan::UnitsPlan;
-use super::units_weights::{self, Packed};
-use super::{Applied, Maps, Turn, units_convolution, units_features, units_heads, units_map};
+use self::features::FeaturesPlan;
+use self::heads::HeadsPlan;
+use self::plan::MapPlan;
+use self::weight_gradients::GradientPlan;
+use self::weights::Packed;
+use super::{Applied, Maps, Turn};
+use crate::cube::expansion::stage::Stage;
 use crate::cube::staging::vector_size;
 use crate::cube::tensor::{addresses, element, reshaped, shared_memory, unwritten};
 use crate::cube::units::Units;
@@ -28,7 +38,7 @@ pub(super) fn apply(
     let Some(units) = Units::of(&x.client, element(x)) else {
         return false;
     };
-    let Some(plan) = UnitsPlan::of(stage, units, shared_memory(&x.client)) else {
+    let Some(plan) = MapPlan::of(stage, units, shared_memory(&x.client)) else {
         return false;
     };
     let sizes = Packed::of(&stage, units);
@@ -47,8 +57,8 @@ pub(super) fn apply(
         .map(|(tensor, channels)| lines(tensor, channels, &stage));
     let size = vector_size(&[&x, &gate, &y]);
     let launch = match stage.positions {
-        1 => units_map::expansion_map::launch,
-        _ => units_convolution::expansion_convolution::launch,
+        1 => map::expansion_map::launch,
+        _ => convolution::expansion_convolution::launch,
     };
     // Some devices count to 65,535 along an axis.
     let along = cubes.min(32_768);
@@ -117,7 +127,7 @@ pub(super) fn apply_both(
             None => (&maps.weights, 0, 1),
         };
         if rows > 0 {
-            units_features::expand_features_units::launch(
+            features::expand_features_units::launch(
                 &x.client,
                 count(rows.div_ceil(plan.rows)),
                 cube(plan.threads()),
@@ -148,7 +158,7 @@ pub(super) fn apply_both(
         };
         let plan = plan.fitting(memory)?;
         if rows > 0 {
-            units_heads::expand_heads_units::launch(
+            heads::expand_heads_units::launch(
                 &x.client,
                 count(rows.div_ceil(plan.tokens)),
                 cube(plan.threads()),
@@ -183,7 +193,7 @@ fn packed(
 ) -> CubeTensor {
     let packed = unwritten(like, [sizes.len()], like.dtype);
     let count = CubeDim::new_1d(256);
-    units_weights::pack_weights::launch(
+    weights::pack_weights::launch(
         &like.client,
         calculate_cube_count_elemwise(&like.client, sizes.len(), count),
         count,
@@ -220,8 +230,8 @@ pub(super) fn weight_gradient(
     let [x, dy] = [(x, stage.inputs), (dy, stage.outputs)]
         .map(|(tensor, channels)| lines(tensor, channels, &stage));
     let launch = match stage.positions {
-        1 => units_gradient::map_weight_gradient::launch,
-        _ => units_gradient::convolution_weight_gradient::launch,
+        1 => map_weights::map_weight_gradient::launch,
+        _ => convolution_weights::convolution_weight_gradient::launch,
     };
     launch(
         &x.client,
@@ -238,7 +248,7 @@ pub(super) fn weight_gradient(
     );
     let count = CubeDim::new_1d(256);
     let values = stage.outputs * (stage.depth() + 1);
-    units_gradient::sum_packed_slices::launch(
+    weight_gradients::sum_packed_slices::launch(
         &x.client,
         calculate_cube_count_elemwise(&x.client, values, count),
         count,

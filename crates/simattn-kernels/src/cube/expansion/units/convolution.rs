@@ -1,9 +1,9 @@
 use cubecl::cmma::{self, Matrix, MatrixIdent, MatrixLayout};
 use cubecl::prelude::*;
 
-use super::stage::Stage;
-use super::units_plan::UnitsPlan;
-use super::units_weights::Packed;
+use super::plan::MapPlan;
+use super::weights::Packed;
+use crate::cube::expansion::stage::Stage;
 use crate::cube::units::{Units, no_sums, store_results, zero};
 
 /// Sets the input rows of `chunks` chunks from number `first_chunk` on into `staged` [chunks·(chunk + κ − 1), stride], positions
@@ -120,11 +120,11 @@ pub(super) fn convolve<F: Float>(
     }
 }
 
-/// [`expansion_stage`](super::stage::expansion_stage) for a map along the heads, through matrix units: a convolution over the
+/// [`expansion_stage`](crate::cube::expansion::stage::expansion_stage) for a map along the heads, through matrix units: a convolution over the
 /// positions as κ products of shifted rows, positions by channels, with the weights of one tap each. Positions stand in shared memory
 /// once; the weights, [`Packed`], are read from device memory, where all cubes read the same few.
 ///
-/// One cube takes [`UnitsPlan::chunks`] chunks of positions and all output channels.
+/// One cube takes [`MapPlan::chunks`] chunks of positions and all output channels.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn expansion_convolution<F: Float, N: Size>(
     x: &Tensor<Vector<F, N>>,
@@ -133,7 +133,7 @@ pub(super) fn expansion_convolution<F: Float, N: Size>(
     gate: &Tensor<Vector<F, N>>,
     y: &mut Tensor<Vector<F, N>>,
     first_bias: u32,
-    #[comptime] plan: UnitsPlan,
+    #[comptime] plan: MapPlan,
     #[comptime] sizes: Packed,
     #[define(F)] _element: ElemType,
 ) {

@@ -1,6 +1,6 @@
 use cubecl::prelude::*;
 
-use super::stage::Stage;
+use crate::cube::expansion::stage::Stage;
 use crate::cube::units::Units;
 
 /// How the weights of a map stand for matrix units: [κ, A, C], both padded with zeros, the taps of a transpose mirrored.

@@ -1,11 +1,11 @@
 //! How a map is cut into cubes when matrix units work it out.
 
-use super::stage::Stage;
+use crate::cube::expansion::stage::Stage;
 use crate::cube::units::{Units, results_stride};
 
 /// What a kernel is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct UnitsPlan {
+pub(super) struct MapPlan {
     pub stage: Stage,
     pub units: Units,
     /// Rows that belong together: positions of one row of a convolution, or rows of a map along the features.
@@ -23,7 +23,7 @@ const POSITIONS: usize = 64;
 /// Columns of results in shared memory at once.
 const COLUMNS: usize = 64;
 
-impl UnitsPlan {
+impl MapPlan {
     /// The widest plan that fits into a cube's shared memory, if there is one.
     pub fn of(stage: Stage, units: Units, shared_memory: usize) -> Option<Self> {
         let columns = COLUMNS.min(stage.outputs).next_multiple_of(units.side);

@@ -1,7 +1,7 @@
 use cubecl::prelude::*;
 
-use super::mask::{Mask, Plan, end_key, first_key, sees};
-use super::units_tile::{LANES, best_of_lanes, passes, sum_of_lanes, threads};
+use super::tile::{LANES, best_of_lanes, passes, sum_of_lanes, threads};
+use crate::cube::attention::mask::{Mask, Plan, end_key, first_key, sees};
 use crate::cube::staging::{stage_rows, write_sums};
 use crate::cube::tile::{mirrored, rows_of};
 use crate::cube::units::{
@@ -15,17 +15,7 @@ const LOWEST: f32 = -1e30;
 /// largest number, and outputs are scaled anew only when a row rises further.
 const SLACK: f32 = 5.0;
 
-/// Bytes of shared memory that [`attention_forward_units`] takes.
-pub(super) fn shared_bytes(tile: usize, width: usize, value_width: usize, units: Units) -> usize {
-    2 * units.staged(tile, width)
-        + units.staged(tile, value_width)
-        + units.staged(tile, tile)
-        + 4 * tile * results_stride(tile)
-        + 4 * tile
-        + 4
-}
-
-/// [`attention_forward`](super::forward::attention_forward) through matrix units.
+/// [`attention_forward`](crate::cube::attention::forward::attention_forward) through matrix units.
 ///
 /// Weights are rounded to the inputs' type before they are multiplied with v; their sum is that of the unrounded ones. Outputs stay
 /// in the units' registers, relative to a score that is at most [`SLACK`] below the row's highest.

@@ -1,7 +1,7 @@
 use cubecl::prelude::*;
 
-use super::units_plan::UnitsPlan;
-use super::units_weights::Packed;
+use super::plan::MapPlan;
+use super::weights::Packed;
 use crate::cube::units::{Operand, Units, multiply, no_sums, store_results};
 
 /// Sets rows `first .. first + count` of `x` [M, width] into `staged`, [`Units::stride`] apart, through a ReLU if `relu`; rows from
@@ -41,8 +41,8 @@ pub(super) fn stage_lines<F: Float, N: Size>(
     }
 }
 
-/// [`expansion_stage`](super::stage::expansion_stage) for a map along the features, through matrix units: rows [M, C] times the
-/// weights, [`Packed`]. One cube takes [`UnitsPlan::rows`] rows and all output channels.
+/// [`expansion_stage`](crate::cube::expansion::stage::expansion_stage) for a map along the features, through matrix units: rows [M, C] times the
+/// weights, [`Packed`]. One cube takes [`MapPlan::rows`] rows and all output channels.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn expansion_map<F: Float, N: Size>(
     x: &Tensor<Vector<F, N>>,
@@ -51,7 +51,7 @@ pub(super) fn expansion_map<F: Float, N: Size>(
     gate: &Tensor<Vector<F, N>>,
     y: &mut Tensor<Vector<F, N>>,
     first_bias: u32,
-    #[comptime] plan: UnitsPlan,
+    #[comptime] plan: MapPlan,
     #[comptime] sizes: Packed,
     #[define(F)] _element: ElemType,
 ) {

@@ -1,7 +1,7 @@
 use cubecl::prelude::*;
 
-use super::stage::Stage;
-use super::units_map::stage_lines;
+use super::map::stage_lines;
+use crate::cube::expansion::stage::Stage;
 use crate::cube::units::{
     Operand, Units, load_results, multiply, no_sums, results_stride, store_results,
 };
