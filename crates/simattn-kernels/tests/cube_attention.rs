@@ -11,6 +11,10 @@ use simattn_kernels::reference::{self, AttentionOptions};
 /// The largest RMS relative error of a value or a gradient.
 const LIMIT: f64 = 1e-5;
 
+/// The same for bfloat16 and float16, whose weights and scores' gradients are rounded before they are multiplied: some roundings of
+/// up to 2⁻⁹ and 2⁻¹².
+const HALF_LIMITS: [(DType, f64); 2] = [(DType::BF16, 8e-3), (DType::F16, 1e-3)];
+
 #[derive(Clone, Copy, Debug)]
 struct Case {
     batch: usize,
@@ -38,7 +42,8 @@ impl Case {
         }
     }
 
-    fn run(&self, device: &Device, dtype: DType, fused: bool) -> Named {
+    /// On inputs rounded to `rounded`, in `dtype`.
+    fn run(&self, device: &Device, rounded: DType, dtype: DType, fused: bool) -> Named {
         let mut numbers = Numbers(self.queries as u64 * 1_000 + self.width as u64);
         let q = [self.batch, self.heads, self.queries, self.width];
         let k = [self.batch, self.kv_heads, self.keys, self.width];
@@ -46,6 +51,7 @@ impl Case {
         let y = [self.batch, self.heads, self.queries, self.value_width];
         let mut random = |shape: [usize; 4]| {
             let values = numbers.values(shape.iter().product(), 1.0);
+            let values = gpu::rounded(values, rounded);
             tensor(&values, shape, device, dtype)
         };
         let [q, k, v] = [q, k, v].map(|shape| random(shape).require_grad());
@@ -66,11 +72,26 @@ impl Case {
 
     #[track_caller]
     fn check(&self, device: &Device) -> f64 {
-        let got = self.run(&device.clone().autodiff(), DType::F32, true);
-        let exact = self.run(&Device::flex().autodiff(), DType::F64, false);
-        let error = assert_near(&format!("{self:?}"), &got, &exact, LIMIT);
-        println!("{error:.1e} {self:?}");
+        self.check_in(device, DType::F32, LIMIT)
+    }
+
+    #[track_caller]
+    fn check_in(&self, device: &Device, dtype: DType, limit: f64) -> f64 {
+        let got = self.run(&device.clone().autodiff(), dtype, dtype, true);
+        let exact = self.run(&Device::flex().autodiff(), dtype, DType::F64, false);
+        let error = assert_near(&format!("{dtype:?} {self:?}"), &got, &exact, limit);
+        println!("{error:.1e} {dtype:?} {self:?}");
         error
+    }
+
+    /// In the half-precision types that the device has.
+    #[track_caller]
+    fn check_halves(&self, device: &Device) {
+        for (dtype, limit) in HALF_LIMITS {
+            if device.supports_dtype(dtype) {
+                self.check_in(device, dtype, limit);
+            }
+        }
     }
 }
 
@@ -149,7 +170,7 @@ fn a_query_without_keys_gives_zeros() {
         ..Case::causal(1)
     };
     case.check(&device);
-    let got = case.run(&device.autodiff(), DType::F32, true);
+    let got = case.run(&device.autodiff(), DType::F32, DType::F32, true);
     let head = 40 * case.value_width;
     assert!(
         got[0].1[head - case.value_width..head]
@@ -169,8 +190,8 @@ fn large_scores_stay_finite() {
         options,
         ..Case::causal(70)
     };
-    let got = case.run(&device.autodiff(), DType::F32, true);
-    let exact = case.run(&Device::flex().autodiff(), DType::F64, false);
+    let got = case.run(&device.autodiff(), DType::F32, DType::F32, true);
+    let exact = case.run(&Device::flex().autodiff(), DType::F32, DType::F64, false);
     // Scores of some hundreds lose as many units in the last place in float32.
     assert_near("large scores", &got, &exact, 1e-3);
 }
@@ -211,8 +232,8 @@ fn the_same_bits_every_time() {
     let Some(device) = gpu::device() else { return };
     let device = device.autodiff();
     let case = Case::causal(100);
-    let first = case.run(&device, DType::F32, true);
-    assert!((0..3).all(|_| case.run(&device, DType::F32, true) == first));
+    let first = case.run(&device, DType::F32, DType::F32, true);
+    assert!((0..3).all(|_| case.run(&device, DType::F32, DType::F32, true) == first));
 }
 
 #[test]
@@ -244,4 +265,72 @@ fn views_as_inputs() {
     let got = run(&device.autodiff(), DType::F32, true);
     let exact = run(&Device::flex().autodiff(), DType::F64, false);
     assert_near("views", &got, &exact, LIMIT);
+}
+
+#[test]
+fn half_precision() {
+    let Some(device) = gpu::device() else { return };
+    for tokens in [1, 16, 65, 130] {
+        Case::causal(tokens).check_halves(&device);
+    }
+    // Every way to read: eight, four, two and single values at a time.
+    for (width, value_width) in [(16, 8), (20, 12), (18, 6), (17, 33), (96, 64)] {
+        Case {
+            width,
+            value_width,
+            options: AttentionOptions::causal(width),
+            ..Case::causal(70)
+        }
+        .check_halves(&device);
+    }
+    for (queries, keys, causal, offset, window) in [
+        (7, 71, true, 64, None),
+        (90, 90, true, 0, Some(17)),
+        (50, 35, false, 0, None),
+    ] {
+        let options = AttentionOptions {
+            scale: 0.3,
+            causal,
+            offset,
+            window,
+        };
+        Case {
+            queries,
+            keys,
+            options,
+            ..Case::causal(1)
+        }
+        .check_halves(&device);
+    }
+}
+
+/// The highest score of a row rises again and again along the keys, far beyond what its weights may be relative to.
+#[test]
+fn half_precision_with_rising_scores() {
+    let Some(device) = gpu::device() else { return };
+    for (dtype, limit) in HALF_LIMITS {
+        if !device.supports_dtype(dtype) {
+            continue;
+        }
+        let run = |device: &Device, dtype: DType, fused: bool| -> Vec<f64> {
+            let ones = |width: usize| vec![1.0; 150 * width];
+            let rising: Vec<f32> = (0..150 * 8).map(|i| ((i / 8) / 2) as f32 / 2.0).collect();
+            let mut numbers = Numbers(3);
+            let values = gpu::rounded(numbers.values(150 * 8, 1.0), DType::BF16);
+            let [q, k, v] = [&ones(8), &rising, &values]
+                .map(|values| tensor(values, [1, 1, 150, 8], device, dtype));
+            let options = AttentionOptions {
+                scale: 0.5,
+                ..AttentionOptions::causal(8)
+            };
+            read(match fused {
+                true => ops::attention(q, k, v, &options),
+                false => reference::attention(q, k, v, &options),
+            })
+        };
+        let got = vec![("output", run(&device, dtype, true))];
+        let exact = vec![("output", run(&Device::flex(), DType::F64, false))];
+        let error = assert_near(&format!("{dtype:?}"), &got, &exact, limit);
+        println!("{error:.1e} {dtype:?}");
+    }
 }

@@ -14,6 +14,9 @@ use simattn_kernels::reference::{
 /// The largest RMS relative error of a value or a gradient.
 const LIMIT: f64 = 1e-5;
 
+/// The same for bfloat16 and float16, where every map's result and attention's weights are rounded, up to 2⁻⁹ and 2⁻¹² each time.
+const HALF_LIMITS: [(DType, f64); 2] = [(DType::BF16, 3e-2), (DType::F16, 4e-3)];
+
 /// Which maps there are.
 #[derive(Clone, Copy, Debug)]
 struct Stages {
@@ -68,12 +71,14 @@ impl Case {
         }
     }
 
-    fn run(&self, device: &Device, dtype: DType, fused: bool) -> Named {
+    /// On inputs rounded to `rounded`, in `dtype`.
+    fn run(&self, device: &Device, rounded: DType, dtype: DType, fused: bool) -> Named {
         let mut numbers = Numbers(self.expanded_heads as u64 * 1_000 + self.queries as u64);
         let plain = device.clone().inner();
         let mut leaves = Leaves {
             numbers: &mut numbers,
             device,
+            rounded,
             dtype,
         };
         let d = self.head_dim;
@@ -116,7 +121,7 @@ impl Case {
         let tables = Some((&tables.0, &tables.1));
         let y = attend(q.clone(), k.clone(), v.clone(), &weights, tables, &options);
         let dy = tensor(
-            &numbers.values(y.shape().num_elements(), 1.0),
+            &gpu::rounded(numbers.values(y.shape().num_elements(), 1.0), rounded),
             y.dims(),
             device,
             dtype,
@@ -172,23 +177,41 @@ impl Case {
 
     #[track_caller]
     fn check_to(&self, limit: f64, device: &Device) -> f64 {
-        let got = self.run(&device.clone().autodiff(), DType::F32, true);
-        let exact = self.run(&Device::flex().autodiff(), DType::F64, false);
-        let error = assert_near(&format!("{self:?}"), &got, &exact, limit);
-        println!("{error:.1e} {self:?}");
+        self.check_in(DType::F32, limit, device)
+    }
+
+    #[track_caller]
+    fn check_in(&self, dtype: DType, limit: f64, device: &Device) -> f64 {
+        let got = self.run(&device.clone().autodiff(), dtype, dtype, true);
+        let exact = self.run(&Device::flex().autodiff(), dtype, DType::F64, false);
+        let error = assert_near(&format!("{dtype:?} {self:?}"), &got, &exact, limit);
+        println!("{error:.1e} {dtype:?} {self:?}");
         error
+    }
+
+    /// In the half-precision types that the device has; values near zero take the other branch of a ReLU more often there.
+    #[track_caller]
+    fn check_halves(&self, device: &Device) {
+        for (dtype, limit) in HALF_LIMITS {
+            if device.supports_dtype(dtype) {
+                let relu = self.expansion.relu;
+                self.check_in(dtype, if relu { 10.0 * limit } else { limit }, device);
+            }
+        }
     }
 }
 
 struct Leaves<'a> {
     numbers: &'a mut Numbers,
     device: &'a Device,
+    rounded: DType,
     dtype: DType,
 }
 
 impl Leaves<'_> {
     fn leaf<const R: usize>(&mut self, shape: [usize; R], spread: f64) -> Tensor<R> {
         let values = self.numbers.values(shape.iter().product(), spread);
+        let values = gpu::rounded(values, self.rounded);
         tensor(&values, shape, self.device, self.dtype).require_grad()
     }
 
@@ -342,4 +365,70 @@ fn more_rows_than_one_slice_of_a_weight_gradient() {
         ..Case::usual()
     }
     .check(&device);
+}
+
+#[test]
+fn half_precision() {
+    let Some(device) = gpu::device() else { return };
+    let linear = ExpansionOptions {
+        relu: false,
+        ..ExpansionOptions::default()
+    };
+    let wide = Case {
+        batch: 1,
+        queries: 40,
+        keys: 40,
+        heads: 3,
+        kv_heads: 3,
+        expanded_heads: 18,
+        head_dim: 20,
+        expanded_head_dim: 36,
+        kernel_size: 5,
+        rotary_dim: 16,
+        ..Case::usual()
+    };
+    for expansion in [linear, ExpansionOptions::default()] {
+        Case {
+            expansion,
+            ..Case::usual()
+        }
+        .check_halves(&device);
+        Case { expansion, ..wide }.check_halves(&device);
+    }
+    // More positions than a chunk of them; widths that are read one by one; a window of one.
+    for (head_dim, kernel_size) in [(70, 3), (9, 7), (16, 1)] {
+        Case {
+            head_dim,
+            expanded_head_dim: head_dim + 5,
+            kernel_size,
+            // All of it turned: what is not makes gradients of the keys' biases that are zero but for rounding.
+            rotary_dim: (head_dim + 5) / 2 * 2,
+            expansion: linear,
+            ..Case::usual()
+        }
+        .check_halves(&device);
+    }
+}
+
+#[test]
+fn half_precision_at_the_published_size() {
+    let Some(device) = gpu::device() else { return };
+    Case {
+        batch: 1,
+        queries: 24,
+        keys: 24,
+        heads: 12,
+        kv_heads: 12,
+        expanded_heads: 36,
+        head_dim: 64,
+        expanded_head_dim: 96,
+        kernel_size: 5,
+        rotary_dim: 96,
+        expansion: ExpansionOptions {
+            relu: false,
+            ..ExpansionOptions::default()
+        },
+        ..Case::usual()
+    }
+    .check_halves(&device);
 }

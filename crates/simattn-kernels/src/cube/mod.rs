@@ -29,7 +29,9 @@ pub(crate) mod rotary;
 mod rows;
 pub(crate) mod sas_attention;
 pub(crate) mod squares;
+mod staging;
 mod tensor;
 mod tile;
+mod units;
 
 pub use check::{WrongDevice, agrees};

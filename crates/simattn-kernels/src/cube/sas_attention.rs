@@ -16,7 +16,7 @@ use burn_cubecl::tensor::CubeTensor;
 
 use super::aggregate::averaged;
 use super::attention::{attention_gradients, attention_with_sums};
-use super::expansion::{MapSizes, Maps};
+use super::expansion::{MapSizes, Maps, Turn};
 use super::rotary::Rotation;
 use super::tensor::{reshaped, swapped, unwritten};
 use crate::ops::SasCall;
@@ -42,8 +42,8 @@ struct Steps {
 }
 
 impl Path {
-    /// The expanded tensor as attention reads it, [B, heads, T, width], and the steps on the way.
-    fn expand(&self, x: &CubeTensor) -> (CubeTensor, Steps) {
+    /// The expanded tensor as attention reads it, [B, heads, T, width], and the steps on the way, where `keep` asks for them.
+    fn expand(&self, x: &CubeTensor, keep: bool) -> (CubeTensor, Option<Steps>) {
         let compact = match &self.before {
             Some(rotation) => rotation.apply(x),
             None => x.clone(),
@@ -52,31 +52,37 @@ impl Path {
         let mut heads = None;
         let mut features = None;
         if let Some(maps) = &self.heads {
-            let both = maps.apply(&maps.rows(&y));
-            y = both[1].clone();
-            heads = Some(both);
+            let both = maps.apply(&maps.rows(&y), keep, None);
+            y = both.second.clone();
+            heads = both.first.map(|first| [first, both.second]);
         }
         if let Some(maps) = &self.features {
-            let [first, second] = maps.apply(&maps.rows(&y));
-            features = Some(first);
-            y = second;
+            let turn = self.after.clone().map(|rotation| Turn {
+                rotation,
+                shape: self.end,
+            });
+            let both = maps.apply(&maps.rows(&y), keep, turn.as_ref());
+            features = both.first;
+            y = reshaped(both.second, self.end);
+        } else {
+            y = reshaped(y, self.end);
+            if let Some(rotation) = &self.after {
+                y = rotation.apply(&y);
+            }
         }
-        y = reshaped(y, self.end);
-        if let Some(rotation) = &self.after {
-            y = rotation.apply(&y);
-        }
-        let steps = Steps {
+        let steps = keep.then_some(Steps {
             compact,
             heads,
             features,
-        };
+        });
         (swapped(y), steps)
     }
 
     /// The gradient of the compact tensor from that of the expanded one, [B, heads, T, width] with tokens before heads in
     /// memory; the weights' gradients go into their place in `gradients`.
-    fn gradient(&self, steps: Steps, dy: CubeTensor, gradients: &CubeTensor) -> CubeTensor {
+    fn gradient(&self, steps: Option<Steps>, dy: CubeTensor, gradients: &CubeTensor) -> CubeTensor {
         let mut dy = swapped(dy);
+        let steps = steps.expect("backward keeps the steps");
         if let Some(rotation) = &self.after {
             dy = rotation.undo(&dy);
         }
@@ -176,7 +182,7 @@ pub(crate) fn sas_attention_with_sums(
 ) -> (CubeTensor, CubeTensor) {
     let [q, k, v, weights, table] = inputs.map(into_contiguous);
     let [of_q, of_k, of_v] = paths(call, &weights, &table);
-    let (q, k, v) = (of_q.expand(&q).0, of_k.expand(&k).0, of_v.expand(&v).0);
+    let [q, k, v] = [(of_q, q), (of_k, k), (of_v, v)].map(|(path, x)| path.expand(&x, false).0);
     let (out, sums) = attention_with_sums(q, k, v, &call.options.attention);
     let out = match call.options.aggregation {
         Aggregation::Peaa => averaged(&out, call.shape.expanded_heads / call.shape.heads),
@@ -194,8 +200,11 @@ pub(crate) fn sas_attention_gradients(
     let [q, k, v, weights, table, sums] = state.map(into_contiguous);
     let attention = &call.options.attention;
     let [of_q, of_k, of_v] = paths(call, &weights, &table);
-    let ((q, q_steps), (k, k_steps), (v, v_steps)) =
-        (of_q.expand(&q), of_k.expand(&k), of_v.expand(&v));
+    let ((q, q_steps), (k, k_steps), (v, v_steps)) = (
+        of_q.expand(&q, true),
+        of_k.expand(&k, true),
+        of_v.expand(&v, true),
+    );
     let (out, _) = attention_with_sums(q.clone(), k.clone(), v.clone(), attention);
     let dy = match call.options.aggregation {
         Aggregation::Peaa => {

@@ -42,7 +42,12 @@ pub(super) struct Rows {
 
 /// The rows of head `head` of sequence `batch`, from `first` on.
 #[cube]
-pub(super) fn rows_of<F: Float>(x: &Tensor<F>, batch: usize, head: usize, first: usize) -> Rows {
+pub(super) fn rows_of<E: CubePrimitive>(
+    x: &Tensor<E>,
+    batch: usize,
+    head: usize,
+    first: usize,
+) -> Rows {
     Rows {
         base: batch * x.stride(0) + head * x.stride(1),
         row_stride: x.stride(2),

@@ -70,6 +70,13 @@ impl Numbers {
     }
 }
 
+/// The values as `dtype` holds them.
+pub fn rounded(values: Vec<f32>, dtype: DType) -> Vec<f32> {
+    let len = values.len();
+    let rounded = TensorData::new(values, [len]).convert_dtype(dtype);
+    rounded.iter().collect()
+}
+
 /// A tensor of these values; float64 on the CPU for what is compared with.
 pub fn tensor<const R: usize>(
     values: &[f32],

@@ -7,6 +7,7 @@
 mod backward;
 mod forward;
 mod mask;
+mod units;
 
 use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
@@ -76,6 +77,15 @@ impl Sizes {
     }
 }
 
+/// What the kernels of one call are told beside their tensors.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    sizes: Sizes,
+    plan: Plan,
+    numbers: MaskNumbers,
+    scale: f32,
+}
+
 fn threads() -> CubeDim {
     CubeDim::new_2d(SIDE as u32, SIDE as u32)
 }
@@ -97,7 +107,16 @@ pub(crate) fn attention_with_sums(
         q.dtype,
     );
     let sums = unwritten(&q, [sizes.batch, sizes.heads, sizes.queries], DType::F32);
-    if sizes.batch * sizes.heads * sizes.queries > 0 {
+    if sizes.batch * sizes.heads * sizes.queries == 0 {
+        return (out, sums);
+    }
+    let call = Call {
+        sizes,
+        plan,
+        numbers,
+        scale: options.scale as f32,
+    };
+    if !units::attend(&call, [&q, &k, &v, &out, &sums]) {
         forward::attention_forward::launch(
             &q.client,
             sizes.cubes(sizes.queries, sizes.heads, plan.tile),
@@ -158,6 +177,17 @@ pub(crate) fn attention_gradients(
             deltas.clone().into_tensor_arg(),
             element(&q),
         );
+    }
+    let call = Call {
+        sizes,
+        plan,
+        numbers,
+        scale,
+    };
+    if units::gradients(&call, [&q, &k, &v, &dy, &sums, &deltas], [&dq, &dk, &dv]) {
+        return [dq, dk, dv];
+    }
+    if rows > 0 {
         backward::attention_query_gradients::launch(
             &q.client,
             sizes.cubes(queries, heads, plan.tile),

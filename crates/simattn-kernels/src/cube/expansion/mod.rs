@@ -7,6 +7,7 @@
 
 mod gradient;
 mod stage;
+mod units;
 
 use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
@@ -14,7 +15,8 @@ use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
 use self::stage::Stage;
-use super::tensor::{addresses, element, shared_memory, unwritten};
+use super::rotary::Rotation;
+use super::tensor::{addresses, element, reshaped, shared_memory, unwritten};
 use super::tile::{SIDE, tile_for};
 use crate::reference::ExpansionOptions;
 
@@ -48,6 +50,21 @@ impl MapSizes {
     fn second_bias(&self) -> usize {
         self.second_weight() + self.outputs * self.outputs * self.taps
     }
+}
+
+/// A rotation behind two maps.
+pub(crate) struct Turn {
+    pub rotation: Rotation,
+    /// The result as the rotation sees it: batch, tokens, heads, width.
+    pub shape: [usize; 4],
+}
+
+/// Results of two maps in a row.
+pub(crate) struct Applied {
+    /// The first one's, where it is kept.
+    pub first: Option<CubeTensor>,
+    /// The second one's.
+    pub second: CubeTensor,
 }
 
 /// Two maps in a row: `E1 = map(x)`, then `E1 + map(relu(E1))`, as the options say. See
@@ -103,7 +120,7 @@ impl Maps {
         let rows = x.meta.num_elements() / (stage.inputs * stage.positions);
         let y = unwritten(x, [rows, stage.outputs, stage.positions], x.dtype);
         let tiles = (rows * stage.positions).div_ceil(stage.tile);
-        if tiles == 0 {
+        if tiles == 0 || units::apply(self, stage, x, gate, &y, [first_weight, first_bias]) {
             return y;
         }
         // Some devices count to 65,535 along an axis.
@@ -129,17 +146,27 @@ impl Maps {
         y
     }
 
-    /// The first map's result [N, A, P] of contiguous `x` [N, C, P], and the second one's.
-    pub fn apply(&self, x: &CubeTensor) -> [CubeTensor; 2] {
+    /// The second map's result [N, A, P] of contiguous `x` [N, C, P], rotated if there is a rotation, and the first one's where
+    /// `keep` asks for it.
+    pub fn apply(&self, x: &CubeTensor, keep: bool, turn: Option<&Turn>) -> Applied {
+        if let Some(applied) = units::apply_both(self, x, keep, turn) {
+            return applied;
+        }
         let sizes = self.sizes;
         let first = self.launch(self.stage(x), x, None, [0, sizes.first_bias()]);
-        let second = self.launch(
+        let mut second = self.launch(
             self.second_stage(x),
             &first,
             None,
             [sizes.second_weight(), sizes.second_bias()],
         );
-        [first, second]
+        if let Some(turn) = turn {
+            second = turn.rotation.apply(&reshaped(second, turn.shape));
+        }
+        Applied {
+            first: keep.then_some(first),
+            second,
+        }
     }
 
     /// The gradient of `x` from that of the second map's result, `first` being the first one's; the weights' gradients go
@@ -182,6 +209,9 @@ impl Maps {
         place: usize,
     ) {
         let rows = dy.meta.num_elements() / stage.outputs;
+        if units::weight_gradient(self, stage, x, dy, gradients, place) {
+            return;
+        }
         let slices = slices(rows);
         let places = stage.depth();
         let partial = unwritten(x, [slices, stage.outputs, places + 1], DType::F32);
@@ -202,7 +232,7 @@ impl Maps {
             element(x),
         );
         let count = CubeDim::new_1d((SIDE * SIDE) as u32);
-        gradient::sum_slices::launch(
+        gradient::sum_weight_slices::launch(
             &x.client,
             calculate_cube_count_elemwise(&x.client, stage.outputs * (places + 1), count),
             count,
@@ -219,7 +249,7 @@ impl Maps {
     /// `x` as rows of this map.
     pub fn rows(&self, x: &CubeTensor) -> CubeTensor {
         let row = self.row();
-        super::tensor::reshaped(
+        reshaped(
             x.clone(),
             [
                 x.meta.num_elements() / row,
