@@ -56,7 +56,7 @@ pub struct Bench {
     pub precision: Precision,
     /// Where.
     pub device: Device,
-    /// Threads of all kernels.
+    /// Threads of all kernels; see [`use_threads`].
     pub threads: usize,
     /// How often it runs.
     pub repetitions: Repetitions,
@@ -101,22 +101,27 @@ impl BenchError {
     }
 }
 
+/// Sets the threads of the whole process: to be called once, before any other work, which includes the first check of a GPU.
+///
+/// # Errors
+/// Threads that are there already, or that the system does not give.
+pub fn use_threads(threads: usize) -> Result<(), BenchError> {
+    ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .map_err(|error| BenchError::Threads {
+            threads,
+            reason: error.to_string(),
+        })
+}
+
 impl Bench {
     /// Checks the kernels, then times the work; `emit` gets each record as soon as it is there.
-    ///
-    /// Sets the threads of the whole process: to be called once, before any other work.
     ///
     /// # Errors
     /// Sizes that cannot be, kernels that fail their check, a training step that breaks off.
     pub fn run(&self, emit: &mut dyn FnMut(&Record)) -> Result<(), BenchError> {
         self.sizes.validate(self.work, self.variant)?;
-        ThreadPoolBuilder::new()
-            .num_threads(self.threads)
-            .build_global()
-            .map_err(|error| BenchError::Threads {
-                threads: self.threads,
-                reason: error.to_string(),
-            })?;
         check::of(
             self.work,
             self.variant,

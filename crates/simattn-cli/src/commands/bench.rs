@@ -10,6 +10,7 @@ use crate::bench::{
     Bench,
     timing::Repetitions,
     torch::{self, Peer},
+    use_threads,
     workload::{Sizes, Variant, Work},
 };
 use crate::device::{DeviceChoice, Runtime, computes};
@@ -184,6 +185,10 @@ pub fn run(args: &BenchArgs) -> Result<(), CliError> {
 }
 
 fn alone(args: &BenchArgs) -> Result<(), CliError> {
+    args.sizes()
+        .validate(args.work, args.variant)
+        .map_err(input)?;
+    use_threads(args.threads).map_err(failure)?;
     let device = args.device.open().map_err(input)?;
     computes(&device, args.dtype.into()).map_err(input)?;
     let bench = Bench {
