@@ -4,7 +4,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::cmma::Matrix;
 use cubecl::prelude::*;
 
-use super::tile::Rows;
+use super::tile::rows_of;
 use super::units::{Units, results_stride, store_results};
 
 /// Bytes that a thread reads at once, at most: what rows in shared memory are aligned to.
@@ -33,13 +33,29 @@ pub(super) fn vector_size(tensors: &[&CubeTensor]) -> usize {
         .unwrap_or(1)
 }
 
-/// Sets `count` rows of `width` values into `into`, [`Units::stride`] apart; zeros stand for rows that are not there and beyond the
-/// width. All threads of the cube take part.
+/// Shared memory for `count` rows of `width` values, [`Units::stride`] apart.
+#[cube]
+pub(super) fn staged_rows<F: Float, N: Size>(
+    #[comptime] count: usize,
+    #[comptime] width: usize,
+    #[comptime] units: Units,
+) -> Shared<[Vector<F, N>]> {
+    let size = N::value().comptime();
+    Shared::<[Vector<F, N>]>::new_aligned_slice(
+        comptime!(count * units.stride(width) / size),
+        32usize,
+    )
+}
+
+/// Sets `count` rows of `width` values of head `head` of sequence `batch` of `x` into `into`, from row `first` on, [`Units::stride`]
+/// apart; zeros stand for rows that are not there and beyond the width. All threads of the cube take part.
 #[cube]
 pub(super) fn stage_rows<F: Float, N: Size>(
     into: &mut Shared<[Vector<F, N>]>,
     x: &Tensor<Vector<F, N>>,
-    rows: &Rows,
+    batch: usize,
+    head: usize,
+    first: usize,
     #[comptime] count: usize,
     #[comptime] width: usize,
     #[comptime] threads: usize,
@@ -48,6 +64,7 @@ pub(super) fn stage_rows<F: Float, N: Size>(
     let size = N::value().comptime();
     let across = comptime!(units.padded(width) / size);
     let stride = comptime!(units.stride(width) / size);
+    let rows = rows_of::<Vector<F, N>>(x, batch, head, first);
     let mut place = UNIT_POS as usize;
     while place < comptime!(count * across) {
         let row = place / across;

@@ -16,6 +16,7 @@ use cubecl::prelude::*;
 
 use self::stage::Stage;
 use super::rotary::Rotation;
+use super::rows::slices;
 use super::tensor::{addresses, element, reshaped, shared_memory, unwritten};
 use super::tile::{SIDE, tile_for};
 use crate::reference::ExpansionOptions;
@@ -258,11 +259,4 @@ impl Maps {
             ],
         )
     }
-}
-
-/// Into how many slices a sum over `rows` rows is cut: by the shape alone, so that the same shape gives the same bits.
-fn slices(rows: usize) -> usize {
-    const ROWS: usize = 512;
-    const MOST: usize = 256;
-    rows.div_ceil(ROWS).clamp(1, MOST)
 }

@@ -1,12 +1,12 @@
 use cubecl::prelude::*;
 
-use super::tile::{LANES, best_of_lanes, passes, sum_of_lanes, threads};
-use crate::cube::attention::mask::{Mask, Plan, end_key, first_key, sees};
-use crate::cube::staging::{stage_rows, write_sums};
-use crate::cube::tile::{mirrored, rows_of};
-use crate::cube::units::{
-    Operand, Units, load_results, multiply, no_sums, results_stride, store_results,
+use super::tile::{
+    LANES, best_of_lanes, passes, rows_by_rows, sum_of_lanes, threads, weights_by_rows,
 };
+use crate::cube::attention::mask::{Mask, Plan, end_key, first_key, sees};
+use crate::cube::staging::{stage_rows, staged_rows, write_sums};
+use crate::cube::tile::mirrored;
+use crate::cube::units::{Units, load_results, no_sums, results_stride, store_results};
 
 /// Scores below every real one; finite, because not every device has infinities.
 const LOWEST: f32 = -1e30;
@@ -38,19 +38,6 @@ pub(super) fn attention_forward_units<F: Float, N: Size>(
     let passes = comptime!(passes(tile, units));
     let per_lane = comptime!(tile / LANES);
     let stride = comptime!(results_stride(tile));
-    let size = N::value().comptime();
-    let of_rows = comptime!(Operand {
-        stride: units.stride(plan.width),
-        vector: size
-    });
-    let of_values = comptime!(Operand {
-        stride: units.stride(plan.value_width),
-        vector: size
-    });
-    let of_weights = comptime!(Operand {
-        stride: units.stride(tile),
-        vector: 1
-    });
     let columns = comptime!(units.results(tile));
     let results = comptime!(units.results(plan.value_width));
 
@@ -69,18 +56,9 @@ pub(super) fn attention_forward_units<F: Float, N: Size>(
     let my_row = UNIT_POS as usize / LANES;
     let rows_at_once = comptime!(threads / LANES);
 
-    let mut queries = Shared::<[Vector<F, N>]>::new_aligned_slice(
-        comptime!(tile * units.stride(plan.width) / size),
-        32usize,
-    );
-    let mut keys = Shared::<[Vector<F, N>]>::new_aligned_slice(
-        comptime!(tile * units.stride(plan.width) / size),
-        32usize,
-    );
-    let mut values = Shared::<[Vector<F, N>]>::new_aligned_slice(
-        comptime!(tile * units.stride(plan.value_width) / size),
-        32usize,
-    );
+    let mut queries = staged_rows::<F, N>(tile, comptime!(plan.width), units);
+    let mut keys = staged_rows::<F, N>(tile, comptime!(plan.width), units);
+    let mut values = staged_rows::<F, N>(tile, comptime!(plan.value_width), units);
     let mut weights =
         Shared::<[F]>::new_aligned_slice(comptime!(tile * units.stride(tile)), 32usize);
     let mut scratch = Shared::<[f32]>::new_aligned_slice(comptime!(tile * stride), 32usize);
@@ -96,11 +74,12 @@ pub(super) fn attention_forward_units<F: Float, N: Size>(
         total[pass] = f32::new(0.0);
     }
     let mut outputs = no_sums(results, units);
-    let query_rows = rows_of::<Vector<F, N>>(q, batch, head, first);
     stage_rows::<F, N>(
         &mut queries,
         q,
-        &query_rows,
+        batch,
+        head,
+        first,
         tile,
         comptime!(plan.width),
         threads,
@@ -112,21 +91,23 @@ pub(super) fn attention_forward_units<F: Float, N: Size>(
     while key < end {
         // Every plane is done with the keys and values before.
         sync_cube();
-        let key_rows = rows_of::<Vector<F, N>>(k, batch, kv_head, key);
         stage_rows::<F, N>(
             &mut keys,
             k,
-            &key_rows,
+            batch,
+            kv_head,
+            key,
             tile,
             comptime!(plan.width),
             threads,
             units,
         );
-        let value_rows = rows_of::<Vector<F, N>>(v, batch, kv_head, key);
         stage_rows::<F, N>(
             &mut values,
             v,
-            &value_rows,
+            batch,
+            kv_head,
+            key,
             tile,
             comptime!(plan.value_width),
             threads,
@@ -136,18 +117,7 @@ pub(super) fn attention_forward_units<F: Float, N: Size>(
             risen[0] = 0u32;
         }
         sync_cube();
-        let mut products = no_sums(columns, units);
-        multiply::<F, Vector<F, N>, Vector<F, N>>(
-            &mut products,
-            queries.as_slice(),
-            of_rows,
-            keys.as_slice(),
-            of_rows,
-            true,
-            comptime!(units.padded(plan.width)),
-            columns,
-            units,
-        );
+        let products = rows_by_rows::<F, N>(&queries, &keys, comptime!(plan.width), tile, units);
         store_results(
             &mut scratch,
             &products,
@@ -234,15 +204,12 @@ pub(super) fn attention_forward_units<F: Float, N: Size>(
                 sync_cube();
             }
         }
-        multiply::<F, F, Vector<F, N>>(
+        weights_by_rows::<F, N>(
             &mut outputs,
-            weights.as_slice(),
-            of_weights,
-            values.as_slice(),
-            of_values,
-            false,
+            &weights,
+            &values,
+            comptime!(plan.value_width),
             tile,
-            results,
             units,
         );
         key += tile;

@@ -1,10 +1,9 @@
 use cubecl::prelude::*;
 
-use super::tile::{LANES, passes, threads};
+use super::tile::{LANES, passes, rows_by_rows, threads, weights_by_rows};
 use crate::cube::attention::mask::{Mask, Plan, end_query, first_query, sees};
-use crate::cube::staging::{stage_rows, write_sums};
-use crate::cube::tile::rows_of;
-use crate::cube::units::{Operand, Units, multiply, no_sums, results_stride, store_results};
+use crate::cube::staging::{stage_rows, staged_rows, write_sums};
+use crate::cube::units::{Units, no_sums, results_stride, store_results};
 
 /// [`attention_key_gradients`](crate::cube::attention::backward::attention_key_gradients) through matrix units, keys by queries; weights and the
 /// scores' gradients are rounded to the inputs' type before they are multiplied.
@@ -30,19 +29,6 @@ pub(super) fn attention_key_gradients_units<F: Float, N: Size>(
     let passes = comptime!(passes(tile, units));
     let per_lane = comptime!(tile / LANES);
     let stride = comptime!(results_stride(tile));
-    let size = N::value().comptime();
-    let of_rows = comptime!(Operand {
-        stride: units.stride(plan.width),
-        vector: size
-    });
-    let of_values = comptime!(Operand {
-        stride: units.stride(plan.value_width),
-        vector: size
-    });
-    let of_weights = comptime!(Operand {
-        stride: units.stride(tile),
-        vector: 1
-    });
     let columns = comptime!(units.results(tile));
     let key_results = comptime!(units.results(plan.width));
     let value_results = comptime!(units.results(plan.value_width));
@@ -62,22 +48,10 @@ pub(super) fn attention_key_gradients_units<F: Float, N: Size>(
     let my_row = UNIT_POS as usize / LANES;
     let rows_at_once = comptime!(threads / LANES);
 
-    let mut keys = Shared::<[Vector<F, N>]>::new_aligned_slice(
-        comptime!(tile * units.stride(plan.width) / size),
-        32usize,
-    );
-    let mut queries = Shared::<[Vector<F, N>]>::new_aligned_slice(
-        comptime!(tile * units.stride(plan.width) / size),
-        32usize,
-    );
-    let mut values = Shared::<[Vector<F, N>]>::new_aligned_slice(
-        comptime!(tile * units.stride(plan.value_width) / size),
-        32usize,
-    );
-    let mut gradients = Shared::<[Vector<F, N>]>::new_aligned_slice(
-        comptime!(tile * units.stride(plan.value_width) / size),
-        32usize,
-    );
+    let mut keys = staged_rows::<F, N>(tile, comptime!(plan.width), units);
+    let mut queries = staged_rows::<F, N>(tile, comptime!(plan.width), units);
+    let mut values = staged_rows::<F, N>(tile, comptime!(plan.value_width), units);
+    let mut gradients = staged_rows::<F, N>(tile, comptime!(plan.value_width), units);
     let mut weights =
         Shared::<[F]>::new_aligned_slice(comptime!(tile * units.stride(tile)), 32usize);
     let mut scratch = Shared::<[f32]>::new_aligned_slice(comptime!(tile * stride), 32usize);
@@ -88,21 +62,23 @@ pub(super) fn attention_key_gradients_units<F: Float, N: Size>(
     let mut kept = Array::<f32>::new(comptime!(passes * per_lane));
     let mut of_keys = no_sums(key_results, units);
     let mut of_value_sums = no_sums(value_results, units);
-    let key_rows = rows_of::<Vector<F, N>>(k, batch, kv_head, first);
     stage_rows::<F, N>(
         &mut keys,
         k,
-        &key_rows,
+        batch,
+        kv_head,
+        first,
         tile,
         comptime!(plan.width),
         threads,
         units,
     );
-    let value_rows = rows_of::<Vector<F, N>>(v, batch, kv_head, first);
     stage_rows::<F, N>(
         &mut values,
         v,
-        &value_rows,
+        batch,
+        kv_head,
+        first,
         tile,
         comptime!(plan.value_width),
         threads,
@@ -116,21 +92,23 @@ pub(super) fn attention_key_gradients_units<F: Float, N: Size>(
         let mut query = first_query(&mask, first, plan);
         while query < end {
             sync_cube();
-            let query_rows = rows_of::<Vector<F, N>>(q, batch, head, query);
             stage_rows::<F, N>(
                 &mut queries,
                 q,
-                &query_rows,
+                batch,
+                head,
+                query,
                 tile,
                 comptime!(plan.width),
                 threads,
                 units,
             );
-            let dy_rows = rows_of::<Vector<F, N>>(dy, batch, head % dy.shape(1), query);
             stage_rows::<F, N>(
                 &mut gradients,
                 dy,
-                &dy_rows,
+                batch,
+                head % dy.shape(1),
+                query,
                 tile,
                 comptime!(plan.value_width),
                 threads,
@@ -150,18 +128,8 @@ pub(super) fn attention_key_gradients_units<F: Float, N: Size>(
                 place += threads;
             }
             sync_cube();
-            let mut products = no_sums(columns, units);
-            multiply::<F, Vector<F, N>, Vector<F, N>>(
-                &mut products,
-                keys.as_slice(),
-                of_rows,
-                queries.as_slice(),
-                of_rows,
-                true,
-                comptime!(units.padded(plan.width)),
-                columns,
-                units,
-            );
+            let products =
+                rows_by_rows::<F, N>(&keys, &queries, comptime!(plan.width), tile, units);
             store_results(
                 &mut scratch,
                 &products,
@@ -186,29 +154,21 @@ pub(super) fn attention_key_gradients_units<F: Float, N: Size>(
                     weights[row * comptime!(units.stride(tile)) + column] = F::cast_from(weight);
                 }
             }
-            let mut products = no_sums(columns, units);
-            multiply::<F, Vector<F, N>, Vector<F, N>>(
-                &mut products,
-                values.as_slice(),
-                of_values,
-                gradients.as_slice(),
-                of_values,
-                true,
-                comptime!(units.padded(plan.value_width)),
-                columns,
+            let products = rows_by_rows::<F, N>(
+                &values,
+                &gradients,
+                comptime!(plan.value_width),
+                tile,
                 units,
             );
             // The scores are read, the weights are there.
             sync_cube();
-            multiply::<F, F, Vector<F, N>>(
+            weights_by_rows::<F, N>(
                 &mut of_value_sums,
-                weights.as_slice(),
-                of_weights,
-                gradients.as_slice(),
-                of_values,
-                false,
+                &weights,
+                &gradients,
+                comptime!(plan.value_width),
                 tile,
-                value_results,
                 units,
             );
             store_results(
@@ -234,15 +194,12 @@ pub(super) fn attention_key_gradients_units<F: Float, N: Size>(
                 }
             }
             sync_cube();
-            multiply::<F, F, Vector<F, N>>(
+            weights_by_rows::<F, N>(
                 &mut of_keys,
-                weights.as_slice(),
-                of_weights,
-                queries.as_slice(),
-                of_rows,
-                false,
+                &weights,
+                &queries,
+                comptime!(plan.width),
                 tile,
-                key_results,
                 units,
             );
             query += tile;

@@ -1,10 +1,10 @@
 use cubecl::prelude::*;
 
-use super::tile::{LANES, passes, threads};
+use super::tile::{LANES, passes, rows_by_rows, threads, weights_by_rows};
 use crate::cube::attention::mask::{Mask, Plan, end_key, first_key, sees};
-use crate::cube::staging::{stage_rows, write_sums};
-use crate::cube::tile::{mirrored, rows_of};
-use crate::cube::units::{Operand, Units, multiply, no_sums, results_stride, store_results};
+use crate::cube::staging::{stage_rows, staged_rows, write_sums};
+use crate::cube::tile::mirrored;
+use crate::cube::units::{Units, no_sums, results_stride, store_results};
 
 /// [`attention_query_gradients`](crate::cube::attention::backward::attention_query_gradients) through matrix units; the scores' gradients are
 /// rounded to the inputs' type before they are multiplied with k.
@@ -29,19 +29,6 @@ pub(super) fn attention_query_gradients_units<F: Float, N: Size>(
     let passes = comptime!(passes(tile, units));
     let per_lane = comptime!(tile / LANES);
     let stride = comptime!(results_stride(tile));
-    let size = N::value().comptime();
-    let of_rows = comptime!(Operand {
-        stride: units.stride(plan.width),
-        vector: size
-    });
-    let of_values = comptime!(Operand {
-        stride: units.stride(plan.value_width),
-        vector: size
-    });
-    let of_weights = comptime!(Operand {
-        stride: units.stride(tile),
-        vector: 1
-    });
     let columns = comptime!(units.results(tile));
     let results = comptime!(units.results(plan.width));
 
@@ -59,22 +46,10 @@ pub(super) fn attention_query_gradients_units<F: Float, N: Size>(
     let my_row = UNIT_POS as usize / LANES;
     let rows_at_once = comptime!(threads / LANES);
 
-    let mut queries = Shared::<[Vector<F, N>]>::new_aligned_slice(
-        comptime!(tile * units.stride(plan.width) / size),
-        32usize,
-    );
-    let mut keys = Shared::<[Vector<F, N>]>::new_aligned_slice(
-        comptime!(tile * units.stride(plan.width) / size),
-        32usize,
-    );
-    let mut gradients = Shared::<[Vector<F, N>]>::new_aligned_slice(
-        comptime!(tile * units.stride(plan.value_width) / size),
-        32usize,
-    );
-    let mut values = Shared::<[Vector<F, N>]>::new_aligned_slice(
-        comptime!(tile * units.stride(plan.value_width) / size),
-        32usize,
-    );
+    let mut queries = staged_rows::<F, N>(tile, comptime!(plan.width), units);
+    let mut keys = staged_rows::<F, N>(tile, comptime!(plan.width), units);
+    let mut gradients = staged_rows::<F, N>(tile, comptime!(plan.value_width), units);
+    let mut values = staged_rows::<F, N>(tile, comptime!(plan.value_width), units);
     let mut weights =
         Shared::<[F]>::new_aligned_slice(comptime!(tile * units.stride(tile)), 32usize);
     let mut scratch = Shared::<[f32]>::new_aligned_slice(comptime!(tile * stride), 32usize);
@@ -99,21 +74,23 @@ pub(super) fn attention_query_gradients_units<F: Float, N: Size>(
         }
     }
     let mut outputs = no_sums(results, units);
-    let query_rows = rows_of::<Vector<F, N>>(q, batch, head, first);
     stage_rows::<F, N>(
         &mut queries,
         q,
-        &query_rows,
+        batch,
+        head,
+        first,
         tile,
         comptime!(plan.width),
         threads,
         units,
     );
-    let dy_rows = rows_of::<Vector<F, N>>(dy, batch, head % dy.shape(1), first);
     stage_rows::<F, N>(
         &mut gradients,
         dy,
-        &dy_rows,
+        batch,
+        head % dy.shape(1),
+        first,
         tile,
         comptime!(plan.value_width),
         threads,
@@ -124,39 +101,30 @@ pub(super) fn attention_query_gradients_units<F: Float, N: Size>(
     let mut key = first_key(&mask, first, plan);
     while key < end {
         sync_cube();
-        let key_rows = rows_of::<Vector<F, N>>(k, batch, kv_head, key);
         stage_rows::<F, N>(
             &mut keys,
             k,
-            &key_rows,
+            batch,
+            kv_head,
+            key,
             tile,
             comptime!(plan.width),
             threads,
             units,
         );
-        let value_rows = rows_of::<Vector<F, N>>(v, batch, kv_head, key);
         stage_rows::<F, N>(
             &mut values,
             v,
-            &value_rows,
+            batch,
+            kv_head,
+            key,
             tile,
             comptime!(plan.value_width),
             threads,
             units,
         );
         sync_cube();
-        let mut products = no_sums(columns, units);
-        multiply::<F, Vector<F, N>, Vector<F, N>>(
-            &mut products,
-            queries.as_slice(),
-            of_rows,
-            keys.as_slice(),
-            of_rows,
-            true,
-            comptime!(units.padded(plan.width)),
-            columns,
-            units,
-        );
+        let products = rows_by_rows::<F, N>(&queries, &keys, comptime!(plan.width), tile, units);
         store_results(
             &mut scratch,
             &products,
@@ -180,16 +148,11 @@ pub(super) fn attention_query_gradients_units<F: Float, N: Size>(
                     select(seen, (score - row_sums[pass]).exp(), f32::new(0.0));
             }
         }
-        let mut products = no_sums(columns, units);
-        multiply::<F, Vector<F, N>, Vector<F, N>>(
-            &mut products,
-            gradients.as_slice(),
-            of_values,
-            values.as_slice(),
-            of_values,
-            true,
-            comptime!(units.padded(plan.value_width)),
-            columns,
+        let products = rows_by_rows::<F, N>(
+            &gradients,
+            &values,
+            comptime!(plan.value_width),
+            tile,
             units,
         );
         // The scores are read.
@@ -217,15 +180,12 @@ pub(super) fn attention_query_gradients_units<F: Float, N: Size>(
             }
         }
         sync_cube();
-        multiply::<F, F, Vector<F, N>>(
+        weights_by_rows::<F, N>(
             &mut outputs,
-            weights.as_slice(),
-            of_weights,
-            keys.as_slice(),
-            of_rows,
-            false,
+            &weights,
+            &keys,
+            comptime!(plan.width),
             tile,
-            results,
             units,
         );
         key += tile;

@@ -1,8 +1,9 @@
 //! How the threads of a cube share a tile of scores when matrix units work them out: four neighbours a row.
 
+use cubecl::cmma::Matrix;
 use cubecl::prelude::*;
 
-use crate::cube::units::{Units, results_stride};
+use crate::cube::units::{Operand, Units, multiply, no_sums, results_stride};
 
 /// Threads that share a row; each takes every fourth column.
 pub(super) const LANES: usize = 4;
@@ -48,6 +49,66 @@ pub(super) fn best_of_lanes(value: f32) -> f32 {
 pub(super) fn sum_of_lanes(value: f32) -> f32 {
     let sum = value + plane_shuffle_xor(value, 1u32);
     sum + plane_shuffle_xor(sum, 2u32)
+}
+
+/// `Σ_w left[i, w] · right[j, w]` for the plane's rows i of a tile and all its rows j; both [tile, width] as they are staged.
+#[cube]
+pub(super) fn rows_by_rows<F: Float, N: Size>(
+    left: &Shared<[Vector<F, N>]>,
+    right: &Shared<[Vector<F, N>]>,
+    #[comptime] width: usize,
+    #[comptime] tile: usize,
+    #[comptime] units: Units,
+) -> Sequence<Matrix<f32>> {
+    let size = N::value().comptime();
+    let operand = comptime!(Operand {
+        stride: units.stride(width),
+        vector: size,
+    });
+    let columns = comptime!(units.results(tile));
+    let mut products = no_sums(columns, units);
+    multiply::<F, Vector<F, N>, Vector<F, N>>(
+        &mut products,
+        left.as_slice(),
+        operand,
+        right.as_slice(),
+        operand,
+        true,
+        comptime!(units.padded(width)),
+        columns,
+        units,
+    );
+    products
+}
+
+/// `sums[i, c] += Σ_j weights[i, j] · right[j, c]` for the plane's rows i: weights [tile, tile], right [tile, width] as it is staged.
+#[cube]
+pub(super) fn weights_by_rows<F: Float, N: Size>(
+    sums: &mut Sequence<Matrix<f32>>,
+    weights: &Shared<[F]>,
+    right: &Shared<[Vector<F, N>]>,
+    #[comptime] width: usize,
+    #[comptime] tile: usize,
+    #[comptime] units: Units,
+) {
+    let size = N::value().comptime();
+    multiply::<F, F, Vector<F, N>>(
+        sums,
+        weights.as_slice(),
+        comptime!(Operand {
+            stride: units.stride(tile),
+            vector: 1
+        }),
+        right.as_slice(),
+        comptime!(Operand {
+            stride: units.stride(width),
+            vector: size,
+        }),
+        false,
+        tile,
+        comptime!(units.results(width)),
+        units,
+    );
 }
 
 /// Bytes of shared memory that forward's kernel takes.
