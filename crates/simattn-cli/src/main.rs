@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use simattn_cli::{
     commands::{Cli, CliError},
+    console::tell,
     memory,
 };
 
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("simattn: {error}");
+            tell(format_args!("simattn: {error}"));
             match error {
                 CliError::Input(_) => ExitCode::from(2),
                 CliError::Failure(_) => ExitCode::from(1),

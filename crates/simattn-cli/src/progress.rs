@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use simattn_train::{EvaluationReport, Observer, StepReport};
 
+use crate::console::tell;
 use crate::study::quantity::{count, duration, grouped};
 
 /// An observer that writes to standard error; results belong to standard output.
@@ -51,7 +52,7 @@ impl Progress {
     fn say(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
+            None => tell(line),
         }
     }
 }
@@ -72,7 +73,7 @@ impl Observer for Progress {
         } else if self.log_every > 0 && report.step.is_multiple_of(self.log_every) {
             let steps = grouped(report.steps as f64);
             let step = grouped(report.step as f64);
-            eprintln!("{} step {step}/{steps} {state}", self.label);
+            tell(format_args!("{} step {step}/{steps} {state}", self.label));
         }
     }
 

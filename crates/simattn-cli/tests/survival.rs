@@ -451,3 +451,45 @@ fn recomputed_blocks_change_no_bit_and_may_be_switched_on_between_two_starts() {
     let wrong = output(place.train("wrong", "--set train.recompute=all"));
     assert_eq!(wrong.status.code(), Some(2), "{}", text(&wrong.stderr));
 }
+
+#[test]
+fn a_run_goes_on_when_nobody_listens() {
+    let place = Place::new();
+    let mut deaf = place
+        .train("deaf", "--steps 12")
+        .spawn()
+        .expect("the binary runs");
+    // As `train … | head` and a broken connection do: whatever is written from now on finds no reader.
+    drop((deaf.stdout.take(), deaf.stderr.take()));
+    assert_eq!(deaf.wait().expect("it ends").code(), Some(0));
+    finish(place.train("heard", "--steps 12"));
+    assert_eq!(place.weights("deaf"), place.weights("heard"));
+
+    let mut info = place
+        .command("info --machine")
+        .spawn()
+        .expect("the binary runs");
+    drop(info.stdout.take());
+    let output = info.wait_with_output().expect("it ends");
+    assert_eq!(
+        (output.status.code(), text(&output.stderr)),
+        (Some(0), String::new())
+    );
+}
+
+/// A result that cannot be written is a failure: the shell's redirection would hold half of it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_behind_standard_output_is_said() {
+    let full = fs::File::create("/dev/full").expect("the device");
+    let place = Place::new();
+    let mut command = place.command("info --machine");
+    command.stdout(full);
+    let output = output(command);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(
+        said.starts_with("simattn: standard output: ") && said.lines().count() == 1,
+        "{said}"
+    );
+}

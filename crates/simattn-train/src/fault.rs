@@ -6,7 +6,7 @@
 //! thread for good, so that a test can kill the process exactly there; `full` is a full disk.
 //! Without the variable a point costs one comparison.
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,7 +43,7 @@ pub(crate) fn pass(point: &str) -> io::Result<()> {
         match fault.action {
             Action::Full => return Err(io::ErrorKind::StorageFull.into()),
             Action::Hold => {
-                eprintln!("{VARIABLE}: held at {point}");
+                let _ = writeln!(io::stderr(), "{VARIABLE}: held at {point}");
                 loop {
                     std::thread::park();
                 }

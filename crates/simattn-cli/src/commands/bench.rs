@@ -13,6 +13,7 @@ use crate::bench::{
     use_threads,
     workload::{Sizes, Variant, Work},
 };
+use crate::console::{show, tell};
 use crate::device::{DeviceChoice, Runtime, computes};
 
 /// Time an attention layer, a training step or decoding and print one JSON object a line.
@@ -205,12 +206,17 @@ fn alone(args: &BenchArgs) -> Result<(), CliError> {
             iterations: args.iters,
         },
     };
+    let mut printed = Ok(());
     bench
-        .run(&mut |record| print_line(record))
+        .run(&mut |record| {
+            let line = print_line(record);
+            printed = std::mem::replace(&mut printed, Ok(())).and(line);
+        })
         .map_err(|error| match error.is_input() {
             true => input(error),
             false => failure(error),
-        })
+        })?;
+    printed
 }
 
 fn against(args: &BenchArgs, peer: &Peer) -> Result<(), CliError> {
@@ -244,21 +250,20 @@ fn against(args: &BenchArgs, peer: &Peer) -> Result<(), CliError> {
     own.extend(["--kernels", kernels, "--recompute", recompute].map(str::to_owned));
     own.extend(["--device".to_owned(), args.device.to_string()]);
     let ratios = torch::compare((&program, &own), (peer, &peers), args.rounds, &mut |line| {
-        eprintln!("{line}")
+        tell(line)
     })
     .map_err(|error| match error.is_input() {
         true => input(error),
         false => failure(error),
     })?;
     for ratio in &ratios {
-        print_line(ratio);
+        print_line(ratio)?;
     }
     Ok(())
 }
 
-fn print_line(value: &impl serde::Serialize) {
-    match serde_json::to_string(value) {
-        Ok(line) => println!("{line}"),
-        Err(error) => eprintln!("simattn: a measurement cannot be written as JSON: {error}"),
-    }
+fn print_line(value: &impl serde::Serialize) -> Result<(), CliError> {
+    let line = serde_json::to_string(value)
+        .map_err(|error| failure(format!("a measurement cannot be written as JSON: {error}")))?;
+    show(format_args!("{line}\n"))
 }

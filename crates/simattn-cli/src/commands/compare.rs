@@ -11,6 +11,7 @@ use simattn_train::{
 };
 
 use super::{CliError, KernelsArg, failure, input};
+use crate::console::{show, tell};
 use crate::{
     machine,
     study::{
@@ -136,7 +137,10 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     matching::candidates(&sized, &args.variants).map_err(input)?;
 
     if std::io::stderr().is_terminal() {
-        eprintln!("reading {} and building the tokenizer", config.data.source);
+        tell(format_args!(
+            "reading {} and building the tokenizer",
+            config.data.source
+        ));
     }
     let dataset = Dataset::prepare(&config.data, config.seed).map_err(input)?;
     let config = dataset.complete(&config).map_err(input)?;
@@ -173,7 +177,7 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     .map_err(input)?;
     let reservation = Reservation::new(&folder).map_err(input)?;
     for line in &matching {
-        eprintln!("{line}");
+        tell(line);
     }
     let mut study = StudyResults {
         name,
@@ -214,11 +218,11 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         .write("report.html", report::html(&study).as_bytes())
         .map_err(failure)?;
     reservation.publish().map_err(failure)?;
-    println!("{}", Table::new(&study).to_text());
+    show(format_args!("{}\n", Table::new(&study).to_text()))?;
     for sentence in verdict(&study) {
-        println!("{sentence}");
+        show(format_args!("{sentence}\n"))?;
     }
-    println!("\n{}", folder.join("report.html").display());
+    show(format_args!("\n{}\n", folder.join("report.html").display()))?;
     Ok(())
 }
 

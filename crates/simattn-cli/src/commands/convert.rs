@@ -16,6 +16,7 @@ use simattn_train::model_folder::{Reservation, check_free, load};
 use simattn_train::{DataConfig, RunConfig, TrainConfig};
 
 use super::{CliError, failure, input};
+use crate::console::show;
 use crate::study::quantity::grouped;
 
 /// Convert models from and to Hugging Face folders.
@@ -106,12 +107,12 @@ fn from_hf(args: &FromArgs) -> Result<(), CliError> {
     reservation
         .save_with(&config, &json, &decoder, &origin("convert from-hf"))
         .map_err(failure)?;
-    println!(
-        "{}: {}, {} parameters",
+    show(format_args!(
+        "{}: {}, {} parameters\n",
         args.out.display(),
         config.model.attention.name(),
-        grouped(simattn::cost::Cost::of(&config.model).parameters.total as f64),
-    );
+        grouped(simattn::cost::Cost::of(&config.model).parameters.total as f64)
+    ))?;
     Ok(())
 }
 
@@ -175,6 +176,10 @@ fn to_hf(args: &ToArgs) -> Result<(), CliError> {
         reservation.write(name, contents).map_err(failure)?;
     }
     reservation.publish().map_err(failure)?;
-    println!("{}: {}", args.out.display(), written.family.architecture());
+    show(format_args!(
+        "{}: {}\n",
+        args.out.display(),
+        written.family.architecture()
+    ))?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use simattn::generate::greedy;
 use simattn_train::model_folder::load;
 
 use super::{CliError, input};
+use crate::console::show;
 use crate::device::DeviceChoice;
 
 /// Let a model continue a text.
@@ -50,6 +51,9 @@ pub fn run(args: &GenerateArgs) -> Result<(), CliError> {
         .into_iter()
         .filter(|&id| (id as usize) < tokenizer.vocabulary())
         .collect();
-    println!("{}", tokenizer.decode(&known).map_err(input)?);
+    show(format_args!(
+        "{}\n",
+        tokenizer.decode(&known).map_err(input)?
+    ))?;
     Ok(())
 }

@@ -10,6 +10,7 @@ use simattn_train::RunConfig;
 
 use super::{CliError, input, prepare};
 use crate::{
+    console::show,
     device, machine,
     study::quantity::{bytes, count, grouped, with_decimals},
 };
@@ -34,12 +35,12 @@ pub struct InfoArgs {
 /// [`CliError::Input`] for a configuration that cannot be used.
 pub fn run(args: &InfoArgs) -> Result<(), CliError> {
     if args.machine {
-        print_machine();
+        print_machine()?;
     }
     if let Some(path) = &args.config {
         if path.is_dir() {
             let index = Index::read(path).map_err(input)?;
-            print!("{}", prepare::describe(&index));
+            show(prepare::describe(&index))?;
             return Ok(());
         }
         let mut config = RunConfig::from_file(path).map_err(input)?;
@@ -49,7 +50,7 @@ pub fn run(args: &InfoArgs) -> Result<(), CliError> {
             config.model.vocabulary = vocabulary_of(&config.data.tokenizer).map_err(input)?;
         }
         config.validate().map_err(input)?;
-        print!("{}", describe(&config));
+        show(describe(&config))?;
     }
     Ok(())
 }
@@ -63,16 +64,22 @@ fn vocabulary_of(spec: &TokenizerSpec) -> Result<usize, DataError> {
     })
 }
 
-fn print_machine() {
+fn print_machine() -> Result<(), CliError> {
     let machine = machine::this();
-    println!("processor        {}", machine.cpu);
-    println!("cores            {}", machine.cores);
-    println!("threads          {}", machine.threads);
-    println!("memory           {}", bytes(machine.memory_bytes as f64));
-    println!("instruction set  {}", machine.instruction_set);
-    for (name, description) in device::listed() {
-        println!("{name:<17}{description}");
+    let rows = [
+        ("processor", machine.cpu),
+        ("cores", machine.cores.to_string()),
+        ("threads", machine.threads.to_string()),
+        ("memory", bytes(machine.memory_bytes as f64)),
+        ("instruction set", machine.instruction_set.to_string()),
+    ];
+    for (name, value) in rows {
+        show(format_args!("{name:<17}{value}\n"))?;
     }
+    for (name, description) in device::listed() {
+        show(format_args!("{name:<17}{description}\n"))?;
+    }
+    Ok(())
 }
 
 /// The lines that `info CONFIG` prints.

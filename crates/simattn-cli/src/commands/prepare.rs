@@ -12,6 +12,7 @@ use simattn_data::shards::Index;
 use simattn_data::{DataError, Tokenizer, TokenizerSpec};
 
 use super::{CliError, failure, input};
+use crate::console::{show, tell};
 use crate::study::quantity::{bytes, count, grouped};
 
 /// Turn text into shards of token ids, which training reads without loading them.
@@ -93,22 +94,22 @@ pub fn run(args: &PrepareArgs) -> Result<(), CliError> {
     })?;
     let index = &prepared.index;
     let tokens = index.train.tokens + index.validation.tokens - prepared.resumed_tokens;
-    print!("{}", describe(index));
-    println!(
-        "speed        {} tokens/s from {} files",
+    show(describe(index))?;
+    show(format_args!(
+        "speed        {} tokens/s from {} files\n",
         count(tokens as f64 / started.elapsed().as_secs_f64().max(f64::MIN_POSITIVE)),
-        grouped(prepared.files as f64),
-    );
-    println!("saved        {}", args.out.display());
+        grouped(prepared.files as f64)
+    ))?;
+    show(format_args!("saved        {}\n", args.out.display()))?;
     for (part, name) in [
         (&index.train, "training"),
         (&index.validation, "validation"),
     ] {
         if part.tokens == 0 {
-            eprintln!(
+            tell(format_args!(
                 "prepare: no document fell to the {name} part; before training, prepare again \
                  with --validation, or another --validation-fraction or --seed"
-            );
+            ));
         }
     }
     Ok(())
@@ -207,7 +208,7 @@ impl Progress {
     fn say(&self, line: &str) {
         match self.terminal {
             true => self.bar.println(line),
-            false => eprintln!("{line}"),
+            false => tell(line),
         }
     }
 }
@@ -225,7 +226,10 @@ impl PrepareObserver for Progress {
             let now = done * 10 / of.max(1);
             if now > self.tenths {
                 self.tenths = now;
-                eprintln!("prepare {now}0% of {}, {tokens} tokens", bytes(of as f64));
+                tell(format_args!(
+                    "prepare {now}0% of {}, {tokens} tokens",
+                    bytes(of as f64)
+                ));
             }
         }
         ControlFlow::Continue(())

@@ -7,6 +7,7 @@ use simattn_train::run_folder::is_run;
 use simattn_train::runs::{RunState, RunSummary, in_folder, summary};
 
 use super::{CliError, input};
+use crate::console::{show, tell};
 use crate::study::quantity::{duration, grouped};
 use crate::study::timestamp::now;
 
@@ -34,12 +35,12 @@ pub fn run(args: &RunsArgs) -> Result<(), CliError> {
             .map_err(|error| input(format!("{}: {error}", args.folder.display())))?
     };
     if runs.is_empty() {
-        eprintln!("{}: no runs there", args.folder.display());
+        tell(format_args!("{}: no runs there", args.folder.display()));
         return Ok(());
     }
-    print!("{}", table(&runs));
+    show(table(&runs))?;
     for trouble in runs.iter().filter_map(|run| run.trouble.as_ref()) {
-        eprintln!("{trouble}");
+        tell(trouble);
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use simattn_train::{
 };
 
 use super::{CliError, KernelsArg, failure, input};
+use crate::console::{show, tell};
 use crate::device::{DeviceChoice, computes};
 use crate::memory;
 use crate::peak::measured_flops;
@@ -154,29 +155,32 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
         Some(folder) => folder,
         None => RunFolder::create(&args.out).map_err(input)?,
     };
-    eprintln!(
+    tell(format_args!(
         "{}: {} parameters, {} training tokens, {} a step",
         config.model.attention.name(),
         grouped(trainer.parameters() as f64),
         grouped(dataset.train_tokens() as f64),
-        grouped(trainer.tokens_per_step() as f64),
-    );
+        grouped(trainer.tokens_per_step() as f64)
+    ));
     for (path, error) in &found.unusable {
         let place = folder.set_aside(path).map_err(failure)?;
-        eprintln!("train: {error}; set aside as {}", place.display());
+        tell(format_args!(
+            "train: {error}; set aside as {}",
+            place.display()
+        ));
     }
     for change in &allowed {
-        eprintln!("train: changed as allowed: {change}");
+        tell(format_args!("train: changed as allowed: {change}"));
     }
     if let Some(from) = from {
         if from.config.train.optimizer != config.train.optimizer {
-            eprintln!("train: another optimizer: it starts anew, without what it remembered");
+            tell("train: another optimizer: it starts anew, without what it remembered");
         }
         let step = grouped(from.state.progress.step as f64);
-        eprintln!(
+        tell(format_args!(
             "train: goes on from {} (step {step})",
             from.folder.display()
-        );
+        ));
     }
     let stop = stop_on_signals().map_err(failure)?;
     let session =
@@ -186,14 +190,14 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     progress.finish();
     match ending {
         Ending::Finished(last) => {
-            print!("{}", summary(&last));
-            println!("saved       {}", args.out.display());
+            show(summary(&last))?;
+            show(format_args!("saved       {}\n", args.out.display()))?;
         }
-        Ending::Stopped { step, checkpoint } => println!(
-            "stopped     after step {}, saved in {}; the same command goes on from there",
+        Ending::Stopped { step, checkpoint } => show(format_args!(
+            "stopped     after step {}, saved in {}; the same command goes on from there\n",
             grouped(step as f64),
             checkpoint.display()
-        ),
+        ))?,
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use simattn_train::model_folder::{Reservation, check_free, load};
 
 use super::convert::origin;
 use super::{CliError, failure, input};
+use crate::console::show;
 use crate::study::quantity::grouped;
 
 /// Turn a model with MHA, GQA or MQA into a SAS model that computes the same, to be trained on.
@@ -64,11 +65,11 @@ pub fn run(args: &UpcycleArgs) -> Result<(), CliError> {
         .save_with(&config, &json, &decoder, &origin("upcycle"))
         .map_err(failure)?;
     let cost = simattn::cost::Cost::of(decoder.config()).parameters;
-    println!(
-        "{}: sas, {} parameters, {} of them expansions",
+    show(format_args!(
+        "{}: sas, {} parameters, {} of them expansions\n",
         args.out.display(),
         grouped(cost.total as f64),
-        grouped(cost.expansion as f64),
-    );
+        grouped(cost.expansion as f64)
+    ))?;
     Ok(())
 }

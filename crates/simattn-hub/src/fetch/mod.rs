@@ -2,6 +2,7 @@ mod listing;
 
 use std::env;
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
@@ -141,7 +142,10 @@ impl Hub {
                 if let HubError::BrokenOff { .. } = error
                     && let Some(found) = listing::cached(&place, repository.revision(), &wanted)
                 {
-                    eprintln!("{text}: no answer from {}; using the cache", self.endpoint);
+                    tell(format_args!(
+                        "{text}: no answer from {}; using the cache",
+                        self.endpoint
+                    ));
                     return Ok(found);
                 }
                 return Err(error);
@@ -203,10 +207,10 @@ impl Hub {
         if told.commit_hash() != sha {
             return Err(broken(text, name, "the server answers with another commit"));
         }
-        eprintln!(
+        tell(format_args!(
             "{text}: fetching {name} ({:.1} MB)",
             told.size() as f64 / 1e6
-        );
+        ));
         let path = remote
             .download(name)
             .map_err(|error| refusal(text, name, &error))?;
@@ -224,6 +228,11 @@ impl Hub {
         }
         Ok(())
     }
+}
+
+/// Says on standard error what goes on, if anybody listens there.
+fn tell(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 fn broken(text: &str, file: &str, why: impl ToString) -> HubError {

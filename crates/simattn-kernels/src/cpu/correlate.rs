@@ -84,8 +84,8 @@ impl WithSimd for Correlation {
         unsafe {
             while row < self.rows {
                 let left = self.rows - row;
-                row += if S::REGISTER_COUNT >= 32 && left >= 4 {
-                    self.row::<S, 4, 6>(simd, row)
+                row += if S::REGISTER_COUNT >= 32 && left >= 6 {
+                    self.row::<S, 6, 4>(simd, row)
                 } else if left >= 3 {
                     // Twelve sums, three rows and one column: 16 registers.
                     self.row::<S, 3, 4>(simd, row)
@@ -162,7 +162,7 @@ impl Correlation {
     }
 }
 
-/// Adds the sum of each of four vectors of 8 lanes to the four values at `place`, all at once; false if they are others.
+/// Adds the sum of each of four vectors of 8 or 16 lanes to the four values at `place`, all at once; false if they are others.
 ///
 /// One after another each sum is a chain of shuffles, which costs as much as the eight steps that it ends.
 ///
@@ -180,6 +180,12 @@ unsafe fn add_four<S: Simd, const N: usize>(
         unsafe { x86::add_four(sums.as_ptr().cast(), place) };
         return true;
     }
+    #[cfg(target_arch = "x86_64")]
+    if N == 4 && TypeId::of::<S>() == TypeId::of::<pulp::x86::V4>() {
+        // SAFETY: a value of V4 exists, so the machine has AVX-512; its vectors are these 16 lanes; four values at `place`.
+        unsafe { x86::fold_and_add_four(sums.as_ptr().cast(), place) };
+        return true;
+    }
     let _ = (TypeId::of::<S>(), sums, place);
     false
 }
@@ -194,18 +200,41 @@ mod x86 {
     #[target_feature(enable = "avx")]
     pub unsafe fn add_four(sums: *const __m256, place: *mut f32) {
         // SAFETY: by the caller's promise.
+        unsafe { add([0, 1, 2, 3].map(|i| sums.add(i).read_unaligned()), place) };
+    }
+
+    /// # Safety
+    /// Four vectors at `sums`, four values at `place`, on a machine with AVX-512.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx")]
+    pub unsafe fn fold_and_add_four(sums: *const __m512, place: *mut f32) {
+        // SAFETY: by the caller's promise.
         unsafe {
-            let load = |i: usize| sums.add(i).read_unaligned();
-            let (one, two) = (
-                _mm256_hadd_ps(load(0), load(1)),
-                _mm256_hadd_ps(load(2), load(3)),
-            );
-            let halves = _mm256_hadd_ps(one, two);
-            let four = _mm_add_ps(
-                _mm256_castps256_ps128(halves),
-                _mm256_extractf128_ps::<1>(halves),
-            );
-            _mm_storeu_ps(place, _mm_add_ps(_mm_loadu_ps(place), four));
+            let mut halves = [_mm256_setzero_ps(); 4];
+            for (i, half) in halves.iter_mut().enumerate() {
+                let sum = sums.add(i).read_unaligned();
+                let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(sum)));
+                *half = _mm256_add_ps(_mm512_castps512_ps256(sum), upper);
+            }
+            add(halves, place);
         }
+    }
+
+    /// # Safety
+    /// Four values at `place`.
+    #[inline]
+    #[target_feature(enable = "avx")]
+    unsafe fn add(sums: [__m256; 4], place: *mut f32) {
+        let (one, two) = (
+            _mm256_hadd_ps(sums[0], sums[1]),
+            _mm256_hadd_ps(sums[2], sums[3]),
+        );
+        let halves = _mm256_hadd_ps(one, two);
+        let four = _mm_add_ps(
+            _mm256_castps256_ps128(halves),
+            _mm256_extractf128_ps::<1>(halves),
+        );
+        // SAFETY: by the caller's promise.
+        unsafe { _mm_storeu_ps(place, _mm_add_ps(_mm_loadu_ps(place), four)) };
     }
 }

@@ -9,6 +9,7 @@ use simattn_data::{Corpus, read_documents};
 
 use super::super::{CliError, input};
 use super::read_either;
+use crate::console::show;
 use crate::study::quantity::grouped;
 
 /// Compare two models' logits on a text: the largest and the RMS difference.
@@ -93,7 +94,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), CliError> {
     for window in ids.chunks(args.context) {
         agreement.add(&logits(&first, window), &logits(&second, window), rows[0]);
     }
-    print!("{}", agreement.summary());
+    show(agreement.summary())?;
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use simattn_eval::{
 use simattn_train::model_folder;
 
 use super::{CliError, EvalArgs, failure, input, longest, prefix};
+use crate::console::{show, tell};
 
 /// A task that can be run: its items and those to show before them.
 struct Ready {
@@ -61,7 +62,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<(), CliError> {
             let now = finished * 10 / all.max(1);
             if now > tenths {
                 tenths = now;
-                eprintln!("eval {name} {now}0% of {all} requests");
+                tell(format_args!("eval {name} {now}0% of {all} requests"));
             }
         };
         let done = run_task(
@@ -92,7 +93,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<(), CliError> {
         write_whole(path, text.as_bytes())
             .map_err(|error| failure(format!("{}: {error}", path.display())))?;
     }
-    print!("{}", table(&runs));
+    show(table(&runs))?;
     Ok(())
 }
 

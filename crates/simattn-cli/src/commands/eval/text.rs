@@ -6,6 +6,7 @@ use simattn_data::{TokenSet, read_documents};
 use simattn_train::{Rolling, TextEvaluation, evaluate_rolling, evaluate_text, model_folder};
 
 use super::{CliError, EvalArgs, input, longest, prefix};
+use crate::console::{show, tell};
 use crate::progress::perplexity;
 use crate::study::quantity::grouped;
 
@@ -28,7 +29,7 @@ pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
         let now = finished * 10 / all.max(1) as u64;
         if now > tenths {
             tenths = now;
-            eprintln!("eval {}0%", tenths);
+            tell(format_args!("eval {}0%", tenths));
         }
     };
     let evaluation = match (args.per_document, args.stride) {
@@ -63,7 +64,7 @@ pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
     }
     .map_err(input)?;
     let words = documents.iter().map(|document| words(&document.text)).sum();
-    print!("{}", summary(&evaluation, context, words));
+    show(summary(&evaluation, context, words))?;
     Ok(())
 }
 

@@ -67,7 +67,7 @@ pub(super) const fn applies(lanes: usize, sizes: &Sizes, tokens: usize) -> bool 
 
 /// The part of [`applies`] that a kernel knows when it is compiled.
 pub(super) const fn on_vectors_of(lanes: usize) -> bool {
-    lanes == 8 && chunk_len(lanes) == lanes
+    lanes >= 8 && chunk_len(lanes) == lanes
 }
 
 /// Values of the buffer that [`MinimalConvolution`] and [`MinimalCorrelation`] need.
