@@ -196,6 +196,34 @@ fn large_scores_stay_finite() {
     assert_near("large scores", &got, &exact, 1e-3);
 }
 
+/// A query that is no number has an output that is none, in every type, and no other query's output suffers.
+#[test]
+fn what_is_no_number_does_not_vanish() {
+    let Some(device) = gpu::device() else { return };
+    for dtype in [DType::F32, DType::BF16, DType::F16] {
+        if !device.supports_dtype(dtype) {
+            continue;
+        }
+        let [tokens, width] = [40, 8];
+        let mut q = Numbers(1).values(tokens * width, 1.0);
+        q[17 * width + 3] = f32::NAN;
+        let others = Numbers(2).values(tokens * width, 1.0);
+        let [q, k] = [&q, &others].map(|x| tensor(x, [1, 1, tokens, width], &device, dtype));
+        let out = read(ops::attention(
+            q,
+            k.clone(),
+            k,
+            &AttentionOptions::causal(width),
+        ));
+        for (token, row) in out.chunks(width).enumerate() {
+            assert!(
+                row.iter().all(|y| y.is_nan() == (token == 17)),
+                "{dtype:?}, token {token}: {row:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn random_shapes() {
     let Some(device) = gpu::device() else { return };

@@ -105,10 +105,11 @@ pub(super) fn attention_forward<F: Float>(
             #[unroll]
             for j in 0..per_thread {
                 let score = scores[i * per_thread + j];
+                // So written a score that is no number gives such a weight, and such an output.
                 let weight = select(
-                    score > f32::new(LOWEST),
-                    (score - best).exp(),
+                    score <= f32::new(LOWEST),
                     f32::new(0.0),
+                    (score - best).exp(),
                 );
                 sum += weight;
                 weights[(y + i * SIDE) * comptime!(tile + 1) + x + j * SIDE] = weight;

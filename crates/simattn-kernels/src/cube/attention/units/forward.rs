@@ -159,10 +159,11 @@ pub(super) fn attention_forward_units<F: Float, N: Size>(
             #[unroll]
             for j in 0..per_lane {
                 let score = scores[j];
+                // So written a score that is no number gives such a weight, and such an output.
                 let weight = select(
-                    score > f32::new(LOWEST),
-                    (score - level).exp(),
+                    score <= f32::new(LOWEST),
                     f32::new(0.0),
+                    (score - level).exp(),
                 );
                 sum += weight;
                 weights[row * comptime!(units.stride(tile)) + lane + j * LANES] =
