@@ -177,13 +177,13 @@ unsafe fn add_four<S: Simd, const N: usize>(
     #[cfg(target_arch = "x86_64")]
     if N == 4 && TypeId::of::<S>() == TypeId::of::<pulp::x86::V3>() {
         // SAFETY: a value of V3 exists, so the machine has AVX; its vectors are these 8 lanes; four values at `place`.
-        unsafe { x86::add_four(sums.as_ptr().cast(), place) };
+        unsafe { x86::add_four::<1>(sums.as_ptr().cast(), place) };
         return true;
     }
     #[cfg(target_arch = "x86_64")]
     if N == 4 && TypeId::of::<S>() == TypeId::of::<pulp::x86::V4>() {
-        // SAFETY: a value of V4 exists, so the machine has AVX-512; its vectors are these 16 lanes; four values at `place`.
-        unsafe { x86::fold_and_add_four(sums.as_ptr().cast(), place) };
+        // SAFETY: a value of V4 exists, so the machine has AVX; its vectors are twice these 8 lanes; four values at `place`.
+        unsafe { x86::add_four::<2>(sums.as_ptr().cast(), place) };
         return true;
     }
     let _ = (TypeId::of::<S>(), sums, place);
@@ -195,46 +195,52 @@ mod x86 {
     use std::arch::x86_64::*;
 
     /// # Safety
-    /// Four vectors at `sums`, four values at `place`, on a machine with AVX.
+    /// Four vectors of `PARTS` times 8 lanes at `sums`, four values at `place`, on a machine with AVX.
     #[inline]
     #[target_feature(enable = "avx")]
-    pub unsafe fn add_four(sums: *const __m256, place: *mut f32) {
-        // SAFETY: by the caller's promise.
-        unsafe { add([0, 1, 2, 3].map(|i| sums.add(i).read_unaligned()), place) };
-    }
-
-    /// # Safety
-    /// Four vectors at `sums`, four values at `place`, on a machine with AVX-512.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx")]
-    pub unsafe fn fold_and_add_four(sums: *const __m512, place: *mut f32) {
+    pub unsafe fn add_four<const PARTS: usize>(sums: *const __m256, place: *mut f32) {
         // SAFETY: by the caller's promise.
         unsafe {
-            let mut halves = [_mm256_setzero_ps(); 4];
-            for (i, half) in halves.iter_mut().enumerate() {
-                let sum = sums.add(i).read_unaligned();
-                let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(sum)));
-                *half = _mm256_add_ps(_mm512_castps512_ps256(sum), upper);
-            }
-            add(halves, place);
+            let part = |i: usize, part: usize| sums.add(i * PARTS + part).read_unaligned();
+            let vector =
+                |i: usize| (1..PARTS).fold(part(i, 0), |sum, p| _mm256_add_ps(sum, part(i, p)));
+            let (one, two) = (
+                _mm256_hadd_ps(vector(0), vector(1)),
+                _mm256_hadd_ps(vector(2), vector(3)),
+            );
+            let halves = _mm256_hadd_ps(one, two);
+            let four = _mm_add_ps(
+                _mm256_castps256_ps128(halves),
+                _mm256_extractf128_ps::<1>(halves),
+            );
+            _mm_storeu_ps(place, _mm_add_ps(_mm_loadu_ps(place), four));
         }
     }
 
-    /// # Safety
-    /// Four values at `place`.
-    #[inline]
-    #[target_feature(enable = "avx")]
-    unsafe fn add(sums: [__m256; 4], place: *mut f32) {
-        let (one, two) = (
-            _mm256_hadd_ps(sums[0], sums[1]),
-            _mm256_hadd_ps(sums[2], sums[3]),
-        );
-        let halves = _mm256_hadd_ps(one, two);
-        let four = _mm_add_ps(
-            _mm256_castps256_ps128(halves),
-            _mm256_extractf128_ps::<1>(halves),
-        );
-        // SAFETY: by the caller's promise.
-        unsafe { _mm_storeu_ps(place, _mm_add_ps(_mm_loadu_ps(place), four)) };
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use crate::cpu::simd::InstructionSet;
+
+        /// Also of 16 lanes, on machines that have no such vectors.
+        #[test]
+        fn four_sums_at_once_are_those_of_their_lanes() {
+            fn check<const PARTS: usize>() {
+                let lanes: Vec<f32> = (0..32 * PARTS).map(|i| (i * i % 37) as f32).collect();
+                let mut sums = [0.5, 1.5, 2.5, 3.5];
+                let wanted: Vec<f32> = lanes
+                    .chunks(8 * PARTS)
+                    .zip(sums)
+                    .map(|(vector, before)| before + vector.iter().sum::<f32>())
+                    .collect();
+                // SAFETY: four vectors, four values, and AVX is part of AVX2.
+                unsafe { add_four::<PARTS>(lanes.as_ptr().cast(), sums.as_mut_ptr()) };
+                assert_eq!(sums, *wanted);
+            }
+            if InstructionSet::Avx2Fma.is_available() {
+                check::<1>();
+                check::<2>();
+            }
+        }
     }
 }
