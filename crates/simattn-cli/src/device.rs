@@ -189,10 +189,10 @@ impl DeviceChoice {
     }
 }
 
-/// Whether passes of this precision run on a device.
+/// Whether passes of this precision run on a device, and run right.
 ///
 /// # Errors
-/// [`DeviceError::NoBfloat16`] on GPUs that have no such arithmetic.
+/// [`DeviceError::NoBfloat16`] on GPUs that have no such arithmetic, `DeviceError::Wrong` on those that fail a first check in it.
 pub fn computes(device: &Device, precision: Precision) -> Result<(), DeviceError> {
     let device = device.clone().without_autodiff();
     let fine = match precision {
@@ -200,12 +200,16 @@ pub fn computes(device: &Device, precision: Precision) -> Result<(), DeviceError
         // The processor works it out in float32.
         Precision::Bfloat16 => device == Device::flex() || device.supports_dtype(precision.dtype()),
     };
-    match fine {
-        true => Ok(()),
-        false => Err(DeviceError::NoBfloat16 {
+    if !fine {
+        return Err(DeviceError::NoBfloat16 {
             device: name(&device),
-        }),
+        });
     }
+    #[cfg(feature = "gpu")]
+    if precision == Precision::Bfloat16 && device != Device::flex() {
+        simattn_kernels::cube::agrees_in(&device, precision.dtype())?;
+    }
+    Ok(())
 }
 
 /// "cpu", or "cuda", "vulkan" and so on for a device of that runtime.
