@@ -493,3 +493,48 @@ fn a_full_disk_behind_standard_output_is_said() {
         "{said}"
     );
 }
+
+/// A closed terminal stops a run as SIGTERM does, unless `nohup` or its like asked that it go on.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hangup_saves_a_run_and_nohup_keeps_it_going() {
+    let place = Place::new();
+    let after_three_steps = |child: &mut Child| {
+        let mut steps = 0;
+        assert!(read_until(child, |line| {
+            steps += usize::from(line.contains(" step "));
+            steps == 3
+        }));
+    };
+
+    let nohup = r#"trap "" HUP; exec "$0" "$@""#;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", nohup, env!("CARGO_BIN_EXE_simattn")]);
+    shell
+        .current_dir(place.0.path())
+        .args("train run.toml --peak-flops 1e11 --out kept --steps 60".split_whitespace())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut kept = shell.spawn().expect("a shell");
+    after_three_steps(&mut kept);
+    send(&kept, "HUP");
+    let ended = kept.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(text(&ended.stdout).contains("saved"));
+
+    let status = fs::read_to_string("/proc/self/status").expect("Linux");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = u64::from_str_radix(mask.expect("a mask").trim(), 16).expect("hexadecimal");
+    if mask & 1 == 1 {
+        println!("skipped: hangups are ignored here, and so in what is started from here");
+        return;
+    }
+    let mut child = place.train("run", "").spawn().expect("the binary runs");
+    after_three_steps(&mut child);
+    // Twice, as a terminal and its shell do.
+    assert!(send(&child, "HUP"));
+    send(&child, "HUP");
+    let ended = child.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(text(&ended.stdout).contains("stopped"));
+}
