@@ -75,10 +75,11 @@ mod tests {
     fn a_peak_grows_with_what_is_touched() {
         let peak = Peak::start();
         let before = peak.bytes().expect("Linux tells");
-        let touched = std::hint::black_box(vec![1u8; 64 << 20]);
+        let touched = std::hint::black_box(vec![1u8; 256 << 20]);
         let after = peak.bytes().expect("Linux tells");
+        // Far less, because the tests beside this one give back what the first reading still held.
         assert!(
-            after >= before + (60 << 20),
+            after >= before + (192 << 20),
             "{before} {after} {}",
             touched.len()
         );
