@@ -1,6 +1,6 @@
 //! Whether a device computes what it should, before anybody trusts it with a training run.
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 use thiserror::Error;
 
 use crate::ops;
@@ -74,18 +74,23 @@ fn judge(device: &Device, dtype: DType, error: f64, tolerance: f64) -> Result<()
     })
 }
 
-/// Multiples of `unit`, at most 32 of them: every type holds them as they are.
-fn tensor<const R: usize>(
-    phase: usize,
-    shape: [usize; R],
-    unit: f32,
-    device: &Device,
+/// Makes tensors of numbers that every type holds as they are, each tensor of others.
+struct Leaves<'a> {
+    device: &'a Device,
     dtype: DType,
-) -> Tensor<R> {
-    let values: Vec<f32> = (0..shape.iter().product())
-        .map(|i| (((i * 37 + phase * 101) % 64) as f32 - 32.0) * unit)
-        .collect();
-    Tensor::from_data(TensorData::new(values, shape), (device, dtype))
+    made: usize,
+}
+
+impl Leaves<'_> {
+    /// Multiples of `unit`, at most 32 of them.
+    fn leaf<const R: usize>(&mut self, shape: [usize; R], unit: f32) -> Tensor<R> {
+        let values: Vec<f32> = (0..shape.iter().product())
+            .map(|i| (((i * 37 + self.made * 101) % 64) as f32 - 32.0) * unit)
+            .collect();
+        self.made += 1;
+        let values = TensorData::new(values, shape);
+        Tensor::from_data(values, (self.device, self.dtype))
+    }
 }
 
 fn attention(
@@ -94,8 +99,12 @@ fn attention(
 ) -> Vec<f64> {
     // More than one tile of tokens, a width that no strip divides.
     let (tokens, width) = (70, 20);
-    let [q, k, v] =
-        [0, 1, 2].map(|phase| tensor(phase, [1, 2, tokens, width], 1.0 / 16.0, device, DType::F32));
+    let mut leaves = Leaves {
+        device,
+        dtype: DType::F32,
+        made: 0,
+    };
+    let [q, k, v] = [(); 3].map(|()| leaves.leaf([1, 2, tokens, width], 1.0 / 16.0));
     values(attend(q, k, v, &AttentionOptions::causal(width)))
 }
 
@@ -111,50 +120,33 @@ type SimulatedAttention = fn(
 /// Output and gradients of the inputs and of the weights' matrices: those of some biases are zero by symmetry.
 fn simulated_attention(device: &Device, dtype: DType, attend: SimulatedAttention) -> Vec<Vec<f64>> {
     let (tokens, heads, expanded_heads, width, expanded_width, taps) = (40, 2, 6, 16, 24, 5);
-    let mut phase = 0;
-    let mut next = || {
-        phase += 1;
-        phase
+    let mut leaves = Leaves {
+        device,
+        dtype,
+        made: 0,
     };
-    let [q, k, v] = [(); 3].map(|()| {
-        let shape = [1, tokens, heads, width];
-        tensor(next(), shape, 1.0 / 16.0, device, dtype).require_grad()
-    });
+    let compact = [1, tokens, heads, width];
+    let [q, k, v] = [(); 3].map(|()| leaves.leaf(compact, 1.0 / 16.0).require_grad());
     // Units that keep expanded values near one.
+    let (first, second, bias) = (1.0 / 64.0, 1.0 / 256.0, 1.0 / 128.0);
     let mut expansion = |features: bool| Expansion {
         heads: Some(HeadExpansion {
-            first_weight: tensor(
-                next(),
-                [expanded_heads, heads, taps],
-                1.0 / 64.0,
-                device,
-                dtype,
-            )
-            .require_grad(),
-            first_bias: tensor(next(), [expanded_heads], 1.0 / 128.0, device, dtype),
-            second_weight: tensor(
-                next(),
-                [expanded_heads, expanded_heads, taps],
-                1.0 / 256.0,
-                device,
-                dtype,
-            )
-            .require_grad(),
-            second_bias: tensor(next(), [expanded_heads], 1.0 / 128.0, device, dtype),
+            first_weight: leaves
+                .leaf([expanded_heads, heads, taps], first)
+                .require_grad(),
+            first_bias: leaves.leaf([expanded_heads], bias),
+            second_weight: leaves
+                .leaf([expanded_heads, expanded_heads, taps], second)
+                .require_grad(),
+            second_bias: leaves.leaf([expanded_heads], bias),
         }),
         features: features.then(|| FeatureExpansion {
-            first_weight: tensor(next(), [expanded_width, width], 1.0 / 64.0, device, dtype)
+            first_weight: leaves.leaf([expanded_width, width], first).require_grad(),
+            first_bias: leaves.leaf([expanded_width], bias),
+            second_weight: leaves
+                .leaf([expanded_width, expanded_width], second)
                 .require_grad(),
-            first_bias: tensor(next(), [expanded_width], 1.0 / 128.0, device, dtype),
-            second_weight: tensor(
-                next(),
-                [expanded_width, expanded_width],
-                1.0 / 256.0,
-                device,
-                dtype,
-            )
-            .require_grad(),
-            second_bias: tensor(next(), [expanded_width], 1.0 / 128.0, device, dtype),
+            second_bias: leaves.leaf([expanded_width], bias),
         }),
     };
     let weights = SasWeights {
@@ -173,21 +165,24 @@ fn simulated_attention(device: &Device, dtype: DType, attend: SimulatedAttention
         aggregation: Aggregation::default(),
     };
     let y = attend(q.clone(), k.clone(), v.clone(), &weights, None, &options);
-    let dy = tensor(next(), y.dims(), 1.0 / 16.0, device, dtype);
+    let dy = leaves.leaf(y.dims(), 1.0 / 16.0);
     let gradients = (y.clone() * dy).sum().backward();
     let mut all = vec![values(y.inner())];
-    all.extend([&q, &k, &v].map(|x| x.grad(&gradients).map_or(Vec::new(), values)));
+    all.extend([&q, &k, &v].map(|x| gradient(x, &gradients)));
     for expansion in [&weights.q, &weights.k, &weights.v] {
-        if let Some(stage) = &expansion.heads {
-            let of = [&stage.first_weight, &stage.second_weight];
-            all.extend(of.map(|x| x.grad(&gradients).map_or(Vec::new(), values)));
+        if let Some(s) = &expansion.heads {
+            all.extend([&s.first_weight, &s.second_weight].map(|x| gradient(x, &gradients)));
         }
-        if let Some(stage) = &expansion.features {
-            let of = [&stage.first_weight, &stage.second_weight];
-            all.extend(of.map(|x| x.grad(&gradients).map_or(Vec::new(), values)));
+        if let Some(s) = &expansion.features {
+            all.extend([&s.first_weight, &s.second_weight].map(|x| gradient(x, &gradients)));
         }
     }
     all
+}
+
+/// None of its values where there is none: an error then.
+fn gradient<const R: usize>(x: &Tensor<R>, gradients: &Gradients) -> Vec<f64> {
+    x.grad(gradients).map_or(Vec::new(), values)
 }
 
 fn values<const R: usize>(x: Tensor<R>) -> Vec<f64> {
