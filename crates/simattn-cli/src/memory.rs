@@ -1,6 +1,96 @@
-//! The process's memory: how the allocator keeps it, and how much a part of the run took.
+//! The process's memory: the allocator, how it keeps what was freed, what happens when nothing is
+//! left, and how much a part of the run took.
 
+use std::alloc::{GlobalAlloc, Layout};
+use std::ffi::c_int;
 use std::fs;
+use std::io::Write;
+
+use mimalloc::MiMalloc;
+
+/// The allocator of the program: mimalloc, and where that has no memory left one line and exit code
+/// 1 instead of an abort. Nothing is added to what succeeds but a comparison with null.
+#[derive(Debug)]
+pub struct Allocator;
+
+// SAFETY: every call is MiMalloc's own, with the caller's arguments; what it returns is returned,
+// except null, after which the process ends and nothing is returned at all.
+unsafe impl GlobalAlloc for Allocator {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise about `layout` is the one that MiMalloc asks for.
+        let place = unsafe { MiMalloc.alloc(layout) };
+        there(place, layout.size())
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        let place = unsafe { MiMalloc.alloc_zeroed(layout) };
+        there(place, layout.size())
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: `place` came from this allocator, which is to say from MiMalloc, with `layout`;
+        // the caller promises the rest.
+        let place = unsafe { MiMalloc.realloc(place, layout, size) };
+        there(place, size)
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: `place` came from this allocator, which is to say from MiMalloc, with `layout`.
+        unsafe { MiMalloc.dealloc(place, layout) }
+    }
+}
+
+#[inline]
+fn there(place: *mut u8, size: usize) -> *mut u8 {
+    if place.is_null() {
+        out_of_memory(size);
+    }
+    place
+}
+
+/// Says what could not be had, without taking memory for it, and ends the process.
+#[cold]
+fn out_of_memory(size: usize) -> ! {
+    unsafe extern "C" {
+        fn _exit(status: c_int) -> !;
+    }
+    let mut line = [0u8; 160];
+    let mut rest = &mut line[..];
+    // A line that does not fit would be cut short, and this one fits.
+    let _ = writeln!(
+        rest,
+        "simattn: out of memory: {size} bytes more cannot be had; give a smaller batch, context or model"
+    );
+    let left = rest.len();
+    let length = line.len() - left;
+    say(&line[..length]);
+    // SAFETY: the C library's, which every program of Rust's standard library is linked to; it ends
+    // the process at once. `std::process::exit` would run what others left to run, which may ask for
+    // memory again or wait for a lock that this thread holds.
+    unsafe { _exit(1) }
+}
+
+/// Writes to standard error past the standard library's lock, which this thread may hold.
+#[cfg(unix)]
+fn say(line: &[u8]) {
+    use std::os::fd::FromRawFd;
+    // SAFETY: descriptor 2 is standard error, which nobody closes, and `ManuallyDrop` keeps this
+    // handle from closing it.
+    let file = unsafe { fs::File::from_raw_fd(2) };
+    let mut file = std::mem::ManuallyDrop::new(file);
+    // Nobody is left to tell.
+    let _ = file.write_all(line);
+}
+
+#[cfg(not(unix))]
+fn say(line: &[u8]) {
+    let _ = std::io::stderr().write_all(line);
+}
 
 /// Tells the allocator to keep freed pages instead of giving them back to the system.
 ///

@@ -145,3 +145,157 @@ fn what_cannot_be_converted_leaves_nothing() {
     let line = refusal(here, "train run.toml --init hf --out new", "new");
     assert!(line.contains("no saved model there"), "{line}");
 }
+
+/// Overwrites numbers of the weights in a folder: the first one, or all of one tensor.
+fn overwrite(model: &Path, tensor: Option<&str>, value: f32) {
+    let path = model.join("model.safetensors");
+    let mut file = fs::read(&path).expect("the weights");
+    let length = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&file[8..8 + length]).expect("JSON");
+    let place = |name: &str, n: usize| {
+        let offset = header[name]["data_offsets"][n].as_u64();
+        8 + length + offset.expect("its place") as usize
+    };
+    let range = match tensor {
+        Some(name) => place(name, 0)..place(name, 1),
+        None => 8 + length..12 + length,
+    };
+    for number in file[range].chunks_exact_mut(4) {
+        number.copy_from_slice(&value.to_le_bytes());
+    }
+    fs::write(path, file).expect("a small file");
+}
+
+#[test]
+fn a_model_with_a_nan_weight_is_neither_used_nor_passed_on() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let here = folder.path();
+    fs::write(here.join("run.toml"), CONFIG).expect("a small file");
+    fs::write(
+        here.join("text.txt"),
+        "Once upon a time there was a text.\n",
+    )
+    .expect("a file");
+    fs::create_dir(here.join("data")).expect("a folder");
+    let item = "{\"goal\":\"g\",\"sol1\":\"a\",\"sol2\":\"b\",\"label\":1}\n";
+    fs::write(here.join("data/piqa_validation.jsonl"), item).expect("a small file");
+    succeeds(here, "train run.toml --out first");
+    succeeds(here, "convert to-hf first hf");
+    fs::create_dir(here.join("good")).expect("a folder");
+    for entry in fs::read_dir(here.join("first")).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_file() {
+            let name = path.file_name().expect("a name").to_owned();
+            fs::copy(&path, here.join("good").join(name)).expect("a small file");
+        }
+    }
+    for model in ["good", "hf"] {
+        overwrite(&here.join(model), None, f32::NAN);
+    }
+    let sizes = "--expanded-heads 8 --expanded-head-dim 6 --kernel-size 3";
+    for command in [
+        "eval good --data text.txt",
+        "eval good --tasks piqa --tasks-dir data --json new",
+        "generate good Once --greedy --tokens 3",
+        "convert to-hf good new",
+        "convert from-hf hf new",
+        "convert verify good first",
+        "convert verify first hf",
+        &format!("upcycle good new {sizes}"),
+        "train run.toml --init good --out new",
+    ] {
+        let line = refusal(here, command, "new");
+        assert!(
+            line.contains("tensor `") && line.contains("not finite"),
+            "{command}: {line}"
+        );
+    }
+
+    // Finite weights whose scores overflow: the failure is the model's, not the input's.
+    overwrite(&here.join("good"), None, 0.0);
+    overwrite(&here.join("good"), Some("head"), f32::MAX);
+    for command in [
+        "eval good --data text.txt",
+        "eval good --data text.txt --per-document",
+        "eval good --tasks piqa --tasks-dir data --json new",
+        "generate good Once --greedy --tokens 3",
+        "convert verify first good --tokens 8 --context 8",
+    ] {
+        let out = simattn(here, command);
+        let log = String::from_utf8(out.stderr).expect("UTF-8");
+        assert_eq!(out.status.code(), Some(1), "{command}: {log}");
+        let last = log.lines().last().unwrap_or_default();
+        assert!(last.contains("overflow"), "{command}: {log}");
+        assert!(
+            out.stdout.is_empty() && !here.join("new").exists(),
+            "{command}"
+        );
+    }
+    let line = refusal(
+        here,
+        "eval first --tasks piqa --tasks-dir data --limit 0",
+        "new",
+    );
+    assert!(line.contains("--limit 0"), "{line}");
+}
+
+#[test]
+fn sizes_that_no_memory_holds_are_said_before() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let here = folder.path();
+    fs::write(here.join("run.toml"), CONFIG).expect("a small file");
+    succeeds(here, "train run.toml --out first");
+    for command in [
+        "upcycle first new --expanded-heads 1048576 --expanded-head-dim 64",
+        "train run.toml --out new --set model.width=1048576",
+        "train run.toml --out new --set model.vocabulary=2000000000",
+        "train run.toml --out new --set model.layers=16777216",
+        "train run.toml --out new --set train.batch=1048576 --set model.context=1000",
+        "train run.toml --out new --set data.tales_train_bytes=1099511627776",
+        "bench layer --heads 1024 --head-dim 1024 --expanded-heads 1024 --expanded-head-dim 1024",
+        "bench train --vocab 2000000000 --layers 1",
+    ] {
+        let line = refusal(here, command, "new");
+        let said = line.contains("takes at least") && line.contains("are there");
+        assert!(
+            said || line.contains("values in one place"),
+            "{command}: {line}"
+        );
+    }
+    // A configuration that was changed under its weights.
+    let path = here.join("first/config.toml");
+    let config = fs::read_to_string(&path).expect("the configuration");
+    let wide = config.replace("width = 16", "width = 1048576");
+    fs::write(&path, wide.replace("head_dim = 4", "head_dim = 262144")).expect("a small file");
+    let line = refusal(here, "generate first Once --greedy --tokens 3", "new");
+    assert!(line.contains("weights"), "{line}");
+    let said = succeeds(here, "info run.toml --vocabulary 2000000000");
+    assert!(said.contains("memory"), "{said}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn out_of_memory_is_one_line_and_exit_code_1() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let here = folder.path();
+    // 64 MiB of weights: training has to find four times that, and passes on top. The limit leaves
+    // less for them than they take.
+    let config = CONFIG.replace("width = 16", "width = 16\nvocabulary = 524288");
+    fs::write(here.join("run.toml"), config).expect("a small file");
+    let program = env!("CARGO_BIN_EXE_simattn");
+    let script = format!("ulimit -v 400000 && exec '{program}' train run.toml --out new");
+    let out = Command::new("sh")
+        .current_dir(here)
+        .args(["-c", &script])
+        .env("RAYON_NUM_THREADS", "2")
+        .output()
+        .expect("a shell");
+    let log = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{log}");
+    let last = log.lines().last().unwrap_or_default();
+    assert!(last.starts_with("simattn: out of memory: "), "{log}");
+    assert!(
+        !log.contains("backtrace") && !log.contains("panicked"),
+        "{log}"
+    );
+}

@@ -89,6 +89,27 @@ pub enum EvalError {
         /// How many were asked for.
         asked: usize,
     },
+    /// There is nothing to score.
+    #[error("{task}: no item to score; leave --limit out, or give at least 1")]
+    NoItems {
+        /// The task.
+        task: String,
+    },
+    /// A log-likelihood is NaN or infinite: no decision can rest on it.
+    #[error(
+        "{task}: the log-likelihood of item {item}, request {request}, is {value}, although all \
+         weights are finite: the model's activations overflow, and no score can be given"
+    )]
+    NotFinite {
+        /// The task.
+        task: String,
+        /// The item, from 1, in the order of the data.
+        item: usize,
+        /// The request of the item, from 1.
+        request: usize,
+        /// The log-likelihood.
+        value: f64,
+    },
     /// The tokenizer failed.
     #[error(transparent)]
     Data(#[from] simattn_data::DataError),

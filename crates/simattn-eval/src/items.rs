@@ -3,7 +3,7 @@
 use crate::error::EvalError;
 use crate::records;
 use crate::task::{Choices, Gold, Task};
-use crate::template::{Fields, find, texts};
+use crate::template::{self, Fields, find, texts};
 use serde_json::Value;
 use std::path::Path;
 
@@ -123,14 +123,26 @@ fn right(gold: &Gold, fields: &Fields, choices: usize) -> Result<usize, String> 
         Gold::Among { label, among } => {
             let value = find(fields, label)?;
             let list = find(fields, among)?.as_array();
-            list.and_then(|list| list.iter().position(|other| other == value))
+            // Where nothing is equal, the number 1 and the text "1" are the same label.
+            let equal = |list: &Vec<Value>| list.iter().position(|other| other == value);
+            let spelled = |list: &Vec<Value>| {
+                let label = template::spelled(value)?;
+                let mut others = list.iter().map(template::spelled);
+                others.position(|other| other.as_ref() == Some(&label))
+            };
+            list.and_then(|list| equal(list).or_else(|| spelled(list)))
                 .ok_or_else(|| format!("{label} {value} is not among {among}"))?
         }
         Gold::Index { index, first } => {
             let value = find(fields, index)?;
             let number = match value {
                 Value::String(text) => text.trim().parse::<i64>().ok(),
-                other => other.as_i64(),
+                Value::Bool(truth) => Some(i64::from(*truth)),
+                // Tables write whole numbers as 1.0 where another row has none.
+                other => other.as_i64().or_else(|| {
+                    let number = other.as_f64()?;
+                    (number.fract() == 0.0 && number.abs() < 1e15).then_some(number as i64)
+                }),
             };
             number
                 .and_then(|number| usize::try_from(number.checked_sub(*first)?).ok())

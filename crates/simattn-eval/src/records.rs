@@ -16,14 +16,49 @@ pub(crate) fn read(path: &Path, each: &mut Each<'_>) -> Result<(), EvalError> {
     }
 }
 
-/// One JSON object.
+/// One JSON object. NaN, Infinity and -Infinity, which Python writes and JSON does not have, are read as null.
 pub(crate) fn parse(json: &str) -> Result<Fields, String> {
-    serde_json::from_str(json).map_err(|error| {
+    let strict = serde_json::from_str(json);
+    let read = strict.or_else(|error| {
+        let lenient = without_bare_words(json).map(|json| serde_json::from_str(&json));
+        lenient.and_then(Result::ok).ok_or(error)
+    });
+    read.map_err(|error| {
         // The line is named by whoever reads the file.
         let text = error.to_string();
         let problem = text.split(" at line ").next().unwrap_or(&text).to_owned();
         format!("{problem} at column {}", error.column())
     })
+}
+
+/// The text with null for each NaN, Infinity and -Infinity outside its strings; `None` where there is none.
+fn without_bare_words(json: &str) -> Option<String> {
+    let mut out = String::with_capacity(json.len());
+    let mut rest = json;
+    let (mut inside, mut found) = (false, false);
+    while let Some(c) = rest.chars().next() {
+        let word = ["NaN", "-Infinity", "Infinity"]
+            .into_iter()
+            .find(|word| !inside && rest.starts_with(word));
+        let taken = match (word, c) {
+            (Some(word), _) => {
+                out.push_str("null");
+                found = true;
+                rest = &rest[word.len()..];
+                continue;
+            }
+            // A backslash and what it escapes.
+            (None, '\\') if inside => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+            (None, '"') => {
+                inside = !inside;
+                1
+            }
+            (None, c) => c.len_utf8(),
+        };
+        out.push_str(&rest[..taken]);
+        rest = &rest[taken..];
+    }
+    found.then_some(out)
 }
 
 /// JSON lines, blank ones passed over.
@@ -85,7 +120,7 @@ mod parquet_rows {
         for (index, record) in records.enumerate() {
             record
                 .map_err(|error| format!("damaged ({error})"))
-                .and_then(|row| each(object(&row)?))
+                .and_then(|row| each(object(&row)))
                 .map_err(|problem| EvalError::Row {
                     path: path.to_owned(),
                     row: index + 1,
@@ -95,14 +130,14 @@ mod parquet_rows {
         Ok(())
     }
 
-    fn object(row: &Row) -> Result<Fields, String> {
+    fn object(row: &Row) -> Fields {
         row.get_column_iter()
-            .map(|(name, field)| Ok((name.clone(), value(name, field)?)))
+            .map(|(name, field)| (name.clone(), value(field)))
             .collect()
     }
 
-    fn value(name: &str, field: &Field) -> Result<Value, String> {
-        Ok(match field {
+    fn value(field: &Field) -> Value {
+        match field {
             Field::Null => Value::Null,
             Field::Bool(truth) => (*truth).into(),
             Field::Byte(number) => (*number).into(),
@@ -116,18 +151,40 @@ mod parquet_rows {
             Field::Float(number) => (*number).into(),
             Field::Double(number) => (*number).into(),
             Field::Str(text) => text.clone().into(),
-            Field::Group(row) => Value::Object(object(row)?),
-            Field::ListInternal(list) => list
-                .elements()
-                .iter()
-                .map(|element| value(name, element))
-                .collect::<Result<Vec<Value>, String>>()?
-                .into(),
-            _ => {
-                return Err(format!(
-                    "the column \"{name}\" holds neither text, numbers, lists nor groups"
-                ));
-            }
-        })
+            Field::Group(row) => Value::Object(object(row)),
+            Field::ListInternal(list) => list.elements().iter().map(value).collect(),
+            // Text whose column does not say that it is text.
+            Field::Bytes(bytes) => match std::str::from_utf8(bytes.data()) {
+                Ok(text) => text.into(),
+                Err(_) => Value::Null,
+            },
+            // Dates, decimals and maps have no place in a template: one that asks for such a column finds null there, and
+            // names it; in other columns they are of no concern.
+            _ => Value::Null,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_python_writes_for_numbers_that_are_none_is_null() {
+        let fields =
+            parse(r#"{"a": NaN, "b": [-Infinity, Infinity, -1], "c": "NaN \" NaN", "é": "\\"}"#);
+        let fields = fields.expect("Python's JSON");
+        let expected = serde_json::json!(
+            {"a": null, "b": [null, null, -1], "c": "NaN \" NaN", "é": "\\"});
+        assert_eq!(serde_json::Value::Object(fields), expected);
+        for wrong in [
+            "{\"a\": NaNs}",
+            "{\"a\": nan}",
+            "NaN",
+            "{\"a\": \"NaN}",
+            "{\"a\": \"\\",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -3,7 +3,8 @@
 use crate::run::{ItemScore, TaskRun};
 use serde_json::{Map, Value, json};
 
-/// The results file: `results`, `n-shot`, `higher_is_better`, `n-samples`, and `config` as given.
+/// The results file: `results`, `n-shot`, `higher_is_better`, `n-samples`, and `config` as given. A perplexity beyond
+/// float64 stands there as the text "inf".
 pub fn harness_json(runs: &[TaskRun], config: &Value) -> Value {
     let each = |of: &dyn Fn(&TaskRun) -> Value| -> Value {
         let entries = runs.iter().map(|run| (run.task.name.clone(), of(run)));
@@ -14,7 +15,12 @@ pub fn harness_json(runs: &[TaskRun], config: &Value) -> Value {
         entry.insert("alias".to_owned(), run.task.name.clone().into());
         for (metric, value) in &run.outcome.values {
             let name = metric.name();
-            entry.insert(format!("{name},none"), json!(value.value));
+            // JSON has no infinity. A perplexity is infinite where a log-likelihood is below −709 on average.
+            let number = match value.value.is_finite() {
+                true => json!(value.value),
+                false => json!(value.value.to_string()),
+            };
+            entry.insert(format!("{name},none"), number);
             let error = match value.standard_error.is_finite() {
                 true => json!(value.standard_error),
                 false => json!("N/A"),

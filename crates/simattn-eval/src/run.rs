@@ -55,7 +55,8 @@ pub struct TaskRun {
 ///
 /// # Errors
 ///
-/// A tokenizer that fails on a text. Whoever calls sees to it that there are examples enough.
+/// A tokenizer that fails on a text, [`EvalError::NoItems`], [`EvalError::NotFinite`]. Whoever calls sees to it that there
+/// are examples enough.
 pub fn run_task(
     task: &Task,
     items: Vec<Item>,
@@ -68,6 +69,11 @@ pub fn run_task(
     let available = items.len();
     let mut items = items;
     items.truncate(settings.limit.unwrap_or(available));
+    if items.is_empty() {
+        return Err(EvalError::NoItems {
+            task: task.name.clone(),
+        });
+    }
     for (index, item) in items.iter_mut().enumerate() {
         let chance = settings
             .seed
@@ -91,6 +97,7 @@ pub fn run_task(
         .collect::<Result<_, _>>()?;
     let all = pairs.len();
     let scores = scorer.score(&pairs, |finished| progress(finished, all));
+    check_finite(task, &items, &scores)?;
     let mut scores = scores.into_iter();
     let scored: Vec<ItemScore> = items
         .into_iter()
@@ -122,6 +129,26 @@ pub fn run_task(
         available,
         shots: settings.shots,
     })
+}
+
+/// Finds the first request whose log-likelihood is no number. One of −∞ is none either: float32 gives it only where the
+/// difference of two logits overflows.
+fn check_finite(task: &Task, items: &[Item], scores: &[Score]) -> Result<(), EvalError> {
+    let mut scores = scores.iter();
+    for (index, item) in items.iter().enumerate() {
+        let of_item = scores.by_ref().take(item.requests.len());
+        for (request, score) in of_item.enumerate() {
+            if !score.log_likelihood.is_finite() {
+                return Err(EvalError::NotFinite {
+                    task: task.name.clone(),
+                    item: index + 1,
+                    request: request + 1,
+                    value: score.log_likelihood,
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Answered examples, to be put before a question.

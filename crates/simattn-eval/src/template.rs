@@ -76,13 +76,11 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Text(text) => out.push_str(text),
-                Part::Field(name) => match find(fields, name)? {
-                    Value::String(text) => out.push_str(text),
-                    Value::Number(number) => out.push_str(&number.to_string()),
-                    other => {
-                        return Err(format!("the field \"{name}\" is {}, not text", kind(other)));
-                    }
-                },
+                Part::Field(name) => {
+                    let value = find(fields, name)?;
+                    let not_text = || format!("the field \"{name}\" is {}, not text", kind(value));
+                    out.push_str(&spelled(value).ok_or_else(not_text)?);
+                }
             }
         }
         Ok(out)
@@ -103,11 +101,20 @@ pub(crate) fn find<'a>(fields: &'a Fields, name: &str) -> Result<&'a Value, Stri
     Ok(value)
 }
 
-/// A list of texts.
+/// A text as it is, a number as JSON spells it.
+pub(crate) fn spelled(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// A list of texts, numbers among them as [`spelled`].
 pub(crate) fn texts(fields: &Fields, name: &str) -> Result<Vec<String>, String> {
     let value = find(fields, name)?;
     let list = value.as_array().and_then(|list| {
-        let texts = list.iter().map(|text| text.as_str().map(str::to_owned));
+        let texts = list.iter().map(spelled);
         texts.collect::<Option<Vec<String>>>()
     });
     list.ok_or_else(|| format!("the field \"{name}\" is not a list of texts"))

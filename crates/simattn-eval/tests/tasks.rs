@@ -357,3 +357,120 @@ proptest! {
         }
     }
 }
+
+/// The model with finite weights whose scores overflow.
+fn overflowing() -> Decoder {
+    let mut decoder = model();
+    let head = decoder.head.take().expect("an untied head").val();
+    decoder.head = Some(burn::module::Param::from_tensor(head.full_like(f32::MAX)));
+    decoder
+}
+
+#[test]
+fn a_log_likelihood_that_is_no_number_is_an_error_that_names_the_item() {
+    let piqa = task("piqa");
+    let json = r#"{"goal": "g", "sol1": "a", "sol2": "b", "label": 0}"#;
+    let items = vec![piqa.item(json).unwrap()];
+    let decoder = overflowing();
+    let scorer = Scorer::new(&decoder, 64, 100);
+    let run = |settings: &Settings, items| {
+        let tokenizer = Tokenizer::bytes();
+        run_task(&piqa, items, &[], &tokenizer, &scorer, settings, |_, _| {})
+    };
+    let settings = Settings {
+        prefix: 256,
+        ..Settings::default()
+    };
+    let error = run(&settings, items.clone()).expect_err("no score");
+    assert!(
+        matches!(
+            error,
+            EvalError::NotFinite {
+                item: 1,
+                request: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let line = error.to_string();
+    assert!(line.starts_with("piqa: ") && !line.contains('\n'), "{line}");
+
+    // Nothing to score is no result either.
+    let none = Settings {
+        limit: Some(0),
+        ..settings.clone()
+    };
+    for error in [run(&none, items), run(&settings, Vec::new())] {
+        assert!(matches!(error, Err(EvalError::NoItems { .. })), "{error:?}");
+    }
+}
+
+#[test]
+fn a_perplexity_beyond_float64_is_no_null_in_the_results() {
+    let lambada = task("lambada_openai");
+    let decoder = model();
+    let scorer = Scorer::new(&decoder, 400, 1000);
+    // One word of 300 tokens, each about ln 257 nats.
+    let json = serde_json::json!({"text": format!("it was {}", "dark".repeat(75))});
+    let items = vec![lambada.item(&json.to_string()).unwrap()];
+    let settings = Settings {
+        prefix: 256,
+        ..Settings::default()
+    };
+    let tokenizer = Tokenizer::bytes();
+    let run = run_task(
+        &lambada,
+        items,
+        &[],
+        &tokenizer,
+        &scorer,
+        &settings,
+        |_, _| {},
+    )
+    .unwrap();
+    assert!(run.items[0].scores[0].log_likelihood < -710.0);
+    let json = harness_json(std::slice::from_ref(&run), &serde_json::Value::Null);
+    let results = &json["results"]["lambada_openai"];
+    assert_eq!(results["perplexity,none"], "inf");
+    assert_eq!(results["perplexity_stderr,none"], "N/A");
+}
+
+#[test]
+fn labels_and_numbers_are_read_however_they_are_written() {
+    let arc = |label: serde_json::Value, labels: serde_json::Value, texts: serde_json::Value| {
+        let json = serde_json::json!({"question": "q", "answerKey": label, "extra": null,
+            "choices": {"text": texts, "label": labels}});
+        task("arc_easy").item(&json.to_string())
+    };
+    use serde_json::json;
+    let words = json!(["x", "y", "z"]);
+    let gold = |label, labels| arc(label, labels, words.clone()).map(|item| item.gold);
+    assert_eq!(gold(json!("2"), json!(["1", "2", "3"])), Ok(Some(1)));
+    assert_eq!(gold(json!(2), json!(["1", "2", "3"])), Ok(Some(1)));
+    assert_eq!(gold(json!("2"), json!([1, 2, 3])), Ok(Some(1)));
+    // What is equal comes before what is spelled alike.
+    assert_eq!(gold(json!("1"), json!([1, "1", "2"])), Ok(Some(1)));
+    assert!(gold(json!(null), json!([null, 2, 3])).is_ok_and(|gold| gold == Some(0)));
+    assert!(gold(json!("D"), json!(["A", "B", "C"])).is_err());
+    let item = arc(json!("A"), json!(["A", "B"]), json!([7, 0.5])).unwrap();
+    assert_eq!(item.requests[1].continuation, " 0.5");
+    assert!(arc(json!("A"), json!(["A", "B"]), json!([7, null])).is_err());
+
+    let piqa = |label: &str| {
+        let json = format!(r#"{{"goal":"g","sol1":"a","sol2":"b","label":{label},"score":NaN}}"#);
+        task("piqa").item(&json).map(|item| item.gold)
+    };
+    for right in ["1", "1.0", "\"1\"", "\" 1 \"", "true"] {
+        assert_eq!(piqa(right), Ok(Some(1)), "{right}");
+    }
+    for wrong in ["1.5", "2", "-1", "null", "NaN", "1e300", "\"b\"", "[1]"] {
+        let problem = piqa(wrong).expect_err(wrong);
+        assert!(
+            problem.contains("label") || problem.contains("right answer"),
+            "{problem}"
+        );
+    }
+    let used = task("piqa").item(r#"{"goal":NaN,"sol1":"a","sol2":"b","label":0}"#);
+    assert!(used.expect_err("it is used").contains("\"goal\" is null"));
+}

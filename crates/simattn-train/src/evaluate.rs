@@ -63,6 +63,46 @@ impl Validation {
     }
 }
 
+/// Why a text could not be measured. `Display` is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// There is no text, or nothing to cut it into.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A loss is NaN or infinite.
+    #[error(
+        "the loss of tokens {first} to {last} is {loss}, although all weights are finite: the \
+         model's activations overflow, and no perplexity can be given"
+    )]
+    NotFinite {
+        /// The first token of the windows that ran together, from 1.
+        first: u64,
+        /// The last of them.
+        last: u64,
+        /// Their mean loss.
+        loss: f64,
+    },
+}
+
+impl EvaluateError {
+    /// Whether what was given is wrong, and not what came out.
+    pub fn is_input(&self) -> bool {
+        matches!(self, Self::Data(_))
+    }
+
+    /// Checks the mean loss of `count` tokens behind `before` others.
+    pub(crate) fn check(loss: f64, before: u64, count: u64) -> Result<(), Self> {
+        if loss.is_finite() {
+            return Ok(());
+        }
+        Err(Self::NotFinite {
+            first: before + 1,
+            last: before + count,
+            loss,
+        })
+    }
+}
+
 /// A whole text's evaluation with what it was made of.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TextEvaluation {
@@ -84,7 +124,8 @@ pub struct TextEvaluation {
 ///
 /// # Errors
 ///
-/// [`DataError::NoText`] without text, [`DataError::EmptyShape`] where `batch` or `context` is 0.
+/// [`DataError::NoText`] without text, [`DataError::EmptyShape`] where `batch` or `context` is 0,
+/// [`EvaluateError::NotFinite`] where a loss is no number.
 pub fn evaluate_text(
     decoder: &Decoder,
     tokens: &TokenSet,
@@ -92,13 +133,13 @@ pub fn evaluate_text(
     batch: usize,
     context: usize,
     progress: impl FnMut(u64),
-) -> Result<TextEvaluation, DataError> {
+) -> Result<TextEvaluation, EvaluateError> {
     if batch == 0 || context == 0 {
-        return Err(DataError::EmptyShape { batch, context });
+        return Err(DataError::EmptyShape { batch, context }.into());
     }
     let bits_per_nat = tokens.bits_per_byte(1.0)?;
     let batches = windows(&tokens.ids, end_of_text, batch, context);
-    let (loss, predicted) = mean_loss(decoder, batches, progress);
+    let (loss, predicted) = checked_mean_loss(decoder, batches, progress, EvaluateError::check)?;
     Ok(TextEvaluation {
         evaluation: Evaluation {
             tokens: predicted,
@@ -145,8 +186,22 @@ fn windows(
 fn mean_loss<B: std::borrow::Borrow<Batch>>(
     decoder: &Decoder,
     batches: impl IntoIterator<Item = B>,
-    mut progress: impl FnMut(u64),
+    progress: impl FnMut(u64),
 ) -> (f64, u64) {
+    let any = |_: f64, _: u64, _: u64| Ok::<(), std::convert::Infallible>(());
+    match checked_mean_loss(decoder, batches, progress, any) {
+        Ok(found) => found,
+        Err(never) => match never {},
+    }
+}
+
+/// The same, ended by what `check` has against a batch's loss, the tokens before it, and its own.
+fn checked_mean_loss<B: std::borrow::Borrow<Batch>, E>(
+    decoder: &Decoder,
+    batches: impl IntoIterator<Item = B>,
+    mut progress: impl FnMut(u64),
+    check: impl Fn(f64, u64, u64) -> Result<(), E>,
+) -> Result<(f64, u64), E> {
     let decoder = decoder.valid();
     let device: Device = decoder.embedding.val().device();
     let (mut total, mut tokens) = (0.0, 0u64);
@@ -155,11 +210,12 @@ fn mean_loss<B: std::borrow::Borrow<Batch>>(
         let (inputs, targets) = tensors(batch, &device);
         let loss = decoder.loss(inputs, targets).into_scalar::<f32>();
         let count = batch.targets.len() as u64;
+        check(f64::from(loss), tokens, count)?;
         total += f64::from(loss) * count as f64;
         tokens += count;
         progress(tokens);
     }
-    (total / tokens.max(1) as f64, tokens)
+    Ok((total / tokens.max(1) as f64, tokens))
 }
 
 #[cfg(test)]

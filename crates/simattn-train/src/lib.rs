@@ -75,7 +75,7 @@ pub use config::{
 };
 pub use dataset::{Dataset, Fingerprint};
 pub use error::{Origin, TrainError};
-pub use evaluate::{Evaluation, TextEvaluation, Validation, evaluate_text};
+pub use evaluate::{EvaluateError, Evaluation, TextEvaluation, Validation, evaluate_text};
 pub use gradients::{GradientSum, clip_factor, first_non_finite_weight};
 pub use log::{LastMetrics, Meters, last_metrics};
 pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};

@@ -257,7 +257,7 @@ pub fn check_free(place: &Path) -> Result<(), FolderError> {
 /// # Errors
 ///
 /// The first defect: a missing file, a configuration, tokeniser or weights that cannot be read or
-/// do not belong together.
+/// do not belong together, a weight that is not finite.
 pub fn load(folder: &Path, device: &Device) -> Result<SavedModel, FolderError> {
     if folder.join(checkpoint::SUMS).exists() || folder.join(checkpoint::STATE).exists() {
         Checkpoint::open(folder).map_err(Box::new)?;
@@ -284,7 +284,8 @@ fn load_files(folder: &Path, device: &Device) -> Result<SavedModel, FolderError>
             needed,
         });
     }
-    let decoder = simattn::checkpoint::load(&config.model, &folder.join(WEIGHTS), device)?;
+    let weights = folder.join(WEIGHTS);
+    let decoder = simattn::checkpoint::load_finite(&config.model, &weights, device)?;
     Ok(SavedModel {
         config,
         tokenizer,
@@ -316,14 +317,14 @@ pub fn start_from(
 ///
 /// # Errors
 ///
-/// Weights that are damaged or belong to another configuration.
+/// Weights that are damaged, not finite, or belong to another configuration.
 pub fn load_weights(
     folder: &Path,
     config: &ModelConfig,
     device: &Device,
 ) -> Result<Decoder, FolderError> {
     let weights = folder.join(WEIGHTS);
-    Ok(simattn::checkpoint::load(config, &weights, device)?)
+    Ok(simattn::checkpoint::load_finite(config, &weights, device)?)
 }
 
 /// Whether a model folder has all of its files.

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use simattn::Decoder;
 use simattn_data::DataError;
 
-use crate::evaluate::{Evaluation, TextEvaluation};
+use crate::evaluate::{EvaluateError, Evaluation, TextEvaluation};
 
 /// Which tokens one window predicts, and from how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +29,10 @@ pub fn rolling_windows(
     stride: usize,
 ) -> impl Iterator<Item = RollingWindow> {
     let stride = stride.clamp(1, context.max(1));
-    let mut start = 0;
+    let mut start = 0_usize;
     std::iter::from_fn(move || {
         let taken = if start == 0 { context } else { stride };
-        let end = tokens.min(start + taken.max(1));
+        let end = tokens.min(start.saturating_add(taken.max(1)));
         let window = RollingWindow {
             start,
             end,
@@ -62,14 +62,15 @@ pub struct Rolling {
 ///
 /// # Errors
 ///
-/// [`DataError::NoText`] without tokens, [`DataError::EmptyShape`] where the batch or the context is 0.
+/// [`DataError::NoText`] without tokens, [`DataError::EmptyShape`] where the batch or the context is 0,
+/// [`EvaluateError::NotFinite`] where a loss is no number.
 pub fn evaluate_rolling(
     decoder: &Decoder,
     sequences: &[Vec<u32>],
     (bytes, documents): (u64, u64),
     rolling: &Rolling,
     mut progress: impl FnMut(u64),
-) -> Result<TextEvaluation, DataError> {
+) -> Result<TextEvaluation, EvaluateError> {
     let Rolling {
         context,
         stride,
@@ -77,7 +78,7 @@ pub fn evaluate_rolling(
         prefix,
     } = *rolling;
     if batch == 0 || context == 0 {
-        return Err(DataError::EmptyShape { batch, context });
+        return Err(DataError::EmptyShape { batch, context }.into());
     }
     let mut sum = Sum {
         decoder: decoder.valid(),
@@ -89,16 +90,16 @@ pub fn evaluate_rolling(
     for ids in sequences {
         for window in rolling_windows(ids.len(), context, stride) {
             if sum.rows.shape != shape(&window) || sum.rows.count == batch {
-                sum.run();
+                sum.run()?;
                 progress(sum.tokens);
             }
             sum.rows.push(ids, &window, prefix);
         }
     }
-    sum.run();
+    sum.run()?;
     progress(sum.tokens);
     if sum.tokens == 0 || bytes == 0 {
-        return Err(DataError::NoText);
+        return Err(DataError::NoText.into());
     }
     let loss = sum.nats / sum.tokens as f64;
     Ok(TextEvaluation {
@@ -151,7 +152,7 @@ struct Sum {
 }
 
 impl Sum {
-    fn run(&mut self) {
+    fn run(&mut self) -> Result<(), EvaluateError> {
         let Rows {
             shape: [seen, predicted],
             count,
@@ -159,7 +160,7 @@ impl Sum {
             targets,
         } = std::mem::take(&mut self.rows);
         if count == 0 {
-            return;
+            return Ok(());
         }
         let device: Device = self.decoder.embedding.val().device();
         let tensor = |ids: Vec<i32>, width: usize| {
@@ -168,9 +169,12 @@ impl Sum {
         let loss = self
             .decoder
             .loss_of_last(tensor(inputs, seen), tensor(targets, predicted));
-        self.nats += f64::from(loss.into_scalar::<f32>()) * (count * predicted) as f64;
+        let loss = f64::from(loss.into_scalar::<f32>());
+        EvaluateError::check(loss, self.tokens, (count * predicted) as u64)?;
+        self.nats += loss * (count * predicted) as f64;
         self.tokens += (count * predicted) as u64;
         self.windows += count as u64;
+        Ok(())
     }
 }
 
@@ -260,6 +264,6 @@ mod tests {
             "{found:?} {loss}"
         );
         let none = evaluate_rolling(&decoder, &[], (0, 0), &rolling, |_| {});
-        assert!(matches!(none, Err(DataError::NoText)));
+        assert!(matches!(none, Err(EvaluateError::Data(DataError::NoText))));
     }
 }

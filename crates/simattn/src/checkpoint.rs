@@ -16,7 +16,9 @@ use thiserror::Error;
 
 use crate::{
     config::{ConfigError, ModelConfig},
+    cost::Cost,
     decoder::Decoder,
+    finite::{self, NotFinite},
     named,
 };
 
@@ -78,6 +80,27 @@ pub enum CheckpointError {
         /// As in the file.
         found: String,
     },
+    /// A tensor of a file holds NaN or infinity.
+    #[error("{}: {source}: the weights are damaged, or training broke down", path.display())]
+    NotFinite {
+        /// Which file.
+        path: PathBuf,
+        /// The tensor.
+        source: NotFinite,
+    },
+    /// A tensor of a model that is to be written holds NaN or infinity.
+    #[error("{0}: such a model is not saved")]
+    Broken(NotFinite),
+    /// The configuration describes far more weights than the file holds.
+    #[error("{}: the configuration describes {described} weights, the file holds {held}: they belong to another configuration", path.display())]
+    Size {
+        /// Which file.
+        path: PathBuf,
+        /// By the configuration.
+        described: u128,
+        /// In the file.
+        held: u128,
+    },
     /// The configuration beside the weights describes no model.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -87,14 +110,19 @@ pub enum CheckpointError {
 /// `simattn`. Equal models and metadata give equal files.
 ///
 /// # Errors
-/// If the file cannot be written; what stands there then is not a checkpoint. Callers that must
+/// [`CheckpointError::Broken`] for the first tensor that is not finite, with nothing written. Else
+/// if the file cannot be written; what stands there then is not a checkpoint. Callers that must
 /// not leave a half-written file write elsewhere and rename.
 pub fn save(
     model: &Decoder,
     path: &Path,
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), CheckpointError> {
-    write(path, &tensors(model), metadata).map_err(|source| CheckpointError::Io {
+    let tensors = tensors(model);
+    for tensor in &tensors {
+        finite::check(&tensor.name, &tensor.values).map_err(CheckpointError::Broken)?;
+    }
+    write(path, &tensors, metadata).map_err(|source| CheckpointError::Io {
         path: path.into(),
         source,
     })
@@ -187,7 +215,8 @@ pub(crate) fn filled(model: Decoder, values: &mut dyn FnMut(&str) -> Option<Vec<
     })
 }
 
-/// Builds the model of `config` and fills it with the weights in `path`.
+/// Builds the model of `config` and fills it with the weights in `path`, whatever their values: a
+/// run goes on from the bits that it saved.
 ///
 /// # Errors
 /// If the file cannot be read, is damaged, or holds other tensors than the configuration asks
@@ -197,6 +226,32 @@ pub fn load(
     path: &Path,
     device: &Device,
 ) -> Result<Decoder, CheckpointError> {
+    load_checked(config, path, device, |_, _| Ok(()))
+}
+
+/// The same for a model that is to be used: every weight must be finite.
+///
+/// # Errors
+/// As [`load`], and [`CheckpointError::NotFinite`] for the first tensor that is not.
+pub fn load_finite(
+    config: &ModelConfig,
+    path: &Path,
+    device: &Device,
+) -> Result<Decoder, CheckpointError> {
+    load_checked(config, path, device, |name, values| {
+        finite::check(name, values).map_err(|source| CheckpointError::NotFinite {
+            path: path.into(),
+            source,
+        })
+    })
+}
+
+fn load_checked(
+    config: &ModelConfig,
+    path: &Path,
+    device: &Device,
+    check_values: impl Fn(&str, &[f32]) -> Result<(), CheckpointError>,
+) -> Result<Decoder, CheckpointError> {
     let bytes = fs::read(path).map_err(|source| CheckpointError::Io {
         path: path.into(),
         source,
@@ -205,6 +260,7 @@ pub fn load(
         path: path.into(),
         why: why.to_string(),
     })?;
+    check_size(config, &file, path)?;
     let model = Decoder::blank(config, device)?;
     let expected = named::parameters(&model);
     for parameter in &expected {
@@ -221,14 +277,46 @@ pub fn load(
             name: name.to_string(),
         });
     }
-    Ok(filled(model, &mut |name| {
+    let mut failed = None;
+    let model = filled(model, &mut |name| {
+        if failed.is_some() {
+            return None;
+        }
         let bytes = file.tensor(name).ok()?.data().chunks_exact(4);
-        Some(
-            bytes
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect(),
-        )
-    }))
+        let values: Vec<f32> = bytes
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
+        let checked = check_values(name, &values);
+        checked.map_err(|error| failed = Some(error)).ok()?;
+        Some(values)
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(model),
+    }
+}
+
+/// Refuses a configuration that is far from the file, before a model of its size is made. Smaller
+/// differences are left to the comparison by names, which says more.
+fn check_size(
+    config: &ModelConfig,
+    file: &SafeTensors<'_>,
+    path: &Path,
+) -> Result<(), CheckpointError> {
+    const NEAR: u128 = 1 << 24;
+    let described = Cost::of(config).parameters.total;
+    let held = file
+        .iter()
+        .map(|(_, tensor)| tensor.shape().iter().map(|&n| n as u128).product::<u128>());
+    let held = held.sum();
+    if described > 4 * held + NEAR {
+        return Err(CheckpointError::Size {
+            path: path.into(),
+            described,
+            held,
+        });
+    }
+    Ok(())
 }
 
 /// Whether a parameter's tensor is there with its shape and type.

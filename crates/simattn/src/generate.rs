@@ -30,6 +30,15 @@ pub enum GenerateError {
         /// The model's context.
         context: usize,
     },
+    /// The model's scores are no numbers.
+    #[error(
+        "after {tokens} tokens the model's scores are not finite, although its weights are: its \
+         activations overflow, and nothing can be chosen"
+    )]
+    NotFinite {
+        /// Tokens before the place.
+        tokens: usize,
+    },
 }
 
 /// Continues `prompt` by the likeliest token, `count` times or until `end` comes, which is not
@@ -38,7 +47,8 @@ pub enum GenerateError {
 /// The plain definition: every token is computed from the whole text before it.
 ///
 /// # Errors
-/// An empty prompt, an unknown id, or more tokens than the model's context holds.
+/// An empty prompt, an unknown id, or more tokens than the model's context holds;
+/// [`GenerateError::NotFinite`] where scores are NaN or infinite.
 pub fn greedy(
     model: &Decoder,
     prompt: &[u32],
@@ -71,6 +81,9 @@ pub fn greedy(
         let data = TensorData::new(ids.clone(), [1, ids.len()]);
         let scores = model.next_logits(Tensor::<2, Int>::from_data(data, &device));
         let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
+        if !scores.iter().all(|score| score.is_finite()) {
+            return Err(GenerateError::NotFinite { tokens: ids.len() });
+        }
         let next = likeliest(&scores);
         if end == Some(next) {
             break;
@@ -82,11 +95,11 @@ pub fn greedy(
     Ok(new)
 }
 
-/// The first place of the largest score; 0 where none is a number.
+/// The first place of the largest score.
 fn likeliest(scores: &[f32]) -> u32 {
     let mut best = 0;
     for (place, score) in scores.iter().enumerate() {
-        if *score > scores[best] || scores[best].is_nan() {
+        if *score > scores[best] {
             best = place;
         }
     }

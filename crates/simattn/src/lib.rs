@@ -34,6 +34,7 @@ pub mod checkpoint;
 mod config;
 pub mod cost;
 mod decoder;
+pub mod finite;
 /// Text from a model, token after token.
 pub mod generate;
 pub mod huggingface;

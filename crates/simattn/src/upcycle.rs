@@ -19,6 +19,7 @@ use crate::{
         SasAggregation, SasConfig, SasRope,
     },
     decoder::Decoder,
+    finite::{self, NotFinite},
     named,
 };
 
@@ -62,6 +63,9 @@ pub enum UpcycleError {
         /// What was asked.
         noise: f64,
     },
+    /// A weight of the model, or one with its noise, is NaN or infinite.
+    #[error("{0}: such a model is not made")]
+    NotFinite(NotFinite),
     /// The other numbers do not fit.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -70,7 +74,8 @@ pub enum UpcycleError {
 /// Makes the SAS model.
 ///
 /// # Errors
-/// If the model has another attention than MHA, GQA or MQA, or the numbers fit no SAS.
+/// If the model has another attention than MHA, GQA or MQA, the numbers fit no SAS, or a weight is
+/// not finite.
 pub fn upcycle(model: &Decoder, options: &Upcycle) -> Result<Decoder, UpcycleError> {
     if !(options.noise >= 0.0 && options.noise.is_finite()) {
         return Err(UpcycleError::Noise {
@@ -91,19 +96,31 @@ pub fn upcycle(model: &Decoder, options: &Upcycle) -> Result<Decoder, UpcycleErr
         .map(|tensor| (tensor.name, Some(tensor.values)))
         .collect();
     old.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    Ok(checkpoint::filled(empty, &mut |name| {
-        if let Ok(place) = old.binary_search_by(|(other, _)| other.as_str().cmp(name)) {
-            return old[place].1.take();
+    let mut failed = None;
+    let made = checkpoint::filled(empty, &mut |name| {
+        let values = match old.binary_search_by(|(other, _)| other.as_str().cmp(name)) {
+            Ok(place) => old[place].1.take()?,
+            Err(_) => {
+                let place = shapes.binary_search_by(|(other, _)| other.as_str().cmp(name));
+                expansion(name, &shapes[place.ok()?].1, sas, options)
+            }
+        };
+        if let Err(error) = finite::check(name, &values) {
+            failed.get_or_insert(error);
         }
-        let place = shapes
-            .binary_search_by(|(other, _)| other.as_str().cmp(name))
-            .ok()?;
-        Some(expansion(name, &shapes[place].1, sas, options))
-    }))
+        Some(values)
+    });
+    match failed {
+        Some(error) => Err(UpcycleError::NotFinite(error)),
+        None => Ok(made),
+    }
 }
 
-/// The model's configuration with SAS in place of its attention.
-fn configuration(model: &ModelConfig, options: &Upcycle) -> Result<ModelConfig, UpcycleError> {
+/// The configuration of the model that [`upcycle`] would make: SAS in place of its attention.
+///
+/// # Errors
+/// As [`upcycle`].
+pub fn configuration(model: &ModelConfig, options: &Upcycle) -> Result<ModelConfig, UpcycleError> {
     let (heads, kv_heads, head_dim, rope_base, rotary_dim) = match &model.attention {
         AttentionConfig::Mha(MultiHeadConfig {
             heads,

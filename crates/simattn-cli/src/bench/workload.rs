@@ -156,6 +156,31 @@ impl Sizes {
         Ok(())
     }
 
+    /// Bytes that the work holds at once, at least: the weights, for a training step with gradients and moments, and the
+    /// activations' input.
+    ///
+    /// # Errors
+    /// Sizes that contradict each other.
+    pub fn bytes(&self, work: Work, variant: Variant) -> Result<u128, BenchError> {
+        const FLOAT: u128 = 4;
+        let (values, blocks) = match work {
+            Work::Train => {
+                let model = self.decoder(variant)?;
+                (4 * Cost::of(&model).parameters.total, model.layers as u128)
+            }
+            // The layer's model has no vocabulary: what it counts is the layer.
+            Work::Layer | Work::Decode => (Cost::of(&self.layer(variant)?).parameters.attention, 1),
+        };
+        let tokens = (self.batch as u128).saturating_mul(self.seq as u128);
+        let inputs = match work {
+            // A pass in bfloat16 keeps half as much.
+            Work::Train => tokens.saturating_mul(self.width() as u128 * blocks) / 2,
+            Work::Layer => tokens.saturating_mul(self.width() as u128) / 2,
+            Work::Decode => tokens,
+        };
+        Ok(values.saturating_add(inputs).saturating_mul(FLOAT))
+    }
+
     /// Model width C = H·D. Far too large ones are cut to a number that the model's own limits refuse.
     pub fn width(&self) -> usize {
         self.heads

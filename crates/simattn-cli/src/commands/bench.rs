@@ -15,6 +15,7 @@ use crate::bench::{
 };
 use crate::console::{show, tell};
 use crate::device::{DeviceChoice, Runtime, computes};
+use crate::room;
 
 /// Time an attention layer, a training step or decoding and print one JSON object a line.
 ///
@@ -192,6 +193,8 @@ fn alone(args: &BenchArgs) -> Result<(), CliError> {
     use_threads(args.threads).map_err(failure)?;
     let device = args.device.open().map_err(input)?;
     computes(&device, args.dtype.into()).map_err(input)?;
+    let needed = args.sizes().bytes(args.work, args.variant).map_err(input)?;
+    room::check_on(&device, "what these sizes describe", needed).map_err(input)?;
     let bench = Bench {
         work: args.work,
         variant: args.variant,

@@ -13,9 +13,9 @@ use simattn_train::{
 use super::{CliError, KernelsArg, failure, input};
 use crate::console::{show, tell};
 use crate::{
-    machine,
+    machine, room,
     study::{
-        matching::{self, VARIANTS},
+        matching::{self, Candidate, VARIANTS},
         report,
         results::{CorpusFacts, Equal, Schedule, StudyResults},
         running::{self, Plan},
@@ -134,7 +134,8 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     // Names and sizes are wrong sooner than a corpus is read.
     let mut sized = config.model.clone();
     sized.vocabulary = sized.vocabulary.max(1024);
-    matching::candidates(&sized, &args.variants).map_err(input)?;
+    let (sized, _) = matching::candidates(&sized, &args.variants).map_err(input)?;
+    check_room(&config, &sized)?;
 
     if std::io::stderr().is_terminal() {
         tell(format_args!(
@@ -223,6 +224,24 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         show(format_args!("{sentence}\n"))?;
     }
     show(format_args!("\n{}\n", folder.join("report.html").display()))?;
+    Ok(())
+}
+
+/// Refuses variants that no memory holds; they train one after the other.
+fn check_room(config: &RunConfig, candidates: &[Candidate]) -> Result<(), CliError> {
+    for candidate in candidates {
+        let run = RunConfig {
+            model: candidate.model.clone(),
+            ..config.clone()
+        };
+        let what = format!(
+            "training {} (weights, gradients and moments)",
+            candidate.name
+        );
+        room::check(&what, room::training(&run)).map_err(input)?;
+        let what = format!("a micro-batch of {}", candidate.name);
+        room::check(&what, room::passes(&run)).map_err(input)?;
+    }
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use clap::{Args, Subcommand, ValueEnum};
 use simattn::Decoder;
-use simattn::huggingface::{FloatType, export, import};
+use simattn::huggingface::{FloatType, export, import, weight_bytes};
 use simattn_data::{Tokenizer, TokenizerSpec};
 use simattn_hub::ModelReference;
 use simattn_train::model_folder::{Reservation, check_free, load};
@@ -17,6 +17,7 @@ use simattn_train::{DataConfig, RunConfig, TrainConfig};
 
 use super::{CliError, failure, input};
 use crate::console::show;
+use crate::room;
 use crate::study::quantity::grouped;
 
 /// Convert models from and to Hugging Face folders.
@@ -136,6 +137,8 @@ fn local(source: &Path) -> Result<PathBuf, CliError> {
 
 /// A Hugging Face folder's model and tokenizer, which must belong together.
 fn read_hf(source: &Path) -> Result<(Decoder, Tokenizer), CliError> {
+    let needed = weight_bytes(source).map_err(input)?;
+    room::check("this model", needed).map_err(input)?;
     let decoder = import(source, &Device::flex()).map_err(input)?.decoder;
     let tokenizer = Tokenizer::from_file(source.join("tokenizer.json")).map_err(input)?;
     let (rows, ids) = (decoder.config().vocabulary, tokenizer.vocabulary());

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use simattn::generate::greedy;
+use simattn::generate::{GenerateError, greedy};
 use simattn_train::model_folder::load;
 
-use super::{CliError, input};
+use super::{CliError, failure, input};
 use crate::console::show;
 use crate::device::DeviceChoice;
 
@@ -38,14 +38,19 @@ pub struct GenerateArgs {
 ///
 /// # Errors
 ///
-/// [`CliError::Input`] for a model that cannot be read or a prompt that it cannot continue.
+/// [`CliError::Input`] for a model that cannot be read or a prompt that it cannot continue,
+/// [`CliError::Failure`] where its scores are no numbers.
 pub fn run(args: &GenerateArgs) -> Result<(), CliError> {
     let device = args.device.open().map_err(input)?;
     let model = load(&args.model, &device).map_err(input)?;
     let tokenizer = &model.tokenizer;
     let prompt = tokenizer.encode(&args.prompt).map_err(input)?;
     let end = Some(tokenizer.end_of_text());
-    let new = greedy(&model.decoder, &prompt, args.tokens, end, |_| {}).map_err(input)?;
+    let new = greedy(&model.decoder, &prompt, args.tokens, end, |_| {});
+    let new = new.map_err(|error| match error {
+        GenerateError::NotFinite { .. } => failure(error),
+        _ => input(error),
+    })?;
     // Ids beyond the tokenizer's are rows that a padded embedding has and no text.
     let known: Vec<u32> = new
         .into_iter()

@@ -11,7 +11,7 @@ use simattn_train::RunConfig;
 use super::{CliError, input, prepare};
 use crate::{
     console::show,
-    device, machine,
+    device, machine, room,
     study::quantity::{bytes, count, grouped, with_decimals},
 };
 
@@ -104,6 +104,18 @@ fn describe(config: &RunConfig) -> String {
     if cost.parameters.expansion > 0 {
         lines.push(("  SAS adds", share(cost.parameters.expansion)));
     }
+    lines.push((
+        "memory",
+        format!(
+            "{} for the weights, at least {} to train{}",
+            bytes(room::weights(model) as f64),
+            bytes(room::training(config) as f64),
+            match room::available() {
+                Some(there) => format!("; {} are there", bytes(there as f64)),
+                None => String::new(),
+            }
+        ),
+    ));
     let cache = |values: u128| {
         format!(
             "{} in bfloat16, {} in float32",

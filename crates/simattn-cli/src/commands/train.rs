@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use burn::tensor::Device;
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -22,6 +23,7 @@ use crate::device::{DeviceChoice, computes};
 use crate::memory;
 use crate::peak::measured_flops;
 use crate::progress::{Progress, perplexity};
+use crate::room;
 use crate::study::quantity::{count, duration, grouped};
 
 /// Train one model, with checkpoints to go on from, and save it with its configuration and
@@ -122,6 +124,7 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     config.validate().map_err(input)?;
     let device = args.device.open().map_err(input)?.autodiff();
     computes(&device, config.train.precision).map_err(input)?;
+    check_room(&device, &config)?;
     let found = Resumption::find(&args.out, &args.resume).map_err(input)?;
     let from = found.checkpoint.as_ref();
     let mut allowed = Vec::new();
@@ -130,6 +133,8 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     }
     let dataset = Dataset::prepare(&config.data, config.seed).map_err(input)?;
     let config = dataset.complete(&config).map_err(input)?;
+    // Once more, with the tokenizer's vocabulary.
+    check_room(&device, &config)?;
     let decoder = match (from, &args.init) {
         (Some(from), _) => {
             let data = dataset.fingerprint().map_err(input)?;
@@ -144,6 +149,8 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     let decoder = decoder.with_kernels(args.kernels.into());
     let budget = Budget::Steps(config.train.steps);
     let trainer = Trainer::with_decoder(decoder, &config, &dataset, budget).map_err(input)?;
+    let passes = room::passes(&config);
+    room::check_on(&device, "a micro-batch of this run", passes).map_err(input)?;
     let meters = Meters {
         peak_flops: Some(
             args.peak_flops
@@ -200,6 +207,17 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
         ))?,
     }
     Ok(())
+}
+
+/// Refuses a run whose stories, or whose weights with what training keeps of each, no memory holds.
+fn check_room(device: &Device, config: &RunConfig) -> Result<(), CliError> {
+    let data = &config.data;
+    if data.source == "tales" && data.sources.is_empty() {
+        let bytes = u128::from(data.tales_train_bytes) + u128::from(data.tales_validation_bytes);
+        room::check("this much of the embedded corpus", bytes).map_err(input)?;
+    }
+    let what = "training this model (weights, gradients and the optimizer's moments)";
+    room::check_on(device, what, room::training(config)).map_err(input)
 }
 
 /// A flag that SIGINT and SIGTERM set, and SIGHUP, which a terminal sends when it closes. The second SIGINT or SIGTERM ends the

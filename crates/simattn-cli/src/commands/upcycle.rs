@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use burn::tensor::Device;
 use clap::Args;
-use simattn::upcycle::{Upcycle, upcycle};
+use simattn::upcycle::{Upcycle, configuration, upcycle};
 use simattn_train::RunConfig;
 use simattn_train::model_folder::{Reservation, check_free, load};
 
 use super::convert::origin;
 use super::{CliError, failure, input};
 use crate::console::show;
+use crate::room;
 use crate::study::quantity::grouped;
 
 /// Turn a model with MHA, GQA or MQA into a SAS model that computes the same, to be trained on.
@@ -54,6 +55,8 @@ pub fn run(args: &UpcycleArgs) -> Result<(), CliError> {
         noise: args.noise,
         seed: args.seed,
     };
+    let made = configuration(model.decoder.config(), &options).map_err(input)?;
+    room::check("the upcycled model", room::weights(&made)).map_err(input)?;
     let decoder = upcycle(&model.decoder, &options).map_err(input)?;
     let config = RunConfig {
         model: decoder.config().clone(),

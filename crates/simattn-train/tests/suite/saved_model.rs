@@ -7,7 +7,9 @@ use std::path::Path;
 use burn::tensor::Device;
 use simattn_data::TokenSet;
 use simattn_train::model_folder::{self, FolderError, Reservation};
-use simattn_train::{Budget, Trainer, Validation, evaluate_text};
+use simattn_train::{
+    Budget, EvaluateError, Rolling, Trainer, Validation, evaluate_rolling, evaluate_text,
+};
 
 use crate::{dataset, tiny};
 
@@ -154,4 +156,71 @@ fn each_defect_of_a_folder_is_one_line() {
     fs::write(&weights, &bytes).expect("a small file");
     fs::write(place.join("tokenizer.json"), "{}").expect("a small file");
     assert!(line(&place).contains("tokenizer.json"));
+}
+
+/// Overwrites the first number of the weights in a model folder.
+fn poison(place: &Path, value: f32) {
+    let path = place.join("model.safetensors");
+    let mut file = fs::read(&path).expect("the weights");
+    let length = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
+    file[8 + length..12 + length].copy_from_slice(&value.to_le_bytes());
+    fs::write(path, file).expect("a small file");
+}
+
+#[test]
+fn a_saved_model_with_a_nan_weight_is_not_opened_for_use() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let place = folder.path().join("model");
+    train_and_save(&place);
+    let config = model_folder::load(&place, &Device::flex())
+        .expect("whole")
+        .config;
+    poison(&place, f32::NAN);
+    let error = model_folder::load(&place, &Device::flex()).expect_err("not finite");
+    let line = error.to_string();
+    assert!(
+        line.contains("tensor `") && line.contains("not finite"),
+        "{line}"
+    );
+    // Nor does a run start from it.
+    let error = model_folder::load_weights(&place, &config.model, &Device::flex());
+    assert_eq!(error.expect_err("not finite").to_string(), line);
+}
+
+#[test]
+fn a_text_whose_loss_is_no_number_is_not_measured() {
+    let config = tiny();
+    let data = dataset(&config);
+    let model = data.complete(&config).expect("a vocabulary").model;
+    let mut decoder = simattn::Decoder::new(&model, 1, &Device::flex()).expect("a model");
+    let head = decoder
+        .head
+        .take()
+        .map_or_else(|| decoder.embedding.val(), |head| head.val());
+    let large = burn::module::Param::from_tensor(head.full_like(f32::MAX));
+    match model.tied {
+        true => decoder.embedding = large,
+        false => decoder.head = Some(large),
+    }
+    let tokens = || TokenSet {
+        ids: (0..90).map(|id| id % 50).collect(),
+        bytes: 90,
+        documents: 1,
+    };
+    let found = evaluate_text(&decoder, &tokens(), 0, 2, 32, |_| {});
+    let error = found.expect_err("no loss");
+    let EvaluateError::NotFinite { first, last, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!((first, last), (1, 64));
+    let rolling = Rolling {
+        context: 32,
+        stride: 16,
+        batch: 1,
+        prefix: 0,
+    };
+    let ids = [tokens().ids];
+    let error = evaluate_rolling(&decoder, &ids, (90, 1), &rolling, |_| {}).expect_err("no loss");
+    assert!(error.to_string().contains("tokens 1 to 32"), "{error}");
+    assert!(!error.is_input());
 }

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::config::ConfigError;
+use crate::{config::ConfigError, finite::NotFinite};
 
 /// Why a folder was not taken for a model, or a model cannot be written as one.
 #[derive(Debug, Error)]
@@ -116,6 +116,17 @@ pub enum HuggingFaceError {
         /// As in the file.
         found: String,
     },
+    /// A tensor of the folder holds NaN or infinity.
+    #[error("{}: {source}: copy or download the file again; such a model computes nothing", path.display())]
+    NotFinite {
+        /// Which file.
+        path: PathBuf,
+        /// The tensor.
+        source: NotFinite,
+    },
+    /// A tensor of the model that is to be written holds NaN or infinity.
+    #[error("{0}: such a model is not written")]
+    Broken(NotFinite),
     /// More weights are configured than there are.
     #[error("{}: config.json describes {described} weights, the files hold {held}", path.display())]
     Size {
@@ -127,12 +138,16 @@ pub enum HuggingFaceError {
         held: u128,
     },
     /// A number that the wanted type cannot hold.
-    #[error("tensor `{name}` holds {value}, beyond float16: write f32 or bf16")]
+    #[error("tensor `{name}` holds {value}, beyond {float}: write {instead}")]
     Range {
         /// The tensor.
         name: String,
         /// The number.
         value: f32,
+        /// The type, `float16` or `bfloat16`.
+        float: &'static str,
+        /// Types that hold it.
+        instead: &'static str,
     },
 }
 

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     checkpoint::{self, NamedTensor},
     decoder::Decoder,
+    finite,
 };
 
 /// The configuration class that is written beside models of our own type.
@@ -69,7 +70,8 @@ impl View for Stored {
 /// that ends a generation. The tokenizer.json itself is the caller's to add.
 ///
 /// # Errors
-/// [`Error::Range`] for a weight that the type cannot hold.
+/// [`Error::Broken`] for a weight that is not finite, [`Error::Range`] for one that the type cannot
+/// hold.
 pub fn export(model: &Decoder, end_of_text: u32, float: FloatType) -> Result<Export, Error> {
     let config = model.config();
     let family = Family::of(config);
@@ -144,23 +146,30 @@ fn weights(model: &Decoder, family: Family, float: FloatType) -> Result<Vec<u8>,
 }
 
 fn store(name: &str, shape: Vec<usize>, values: &[f32], float: FloatType) -> Result<Stored, Error> {
+    finite::check(name, values).map_err(Error::Broken)?;
+    // Rounding takes what lies beyond a type's largest number to infinity.
+    let within = |round: fn(f32) -> bool, float, instead| match values.iter().find(|&&x| !round(x))
+    {
+        None => Ok(()),
+        Some(&value) => Err(Error::Range {
+            name: name.into(),
+            value,
+            float,
+            instead,
+        }),
+    };
     let (dtype, bytes) = match float {
         FloatType::F32 => {
             let bytes = values.iter().flat_map(|x| x.to_le_bytes());
             (Dtype::F32, bytes.collect())
         }
         FloatType::Bf16 => {
+            within(|x| bf16::from_f32(x).is_finite(), "bfloat16", "f32")?;
             let bytes = values.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes());
             (Dtype::BF16, bytes.collect())
         }
         FloatType::F16 => {
-            let beyond = |x: &&f32| x.is_finite() && !f16::from_f32(**x).is_finite();
-            if let Some(&value) = values.iter().find(beyond) {
-                return Err(Error::Range {
-                    name: name.into(),
-                    value,
-                });
-            }
+            within(|x| f16::from_f32(x).is_finite(), "float16", "f32 or bf16")?;
             let bytes = values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes());
             (Dtype::F16, bytes.collect())
         }

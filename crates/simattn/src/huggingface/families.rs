@@ -31,7 +31,13 @@ pub enum Family {
 }
 
 /// Names of the tanh form of GELU in `transformers`.
-const TANH: [&str; 3] = ["gelu_new", "gelu_fast", "gelu_pytorch_tanh"];
+const TANH: [&str; 5] = [
+    "gelu_new",
+    "gelu_fast",
+    "gelu_pytorch_tanh",
+    "gelu_python_tanh",
+    "gelu_accurate",
+];
 
 impl Family {
     const ALL: [(Self, &'static str, &'static str); 7] = [
@@ -105,7 +111,6 @@ impl Family {
             ));
         };
         fields.only("architectures", &json!([architecture]))?;
-        fields.only("is_encoder_decoder", &json!(false))?;
         let path = fields.path().to_owned();
         let config = match family {
             Self::GptNeoX => neox(fields),
@@ -190,10 +195,18 @@ fn llama(family: Family, mut fields: Fields) -> Result<ModelConfig, Error> {
         (None, Family::Qwen3) => return Err(fields.wrong("head_dim", "is missing")),
         (None, _) => default_head_dim(&fields, width, heads)?,
     };
-    fields.only("hidden_act", &json!("silu"))?;
+    // Two names of one function.
+    match fields.text("hidden_act")?.as_deref() {
+        None | Some("silu" | "swish") => {}
+        Some(other) => {
+            let why = format!("= {other:?} is not supported: only \"silu\" is");
+            return Err(fields.wrong("hidden_act", why));
+        }
+    }
     let context = fields.count("max_position_embeddings")?;
+    fields.same("max_sequence_length", "max_position_embeddings", context)?;
     check_windows(family, &mut fields, context)?;
-    let rope = Rope::take(&mut fields, "rope_theta", None)?;
+    let rope = Rope::take(&mut fields, None)?;
     let (qkv_bias, out_bias) = match family {
         Family::Qwen2 => (true, false),
         Family::Mistral => (false, false),
@@ -214,7 +227,7 @@ fn llama(family: Family, mut fields: Fields) -> Result<ModelConfig, Error> {
         rope_scaling: rope.scaling,
         ..ModelConfig::llama(context, layers, width, attention)
     };
-    fields.finish(&[])?;
+    fields.finish(family.model_type())?;
     Ok(config)
 }
 
@@ -289,7 +302,7 @@ fn llama_fields(family: Family, config: &ModelConfig) -> Value {
 fn gelu(fields: &mut Fields, field: &str, absent: &str) -> Result<Mlp, Error> {
     let name = fields.text(field)?.unwrap_or_else(|| absent.into());
     match name.as_str() {
-        "gelu" => Ok(Mlp::Gelu),
+        "gelu" | "gelu_python" => Ok(Mlp::Gelu),
         tanh if TANH.contains(&tanh) => Ok(Mlp::GeluTanh),
         other => Err(fields.wrong(
             field,
@@ -312,7 +325,7 @@ fn neox(mut fields: Fields) -> Result<ModelConfig, Error> {
     let width = fields.count("hidden_size")?;
     let heads = fields.count("num_attention_heads")?;
     let head_dim = default_head_dim(&fields, width, heads)?;
-    let rope = Rope::take(&mut fields, "rotary_emb_base", Some("rotary_pct"))?;
+    let rope = Rope::take(&mut fields, Some(["rotary_emb_base", "rotary_pct"]))?;
     let share = rope.share.unwrap_or(0.25);
     // Rounded down, as `transformers` does.
     let rotary = (head_dim as f64 * share) as usize;
@@ -336,7 +349,7 @@ fn neox(mut fields: Fields) -> Result<ModelConfig, Error> {
         rope_scaling: rope.scaling,
         ..ModelConfig::neox(context, layers, width, attention)
     };
-    fields.finish(&[])?;
+    fields.finish(Family::GptNeoX.model_type())?;
     Ok(config)
 }
 
@@ -374,18 +387,18 @@ fn gpt2(mut fields: Fields) -> Result<ModelConfig, Error> {
     let heads = fields.count("n_head")?;
     let head_dim = default_head_dim(&fields, width, heads)?;
     let context = fields.count("n_positions")?;
-    if let Some(same) = fields.optional_count("n_ctx")?
-        && same != context
-    {
-        return Err(fields.wrong(
-            "n_ctx",
-            format!("= {same} contradicts n_positions = {context}"),
-        ));
+    fields.same("n_ctx", "n_positions", context)?;
+    let layers = fields.count("n_layer")?;
+    for (alias, field, value) in [
+        ("hidden_size", "n_embd", width),
+        ("num_attention_heads", "n_head", heads),
+        ("num_hidden_layers", "n_layer", layers),
+        ("max_position_embeddings", "n_positions", context),
+    ] {
+        fields.same(alias, field, value)?;
     }
     fields.only("scale_attn_weights", &json!(true))?;
     fields.only("scale_attn_by_inverse_layer_idx", &json!(false))?;
-    fields.only("add_cross_attention", &json!(false))?;
-    let layers = fields.count("n_layer")?;
     let attention = grouped([heads, heads, head_dim], 10_000.0, None);
     let config = ModelConfig {
         vocabulary: fields.count("vocab_size")?,
@@ -401,17 +414,7 @@ fn gpt2(mut fields: Fields) -> Result<ModelConfig, Error> {
         rope_scaling: RopeScaling::None,
         ..ModelConfig::neox(context, layers, width, attention)
     };
-    fields.finish(&[
-        // Where the products are rounded, not what they are.
-        "reorder_and_upcast_attn",
-        // The heads of other tasks.
-        "summary_activation",
-        "summary_first_dropout",
-        "summary_proj_to_labels",
-        "summary_type",
-        "summary_use_proj",
-        "task_specific_params",
-    ])?;
+    fields.finish(Family::Gpt2.model_type())?;
     Ok(config)
 }
 

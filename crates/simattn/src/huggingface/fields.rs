@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::HuggingFaceError as Error;
+use super::{HuggingFaceError as Error, harmless::Harmless};
 
 /// The fields of a `config.json`. Each is taken out as it is understood; what is left at the end
 /// has not been, and is refused.
@@ -12,37 +12,6 @@ pub(super) struct Fields {
     within: &'static str,
     map: Map<String, Value>,
 }
-
-/// Fields that say nothing about the function: names, tokens, training, output, versions.
-const WITHOUT_EFFECT: &[&str] = &[
-    "_name_or_path",
-    "bos_token_id",
-    "chunk_size_feed_forward",
-    "dtype",
-    "eos_token_id",
-    "id2label",
-    "initializer_range",
-    "is_decoder",
-    "label2id",
-    "pad_token_id",
-    "output_attentions",
-    "output_hidden_states",
-    "problem_type",
-    "return_dict",
-    "torch_dtype",
-    "transformers_version",
-    "unk_token_id",
-    "use_cache",
-    // Splits products, not the function.
-    "pretraining_tp",
-    // Dropout acts in training only.
-    "attention_dropout",
-    "attn_pdrop",
-    "classifier_dropout",
-    "embd_pdrop",
-    "hidden_dropout",
-    "resid_pdrop",
-];
 
 impl Fields {
     /// Reads the file.
@@ -94,7 +63,13 @@ impl Fields {
         let Some(value) = self.take(field) else {
             return Ok(None);
         };
-        match value.as_u64().map(usize::try_from) {
+        // Some programs write whole numbers as 2048.0; beyond 2^53 such a number is not exact.
+        let whole = |number: f64| {
+            (number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number))
+                .then_some(number as u64)
+        };
+        let count = value.as_u64().or_else(|| value.as_f64().and_then(whole));
+        match count.map(usize::try_from) {
             Some(Ok(count)) => Ok(Some(count)),
             _ => Err(self.wrong(field, format!("= {value}: a whole number is expected"))),
         }
@@ -169,19 +144,50 @@ impl Fields {
         }
     }
 
-    /// Refuses what has not been taken out and is not known to be without effect.
-    pub(super) fn finish(mut self, also_without_effect: &[&str]) -> Result<(), Error> {
-        for field in WITHOUT_EFFECT.iter().chain(also_without_effect) {
-            self.map.remove(*field);
+    /// A second name of a number that was read: it must be absent or the same.
+    pub(super) fn same(&mut self, alias: &str, field: &str, value: usize) -> Result<(), Error> {
+        match self.optional_count(alias)? {
+            Some(other) if other != value => {
+                Err(self.wrong(alias, format!("= {other} contradicts {field} = {value}")))
+            }
+            _ => Ok(()),
         }
-        let left = self.map.iter().find(|(_, value)| !value.is_null());
-        match left.map(|(field, value)| (field.clone(), abbreviated(value))) {
-            None => Ok(()),
-            Some((field, value)) => Err(self.wrong(
-                &field,
-                format!("= {value} is not understood, and may change what the model computes"),
-            )),
+    }
+
+    /// Refuses what has not been taken out and is not known to be without effect in a model of
+    /// `family`, at the value that it has.
+    pub(super) fn finish(self, family: &str) -> Result<(), Error> {
+        for (field, value) in self.map.iter().filter(|(_, value)| !value.is_null()) {
+            let known = Harmless::of(family, field);
+            if known.allows(value) {
+                continue;
+            }
+            let value = abbreviated(value);
+            return Err(self.wrong(
+                field,
+                match known {
+                    Harmless::Unknown => format!(
+                        "= {value} is not understood, and may change what the model computes"
+                    ),
+                    Harmless::At(kind) => {
+                        format!("= {value} is not supported: only {} is", spelled(kind))
+                    }
+                },
+            ));
         }
+        Ok(())
+    }
+}
+
+/// What a kind of the table is called in a sentence.
+fn spelled(kind: &str) -> &str {
+    match kind {
+        "flag" => "true or false",
+        "number" => "a number",
+        "count" => "a whole number",
+        "text" => "a text",
+        "object" => "an object",
+        literal => literal,
     }
 }
 

@@ -29,6 +29,32 @@ pub struct Imported {
 /// The first thing in the folder that is missing, damaged, contradictory or not understood; then
 /// nothing has been written anywhere.
 pub fn import(folder: &Path, device: &Device) -> Result<Imported, Error> {
+    let (family, config) = configuration(folder)?;
+    let weights = Weights::open(folder)?;
+    let decoder = match family {
+        Family::Simattn => read_own(folder, &config, &weights, device)?,
+        _ => read_family(folder, family, &config, &weights, device)?,
+    };
+    Ok(Imported { family, decoder })
+}
+
+/// Bytes of the model that [`import`] would make, from the heads of the files alone. Of what
+/// configuration and files describe it is the smaller, since they must agree.
+///
+/// # Errors
+/// As [`import`], as far as it comes.
+pub fn weight_bytes(folder: &Path) -> Result<u128, Error> {
+    let (_, config) = configuration(folder)?;
+    let held = Weights::open(folder)?.elements();
+    Ok(Cost::of(&config)
+        .parameters
+        .total
+        .min(held)
+        .saturating_mul(4))
+}
+
+/// What `config.json` describes.
+fn configuration(folder: &Path) -> Result<(Family, ModelConfig), Error> {
     let path = folder.join(CONFIG);
     if !path.is_file() {
         return Err(Error::Absent {
@@ -44,12 +70,7 @@ pub fn import(folder: &Path, device: &Device) -> Result<Imported, Error> {
             why: "= 0: a model needs tokens".into(),
         });
     }
-    let weights = Weights::open(folder)?;
-    let decoder = match family {
-        Family::Simattn => read_own(folder, &config, &weights, device)?,
-        _ => read_family(folder, family, &config, &weights, device)?,
-    };
-    Ok(Imported { family, decoder })
+    Ok((family, config))
 }
 
 /// A model in another make's layout.

@@ -15,6 +15,7 @@ mod error;
 mod export;
 mod families;
 mod fields;
+mod harmless;
 mod import;
 mod layout;
 mod rope;
@@ -24,7 +25,7 @@ mod weights;
 pub use error::HuggingFaceError;
 pub use export::{Export, FloatType, export};
 pub use families::Family;
-pub use import::{Imported, import};
+pub use import::{Imported, import, weight_bytes};
 pub use weights::Weights;
 
 /// The configuration's file.

@@ -15,18 +15,24 @@ pub(super) struct Rope {
 const BASE: f64 = 10_000.0;
 
 impl Rope {
-    /// Takes the fields of both spellings: `rope_parameters`, or `base_field`, `share_field` and
-    /// `rope_scaling` of versions before 5.
+    /// Takes the fields of all spellings: `rope_parameters`, or `rope_theta`,
+    /// `partial_rotary_factor` and `rope_scaling` of versions before 5, and the names `[base, share]`
+    /// that a family had for the first two before. Without such names the whole head rotates.
     pub(super) fn take(
         fields: &mut Fields,
-        base_field: &str,
-        share_field: Option<&str>,
+        older: Option<[&'static str; 2]>,
     ) -> Result<Self, Error> {
-        let mut base = fields.optional_number(base_field)?;
-        let mut share = match share_field {
-            Some(field) => fields.optional_number(field)?,
-            None => None,
-        };
+        let [old_base, old_share] = older.map_or([None; 2], |names| names.map(Some));
+        let mut base = None;
+        for field in old_base.into_iter().chain(["rope_theta"]) {
+            agree(fields, field, &mut base)?;
+        }
+        let mut share = None;
+        if let Some(old_share) = old_share {
+            for field in [old_share, "partial_rotary_factor"] {
+                agree(fields, field, &mut share)?;
+            }
+        }
         let old = fields.object("rope_scaling", "rope_scaling.")?;
         let new = fields.object("rope_parameters", "rope_parameters.")?;
         if old.is_some() && new.is_some() {
@@ -34,27 +40,35 @@ impl Rope {
         }
         let mut scaling = RopeScaling::None;
         if let Some(mut inner) = old.or(new) {
-            for (value, field) in [
-                (&mut base, Some("rope_theta")),
-                (&mut share, share_field.map(|_| "partial_rotary_factor")),
-            ] {
-                let Some(field) = field else { continue };
-                let Some(given) = inner.optional_number(field)? else {
-                    continue;
-                };
-                if value.is_some_and(|outer| outer != given) {
-                    return Err(inner.wrong(field, "contradicts the field outside"));
-                }
-                *value = Some(given);
-            }
+            agree(&mut inner, "rope_theta", &mut base)?;
+            let mut all = Some(1.0);
+            let part = match older {
+                Some(_) => &mut share,
+                None => &mut all,
+            };
+            agree(&mut inner, "partial_rotary_factor", part)?;
             scaling = kind(&mut inner)?;
-            inner.finish(&[])?;
+            inner.finish("")?;
         }
         Ok(Self {
             base: base.unwrap_or(BASE),
             scaling,
             share,
         })
+    }
+}
+
+/// Takes a number that stands under several names, and must be the same under all of them.
+fn agree(fields: &mut Fields, field: &str, known: &mut Option<f64>) -> Result<(), Error> {
+    let Some(given) = fields.optional_number(field)? else {
+        return Ok(());
+    };
+    match known.replace(given) {
+        Some(other) if other != given => Err(fields.wrong(
+            field,
+            format!("= {given} contradicts {other}, which another field says"),
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -68,10 +82,18 @@ fn kind(fields: &mut Fields) -> Result<RopeScaling, Error> {
     }
     let name = new.or(old);
     match name.as_deref() {
-        None | Some("default") => Ok(RopeScaling::None),
-        Some("linear") => Ok(RopeScaling::Linear {
-            factor: fields.number("factor")?,
-        }),
+        None | Some("default") => {
+            // Of a context before it was stretched, which it was not.
+            fields.optional_count("original_max_position_embeddings")?;
+            Ok(RopeScaling::None)
+        }
+        Some("linear") => {
+            // The factor alone counts.
+            fields.optional_count("original_max_position_embeddings")?;
+            Ok(RopeScaling::Linear {
+                factor: fields.number("factor")?,
+            })
+        }
         Some("llama3") => Ok(RopeScaling::Llama3 {
             factor: fields.number("factor")?,
             low_frequency_factor: fields.number("low_freq_factor")?,

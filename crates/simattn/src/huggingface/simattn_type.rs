@@ -36,7 +36,7 @@ pub(super) fn read(mut fields: Fields) -> Result<ModelConfig, Error> {
     }
     // Names of Python classes: never run here.
     fields.take("auto_map");
-    fields.finish(&[])?;
+    fields.finish("simattn")?;
     Ok(config)
 }
 

@@ -10,6 +10,7 @@ use safetensors::{Dtype, tensor::Metadata};
 use serde::Deserialize;
 
 use super::{HuggingFaceError as Error, INDEX, WEIGHTS};
+use crate::finite;
 
 /// The tensors of a folder: of `model.safetensors`, or of the shards that its index names.
 ///
@@ -222,7 +223,8 @@ impl Weights {
     /// A tensor's elements as float32; float16 and bfloat16 lose nothing.
     ///
     /// # Errors
-    /// A tensor that is not there or of another type, or a file that cannot be read.
+    /// A tensor that is not there or of another type, a file that cannot be read, or
+    /// [`Error::NotFinite`] where an element is NaN or infinite.
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
         let shape = self.shape(name).unwrap_or_default();
         self.check(name, shape)?;
@@ -234,7 +236,7 @@ impl Weights {
             .and_then(|_| file.read_exact(&mut bytes))
             .map_err(Error::io(path))?;
         let pairs = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
-        Ok(match entry.dtype {
+        let values: Vec<f32> = match entry.dtype {
             Dtype::F16 => pairs().map(|b| f16::from_le_bytes(b).to_f32()).collect(),
             Dtype::BF16 => pairs().map(|b| bf16::from_le_bytes(b).to_f32()).collect(),
             // `check` let nothing else through.
@@ -242,7 +244,12 @@ impl Weights {
                 .chunks_exact(4)
                 .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
                 .collect(),
-        })
+        };
+        finite::check(name, &values).map_err(|source| Error::NotFinite {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(values)
     }
 }
 

@@ -7,9 +7,10 @@ use clap::Args;
 use simattn::{Decoder, Positions};
 use simattn_data::{Corpus, read_documents};
 
-use super::super::{CliError, input};
+use super::super::{CliError, failure, input};
 use super::read_either;
 use crate::console::show;
+use crate::room;
 use crate::study::quantity::grouped;
 
 /// Compare two models' logits on a text: the largest and the RMS difference.
@@ -45,7 +46,8 @@ struct Agreement {
 ///
 /// # Errors
 ///
-/// [`CliError::Input`] for models or a text that cannot be compared.
+/// [`CliError::Input`] for models or a text that cannot be compared, [`CliError::Failure`] for
+/// logits that are no numbers.
 pub fn run(args: &VerifyArgs) -> Result<(), CliError> {
     let (first, tokenizer) = read_either(&args.first)?;
     let (second, _) = read_either(&args.second)?;
@@ -90,9 +92,25 @@ pub fn run(args: &VerifyArgs) -> Result<(), CliError> {
             "the text has no tokens: give another --data".into(),
         ));
     }
+    let window = ids.len().min(args.context) as u128;
+    let logits_of_both = window.saturating_mul(8 * rows[0] as u128);
+    room::check("a window of logits of both models", logits_of_both).map_err(input)?;
     let mut agreement = Agreement::default();
     for window in ids.chunks(args.context) {
-        agreement.add(&logits(&first, window), &logits(&second, window), rows[0]);
+        let pair = [(&first, &args.first), (&second, &args.second)].map(|(model, folder)| {
+            let found = logits(model, window);
+            match found.iter().position(|logit| !logit.is_finite()) {
+                None => Ok(found),
+                Some(at) => Err(failure(format!(
+                    "{}: at token {} of the text the logits are not finite, although all weights \
+                     are: the model's activations overflow, and there is nothing to compare",
+                    folder.display(),
+                    agreement.positions + (at / rows[0]) as u64 + 1,
+                ))),
+            }
+        });
+        let [a, b] = pair;
+        agreement.add(&a?, &b?, rows[0]);
     }
     show(agreement.summary())?;
     Ok(())
@@ -109,10 +127,7 @@ impl Agreement {
     fn add(&mut self, first: &[f32], second: &[f32], vocabulary: usize) {
         for (&a, &b) in first.iter().zip(second) {
             let difference = (f64::from(a) - f64::from(b)).abs();
-            // What is not a number is larger than any, and stays.
-            if difference > self.largest || difference.is_nan() {
-                self.largest = difference;
-            }
+            self.largest = self.largest.max(difference);
             self.squares += difference * difference;
             self.squares_of_first += f64::from(a) * f64::from(a);
         }
@@ -126,12 +141,19 @@ impl Agreement {
 
     fn summary(&self) -> String {
         let rms = (self.squares / self.logits as f64).sqrt();
-        let relative = (self.squares / self.squares_of_first).sqrt();
+        // Of logits that are all 0 nothing is a share.
+        let relative = match self.squares_of_first > 0.0 || self.squares == 0.0 {
+            true => {
+                let share = self.squares / self.squares_of_first.max(f64::MIN_POSITIVE);
+                format!("{:.3e}", share.sqrt())
+            }
+            false => "- (the first model's logits are all 0)".to_owned(),
+        };
         format!(
             "logits               {} at {} positions\n\
              largest difference   {:.3e}\n\
              RMS difference       {rms:.3e}\n\
-             RMS, relative        {relative:.3e}\n\
+             RMS, relative        {relative}\n\
              same likeliest token {} of {}\n",
             grouped(self.logits as f64),
             grouped(self.positions as f64),

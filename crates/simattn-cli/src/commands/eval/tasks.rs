@@ -30,6 +30,11 @@ pub(super) fn run(args: &EvalArgs) -> Result<(), CliError> {
             "--batch-tokens 0 scores nothing: give at least 1".to_owned(),
         ));
     }
+    if args.limit == Some(0) {
+        return Err(CliError::Input(
+            "--limit 0 leaves no item to score: give at least 1, or leave it out".to_owned(),
+        ));
+    }
     for path in [&args.json, &args.log_samples].into_iter().flatten() {
         if path.exists() {
             let line = format!("{}: exists already; choose another name", path.display());
@@ -74,7 +79,10 @@ pub(super) fn run(args: &EvalArgs) -> Result<(), CliError> {
             &settings,
             progress,
         );
-        runs.push(done.map_err(input)?);
+        runs.push(done.map_err(|error| match error {
+            EvalError::NotFinite { .. } => failure(error),
+            _ => input(error),
+        })?);
     }
     if let Some(folder) = &args.log_samples {
         write_samples(folder, &runs)

@@ -5,9 +5,10 @@ use std::path::Path;
 use simattn_data::{TokenSet, read_documents};
 use simattn_train::{Rolling, TextEvaluation, evaluate_rolling, evaluate_text, model_folder};
 
-use super::{CliError, EvalArgs, input, longest, prefix};
+use super::{CliError, EvalArgs, failure, input, longest, prefix};
 use crate::console::{show, tell};
 use crate::progress::perplexity;
+use crate::room;
 use crate::study::quantity::grouped;
 
 /// Measures the perplexity and prints it.
@@ -24,6 +25,10 @@ pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
     let end = model.tokenizer.end_of_text();
     let prefix = prefix(args, &model.tokenizer)?;
     let all = tokens.ids.len();
+    let together = args.batch.saturating_mul(context).min(all) as u128;
+    // What a pass computes for each token that runs with it: one state of the model's width.
+    let states = together.saturating_mul(4 * model.config.model.width as u128);
+    room::check_on(&device, "a batch of these windows", states).map_err(input)?;
     let mut tenths = 0;
     let mut report = |finished: u64| {
         let now = finished * 10 / all.max(1) as u64;
@@ -62,7 +67,10 @@ pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
             evaluate_rolling(&model.decoder, &sequences, of, &rolling, &mut report)
         }
     }
-    .map_err(input)?;
+    .map_err(|error| match error.is_input() {
+        true => input(error),
+        false => failure(error),
+    })?;
     let words = documents.iter().map(|document| words(&document.text)).sum();
     show(summary(&evaluation, context, words))?;
     Ok(())
