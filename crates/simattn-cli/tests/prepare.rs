@@ -206,6 +206,58 @@ fn killed_again_and_again_prepare_gives_the_same_shards() {
 }
 
 #[test]
+fn an_index_or_a_journal_that_contradicts_its_shards_ends_with_code_2() {
+    let place = Place::new();
+    place.succeed(&format!("{PREPARE} --out shards"));
+    let path = place.path("shards/index.json");
+    let whole = fs::read(&path).expect("an index");
+    let mut index: serde_json::Value = serde_json::from_slice(&whole).expect("JSON");
+    let bytes = index["validation"]["bytes"].as_u64().expect("a number");
+    index["validation"]["bytes"] = (bytes + 1_000_000).into();
+    let first = &mut index["validation"]["shards"][0]["bytes"];
+    *first = (first.as_u64().expect("a number") + 1_000_000).into();
+    fs::write(&path, index.to_string()).expect("a small file");
+    for arguments in ["train run.toml --out x", "info shards"] {
+        let line = place.refuse(arguments);
+        assert!(line.contains("bytes of text there"), "{line}");
+    }
+    fs::write(&path, &whole).expect("a small file");
+    place.succeed("info shards");
+
+    // A process that is killed when it says that a shard is finished leaves a journal behind.
+    let journal = place.path("begun/prepare.json");
+    while !journal.exists() || fs::read(&journal).is_ok_and(|text| text.len() < 900) {
+        assert!(
+            !place.path("begun/index.json").exists(),
+            "it came to its end"
+        );
+        let mut child = place
+            .command(&format!("{PREPARE} --out begun"))
+            .spawn()
+            .expect("the binary");
+        let errors = BufReader::new(child.stderr.take().expect("piped"));
+        errors.lines().take(1).for_each(drop);
+        child.kill().expect("it is ours");
+        child.wait().expect("it is ours");
+    }
+    let mut noted: serde_json::Value =
+        serde_json::from_slice(&fs::read(&journal).expect("a journal")).expect("JSON");
+    noted["bad_inputs"] = 7.into();
+    fs::write(&journal, noted.to_string()).expect("a small file");
+    let line = place.refuse(&format!("{PREPARE} --out begun"));
+    assert!(line.contains("its own checksum"), "{line}");
+    // As it was written before it had a sum.
+    noted["format"] = 1.into();
+    noted.as_object_mut().expect("an object").remove("sha256");
+    noted["train"]["growing"] = serde_json::json!({"tokens": 3999, "documents": 1, "bytes": 1});
+    fs::write(&journal, noted.to_string()).expect("a small file");
+    let before = files(&place.path("begun"));
+    let line = place.refuse(&format!("{PREPARE} --out begun"));
+    assert!(line.contains("begin again"), "{line}");
+    assert!(files(&place.path("begun")) == before);
+}
+
+#[test]
 fn damaged_and_foreign_data_end_with_a_line_and_code_2() {
     let place = Place::new();
     place.succeed(&format!("{PREPARE} --out shards"));

@@ -206,6 +206,19 @@ fn open_prepared(
             *tokenizer = Some((own, origin));
         }
     }
+    let vocabulary = tokenizer.as_ref().map(|(known, _)| known.vocabulary());
+    if let Some(vocabulary) = vocabulary
+        && vocabulary != index.tokenizer.vocabulary
+    {
+        return Err(ShardError::Index {
+            path: folder.join(INDEX),
+            problem: format!(
+                "a vocabulary of {}, its tokenizer has {vocabulary} ids",
+                index.tokenizer.vocabulary
+            ),
+        }
+        .into());
+    }
     for (part, name) in [
         (&index.train, "training"),
         (&index.validation, "validation"),

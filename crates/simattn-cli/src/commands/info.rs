@@ -40,6 +40,7 @@ pub fn run(args: &InfoArgs) -> Result<(), CliError> {
     if let Some(path) = &args.config {
         if path.is_dir() {
             let index = Index::read(path).map_err(input)?;
+            index.check(path).map_err(input)?;
             show(prepare::describe(&index))?;
             return Ok(());
         }

@@ -67,8 +67,11 @@ pub enum PrepareError {
         /// The folder.
         path: PathBuf,
     },
-    /// The journal cannot be understood.
-    #[error("{path}: not a journal of this version ({problem}); remove the folder and begin again", path = path.display())]
+    /// The journal cannot be understood, or is not as it was written.
+    #[error(
+        "{path}: cannot be gone on from ({problem}); remove the folder and begin again",
+        path = path.display()
+    )]
     Journal {
         /// The file.
         path: PathBuf,
@@ -92,6 +95,14 @@ pub enum PrepareError {
         /// What it says.
         problem: String,
     },
+    /// A shard of an unfinished folder is not as it was written.
+    #[error("{source}; to begin again, remove {path}", path = path.display())]
+    Unsound {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong.
+        source: ShardError,
+    },
     /// A shard cannot be written.
     #[error(transparent)]
     Shard(#[from] ShardError),
@@ -103,10 +114,11 @@ pub enum PrepareError {
 impl PrepareError {
     /// Whether the one who asked can put it right; everything else broke on the way.
     pub fn is_input(&self) -> bool {
-        !matches!(
-            self,
-            Self::Stopped | Self::System { .. } | Self::Shard(_) | Self::Data(_)
-        )
+        match self {
+            Self::Shard(error) | Self::Unsound { source: error, .. } => error.is_input(),
+            Self::Stopped | Self::System { .. } | Self::Data(_) => false,
+            _ => true,
+        }
     }
 
     pub(super) fn system(path: &std::path::Path, error: &std::io::Error) -> Self {

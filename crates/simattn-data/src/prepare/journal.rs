@@ -1,10 +1,14 @@
 //! How far a folder has come, and whose it is.
+//!
+//! `prepare.json` of format 2 carries a SHA-256 of itself, taken with 64 zeros in the sum's place. Format 1 had none: what it
+//! says is held against the shards and the inputs, see [`super::soundness`].
 
 use super::Place;
 use super::error::PrepareError;
 use super::identity::Identity;
-use crate::shards::{Entry, INDEX, Index, Partial};
+use crate::shards::{Entry, INDEX, PARTS, Partial, hexadecimal, is_shard_name};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,10 +17,13 @@ use std::path::{Path, PathBuf};
 pub(crate) const JOURNAL: &str = "prepare.json";
 /// Locked by the process that works in the folder.
 const LOCK: &str = "prepare.lock";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The format without a sum.
+const WITHOUT_SUM: u32 = 1;
 
 /// The shards of a part.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct PartState {
     /// The finished ones.
     pub(super) finished: Vec<Entry>,
@@ -26,8 +33,11 @@ pub(super) struct PartState {
 
 /// `prepare.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Journal {
     format: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
     pub(super) identity: Identity,
     pub(super) train: PartState,
     pub(super) validation: PartState,
@@ -41,6 +51,7 @@ impl Journal {
     pub(super) fn new(identity: Identity) -> Self {
         Self {
             format: FORMAT,
+            sha256: None,
             identity,
             train: PartState::default(),
             validation: PartState::default(),
@@ -48,6 +59,55 @@ impl Journal {
             bad_inputs: 0,
         }
     }
+
+    /// Whether it has no sum, so that nothing in it may be believed.
+    pub(super) fn is_without_sum(&self) -> bool {
+        self.sha256.is_none()
+    }
+
+    /// The parts with the names of their shards.
+    pub(super) fn parts(&self) -> [(&'static str, &PartState); 2] {
+        let [train, validation] = PARTS;
+        [(train, &self.train), (validation, &self.validation)]
+    }
+
+    /// As it is stored, with its sum.
+    fn to_bytes(&self) -> Vec<u8> {
+        let blank = blank();
+        let text = json(&Self {
+            format: FORMAT,
+            sha256: Some(blank.clone()),
+            ..self.clone()
+        });
+        let text = String::from_utf8(text).expect("JSON is UTF-8");
+        let sum = hexadecimal(&Sha256::digest(&text).into());
+        // The first of its kind is the journal's own: only the format stands before it.
+        text.replacen(&blank, &sum, 1).into_bytes()
+    }
+
+    /// Reads what [`Journal::to_bytes`] gives, or a journal of format 1.
+    fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let journal: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        match (journal.format, &journal.sha256) {
+            (WITHOUT_SUM, None) => Ok(journal),
+            (FORMAT, Some(sum)) => {
+                let whole = String::from_utf8_lossy(bytes);
+                let hexadecimal_digits = sum.len() == blank().len() && sum != &blank();
+                let summed = whole.replacen(sum, &blank(), 1);
+                let found = hexadecimal(&Sha256::digest(summed).into());
+                match hexadecimal_digits && found == *sum {
+                    true => Ok(journal),
+                    false => Err("it does not match its own checksum".to_owned()),
+                }
+            }
+            (format, _) => Err(format!("format {format}")),
+        }
+    }
+}
+
+/// What stands in the sum's place while it is taken.
+fn blank() -> String {
+    "0".repeat(64)
 }
 
 /// The folder that shards come to, held by this process until it is dropped.
@@ -107,6 +167,7 @@ impl Folder {
                 journal
             }
             None => {
+                folder.holds_nothing()?;
                 let journal = Journal::new(identity);
                 folder.save(&journal)?;
                 journal
@@ -126,17 +187,28 @@ impl Folder {
             path: path.clone(),
             problem,
         };
-        let journal: Journal =
-            serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
-        if journal.format != FORMAT {
-            return Err(wrong(format!("format {}", journal.format)));
+        Journal::from_bytes(&text).map(Some).map_err(wrong)
+    }
+
+    /// Without a journal there is nothing to go on from, and what lies here is not overwritten.
+    fn holds_nothing(&self) -> Result<(), PrepareError> {
+        let refused = |error: std::io::Error| PrepareError::system(&self.path, &error);
+        for entry in fs::read_dir(&self.path).map_err(refused)? {
+            let name = entry.map_err(refused)?.file_name();
+            let unfinished = format!("{JOURNAL}.partial");
+            if name != LOCK && name != unfinished.as_str() {
+                return Err(PrepareError::Journal {
+                    path: self.path.join(JOURNAL),
+                    problem: format!("it is missing, beside {}", name.to_string_lossy()),
+                });
+            }
         }
-        Ok(Some(journal))
+        Ok(())
     }
 
     /// Writes the journal; what it speaks of is on the disk already.
     pub(super) fn save(&self, journal: &Journal) -> Result<(), PrepareError> {
-        self.write(JOURNAL, &json(journal))
+        self.write(JOURNAL, &journal.to_bytes())
     }
 
     /// Writes a file whole: under another name, brought to the disk, renamed.
@@ -157,12 +229,35 @@ impl Folder {
         write().map_err(|error: std::io::Error| PrepareError::system(&path, &error))
     }
 
-    /// The index, where a process came so far and no further.
-    pub(super) fn finished(&self) -> Result<Option<Index>, PrepareError> {
-        match self.path.join(INDEX).exists() {
-            true => Ok(Some(Index::read(&self.path)?)),
-            false => Ok(None),
+    /// Removes an index whose folder is not finished after all.
+    pub(super) fn remove_index(&self) -> Result<(), PrepareError> {
+        let path = self.path.join(INDEX);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(PrepareError::system(&path, &error))
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// Removes what earlier lives left of shards that there are not: all of ours but those that are listed.
+    pub(super) fn sweep(&self, listed: &[&Entry]) -> Result<(), PrepareError> {
+        let refused = |error: std::io::Error| PrepareError::system(&self.path, &error);
+        for entry in fs::read_dir(&self.path).map_err(refused)? {
+            let entry = entry.map_err(refused)?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let unfinished = name.strip_suffix(".partial");
+            let stray = match unfinished {
+                Some(name) => is_shard_name(name),
+                None => is_shard_name(name) && listed.iter().all(|entry| entry.file != name),
+            };
+            if stray {
+                fs::remove_file(entry.path())
+                    .map_err(|error| PrepareError::system(&entry.path(), &error))?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes what only an unfinished folder has.

@@ -17,6 +17,7 @@ mod parquet;
 mod parts;
 mod pieces;
 mod pipeline;
+mod soundness;
 mod stream;
 mod text;
 
@@ -87,6 +88,7 @@ impl PrepareObserver for () {}
 
 /// Where the reading stands, always between two documents.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Place {
     /// Which of the input files.
     file: usize,

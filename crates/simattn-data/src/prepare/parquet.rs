@@ -55,6 +55,11 @@ pub(super) fn read(
         .build()
         .map_err(|error| wrong(error.to_string()))?;
     let rows: u64 = reader.metadata().file_metadata().num_rows().max(1) as u64;
+    if from.offset > rows {
+        let problem = "it ends before the place that prepare.json tells of; put the file back as \
+                       it was, or remove the folder and begin again";
+        return Err(wrong(problem.to_owned()));
+    }
     let before = taken.load(Ordering::Relaxed);
     let mut row = 0;
     for group in 0..reader.num_row_groups() {

@@ -2,7 +2,7 @@
 
 use super::error::PrepareError;
 use super::journal::PartState;
-use crate::shards::{Entry, IndexedTokenizer, Part, ShardWriter, Width};
+use crate::shards::{Entry, Growing, IndexedTokenizer, Part, ShardWriter, Width, shard_name};
 use std::path::{Path, PathBuf};
 
 /// The shards of one part, one of them growing at most.
@@ -17,32 +17,28 @@ pub(super) struct PartWriter {
 }
 
 impl PartWriter {
-    /// Goes on from a state of the journal.
+    /// Goes on from a state of the journal, whose shards have been checked.
     pub(super) fn open(
         folder: &Path,
         name: &'static str,
         tokenizer: &IndexedTokenizer,
         width: Width,
-        state: &PartState,
+        finished: &[Entry],
+        growing: Option<Growing>,
     ) -> Result<Self, PrepareError> {
-        let mut part = Self {
+        let resume = |growing| ShardWriter::resume(growing, tokenizer, width);
+        Ok(Self {
             folder: folder.to_owned(),
             name,
             tokenizer: tokenizer.clone(),
             width,
-            finished: state.finished.clone(),
-            growing: None,
-        };
-        if let Some(written) = state.growing {
-            let path = part.next_path();
-            part.growing = Some(ShardWriter::resume(path, tokenizer, width, written)?);
-        }
-        Ok(part)
+            finished: finished.to_vec(),
+            growing: growing.map(resume).transpose()?,
+        })
     }
 
     fn next_path(&self) -> PathBuf {
-        let number = self.finished.len();
-        self.folder.join(format!("{}-{number:05}.bin", self.name))
+        self.folder.join(shard_name(self.name, self.finished.len()))
     }
 
     pub(super) fn push(
@@ -95,6 +91,6 @@ impl PartWriter {
 
     /// For the index, once every shard is finished.
     pub(super) fn into_part(self) -> Part {
-        Part::of(self.finished)
+        Part::of(self.finished).expect("no disk holds 2^64 tokens")
     }
 }

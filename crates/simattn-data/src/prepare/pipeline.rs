@@ -4,15 +4,17 @@ use super::error::PrepareError;
 use super::feed::{Chunk, Feed, Item, Stop};
 use super::identity::Identity;
 use super::inputs::{Format, InputFile, expand};
-use super::journal::{Folder, Journal, json};
+use super::journal::{Folder, Journal, PartState, json};
 use super::lines::Lines;
 use super::parts::PartWriter;
 use super::pieces::Cutter;
-use super::{Job, Place, PrepareObserver, Side, jsonl, stream, text};
+use super::soundness::{self, Ids};
+use super::{Job, OnBadInput, Place, PrepareObserver, Side, jsonl, stream, text};
 use crate::error::DataError;
-use crate::shards::{INDEX, Index, IndexedTokenizer, TOKENIZER, Width};
+use crate::shards::{INDEX, Index, PARTS, TOKENIZER};
 use crate::tokenizer::Tokenizer;
 use rayon::prelude::*;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -46,13 +48,14 @@ pub fn prepare(job: &Job, observer: &mut dyn PrepareObserver) -> Result<Prepared
     check(job)?;
     let files = expand(job.inputs, job.validation)?;
     let (folder, mut journal) = Folder::open(job.out, Identity::of(job, &files))?;
-    let mut work = || match folder.finished()? {
+    let ids = Ids::of(job);
+    let mut work = || match soundness::complete(&folder, &journal, &ids)? {
         Some(index) => Ok(Prepared {
             resumed_tokens: index.train.tokens + index.validation.tokens,
             index,
             files: files.len(),
         }),
-        None => run(job, &files, &folder, &mut journal, observer),
+        None => run(job, &files, &folder, &mut journal, &ids, observer),
     };
     match work() {
         Ok(prepared) => {
@@ -91,19 +94,20 @@ fn run(
     files: &[InputFile],
     folder: &Folder,
     journal: &mut Journal,
+    ids: &Ids,
     observer: &mut dyn PrepareObserver,
 ) -> Result<Prepared, PrepareError> {
-    let tokenizer = IndexedTokenizer {
-        fingerprint: job.tokenizer.fingerprint(),
-        vocabulary: job.tokenizer.vocabulary(),
-        end_of_text: job.tokenizer.end_of_text(),
-    };
-    let width = Width::for_vocabulary(tokenizer.vocabulary);
+    let [train, validation] = soundness::check(job, files, folder, journal, ids)?;
     folder.write(TOKENIZER, job.tokenizer.to_json().as_bytes())?;
-    let open = |name, state| PartWriter::open(&folder.path, name, &tokenizer, width, state);
+    folder.remove_index()?;
+    let open = |name, noted: &PartState, growing| {
+        let (tokenizer, finished) = (&ids.tokenizer, &noted.finished);
+        PartWriter::open(&folder.path, name, tokenizer, ids.width, finished, growing)
+    };
+    let [train_name, validation_name] = PARTS;
     let mut writer = Writer {
-        train: open("train", &journal.train)?,
-        validation: open("validation", &journal.validation)?,
+        train: open(train_name, &journal.train, train)?,
+        validation: open(validation_name, &journal.validation, validation)?,
         bad_inputs: journal.bad_inputs,
         shard_tokens: job.shard_tokens,
         folder,
@@ -113,35 +117,13 @@ fn run(
     let taken = Arc::new(AtomicU64::new(0));
     let total: u64 = files.iter().map(|file| file.bytes).sum();
     let place = writer.journal.place;
-    let (sender, chunks) = sync_channel(AHEAD);
-    let feed = Feed::new(
-        sender,
-        CHUNK_PER_THREAD * rayon::current_num_threads(),
-        Cutter::of(job.tokenizer),
-        (job.seed, job.validation_fraction),
-        job.on_bad_input,
-    );
-    std::thread::scope(|scope| {
-        let reading = taken.clone();
-        std::thread::Builder::new()
-            .name("documents".to_owned())
-            .spawn_scoped(scope, move || {
-                read_all(files, place, job.field, &reading, feed)
-            })
-            .map_err(|error| PrepareError::system(job.out, &error))?;
-        // Dropped on every way out, which ends the reading.
-        let chunks: Receiver<Chunk> = chunks;
-        for chunk in &chunks {
-            writer.write(chunk?, job.tokenizer, observer)?;
-            let bytes = taken.load(Ordering::Relaxed);
-            if observer
-                .on_progress(bytes, total, writer.tokens())
-                .is_break()
-            {
-                return Err(PrepareError::Stopped);
-            }
+    let _: ControlFlow<()> = read(job, files, place, job.on_bad_input, &taken, |items| {
+        writer.write(items, job.tokenizer, observer)?;
+        let bytes = taken.load(Ordering::Relaxed);
+        match observer.on_progress(bytes, total, writer.tokens()) {
+            ControlFlow::Continue(()) => Ok(ControlFlow::Continue(())),
+            ControlFlow::Break(()) => Err(PrepareError::Stopped),
         }
-        Ok(())
     })?;
     let Writer {
         mut train,
@@ -159,18 +141,58 @@ fn run(
         return Err(PrepareError::NoDocuments { files: files.len() });
     }
     let index = Index::new(
-        tokenizer,
-        width,
+        ids.tokenizer.clone(),
+        ids.width,
         train.into_part(),
         validation.into_part(),
         bad_inputs,
         journal.identity.to_json(),
     );
+    let (train, validation) = (&index.train.shards, &index.validation.shards);
+    folder.sweep(&train.iter().chain(validation).collect::<Vec<_>>())?;
     folder.write(INDEX, &json(&index))?;
     Ok(Prepared {
         index,
         files: files.len(),
         resumed_tokens,
+    })
+}
+
+/// Reads documents from `place` on in a thread of its own and hands them to `take`, some megabytes at a time, until there are
+/// no more or `take` breaks off, which is then given.
+pub(super) fn read<B>(
+    job: &Job,
+    files: &[InputFile],
+    place: Place,
+    on_bad_input: OnBadInput,
+    taken: &Arc<AtomicU64>,
+    mut take: impl FnMut(Vec<Item>) -> Result<ControlFlow<B>, PrepareError>,
+) -> Result<ControlFlow<B>, PrepareError> {
+    let (sender, chunks) = sync_channel(AHEAD);
+    let feed = Feed::new(
+        sender,
+        CHUNK_PER_THREAD * rayon::current_num_threads(),
+        Cutter::of(job.tokenizer),
+        (job.seed, job.validation_fraction),
+        on_bad_input,
+    );
+    std::thread::scope(|scope| {
+        let reading = taken.clone();
+        std::thread::Builder::new()
+            .name("documents".to_owned())
+            .spawn_scoped(scope, move || {
+                read_all(files, place, job.field, &reading, feed)
+            })
+            .map_err(|error| PrepareError::system(job.out, &error))?;
+        // Dropped on every way out, which ends the reading.
+        let chunks: Receiver<Chunk> = chunks;
+        for chunk in &chunks {
+            let taken = take(chunk?)?;
+            if taken.is_break() {
+                return Ok(taken);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
     })
 }
 
@@ -212,8 +234,17 @@ fn read_one(
     if input.format == Format::Parquet {
         return parquet(input, from, field, taken, feed);
     }
-    let stream = stream::open(input, from.offset, taken.clone())
-        .map_err(|error| PrepareError::system(&input.path, &error))?;
+    let stream = stream::open(input, from.offset, taken.clone()).map_err(|error| {
+        match error.kind() == std::io::ErrorKind::UnexpectedEof {
+            true => PrepareError::Input {
+                input: input.path.display().to_string(),
+                problem: "it ends before the place that prepare.json tells of; put the file back \
+                          as it was, or remove the folder and begin again"
+                    .to_owned(),
+            },
+            false => PrepareError::system(&input.path, &error),
+        }
+    })?;
     let lines = Lines::new(stream, from.offset, from.line);
     match input.format {
         Format::JsonLines => jsonl::read(input, from.file, field, lines, feed),

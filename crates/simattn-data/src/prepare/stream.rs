@@ -33,7 +33,10 @@ pub(super) fn open(
         Packing::Zstandard => Box::new(BufReader::with_capacity(BUFFER, Zstandard::new(counted))),
     };
     if !plain {
-        io::copy(&mut unpacked.by_ref().take(skip), &mut io::sink())?;
+        let passed = io::copy(&mut unpacked.by_ref().take(skip), &mut io::sink())?;
+        if passed < skip {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
     }
     Ok(unpacked)
 }

@@ -14,6 +14,12 @@ pub enum ShardError {
         /// What it says.
         problem: String,
     },
+    /// A file or folder that should be there.
+    #[error("{path}: no such file; it was moved or removed", path = path.display())]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// The file does not begin as a shard.
     #[error(
         "{path}: not a shard of token ids, it begins with {found}; {hint}",
@@ -81,6 +87,48 @@ pub enum ShardError {
         /// The file.
         path: PathBuf,
     },
+    /// A file without a header whose bytes are no ids of the width that its vocabulary asks for.
+    #[error(
+        "{path}: not the {bits}-bit ids that {why}, it seems to hold {seems}; write its ids as \
+         little-endian uint{bits}, or give the text to `simattn prepare`",
+        path = path.display()
+    )]
+    Layout {
+        /// The file.
+        path: PathBuf,
+        /// The bits of an id.
+        bits: usize,
+        /// Why they are expected.
+        why: String,
+        /// What it seems to hold, in words.
+        seems: &'static str,
+    },
+    /// A file without a header that ends within an id.
+    #[error(
+        "{path}: {bytes} bytes are no whole number of {bits}-bit ids; \
+         it was cut short, or is another kind of file",
+        path = path.display()
+    )]
+    Uneven {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes.
+        bytes: u64,
+        /// The bits of an id.
+        bits: usize,
+    },
+    /// The name of another tool's file does not tell its part.
+    #[error(
+        "{path}: its name {problem}; rename it as in x_train_1.bin or x_val_1.bin, \
+         or take it out of the folder",
+        path = path.display()
+    )]
+    UnclearPart {
+        /// The file.
+        path: PathBuf,
+        /// What its name says.
+        problem: &'static str,
+    },
     /// An id that the tokenizer does not have.
     #[error(
         "{path}: token {at} is id {id}, beyond the tokenizer's vocabulary of {vocabulary}; \
@@ -123,10 +171,24 @@ pub enum ShardError {
     },
     /// A shard is not the one that the index lists.
     #[error(
-        "{path}: not the shard that index.json lists ({problem}); copy the folder anew or prepare the text again",
+        "{path}: not the shard that {list} lists ({problem}); copy the folder anew or prepare the text again",
         path = path.display()
     )]
     NotListed {
+        /// The file.
+        path: PathBuf,
+        /// What lists it.
+        list: &'static str,
+        /// What differs.
+        problem: String,
+    },
+    /// A shard that `prepare` had begun is not as its journal says.
+    #[error(
+        "{path}: not the unfinished shard that prepare.json tells of ({problem}); \
+         put it back as it was, or prepare the text again",
+        path = path.display()
+    )]
+    Growing {
         /// The file.
         path: PathBuf,
         /// What differs.
@@ -159,12 +221,19 @@ pub enum ShardError {
 impl ShardError {
     /// For errors of the system.
     pub(crate) fn system(path: &std::path::Path, error: &std::io::Error) -> Self {
-        Self::System {
-            path: path.to_owned(),
-            problem: match error.kind() {
-                std::io::ErrorKind::NotFound => "no such file; it was moved or removed".to_owned(),
-                _ => error.to_string(),
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Self::Missing {
+                path: path.to_owned(),
+            },
+            _ => Self::System {
+                path: path.to_owned(),
+                problem: error.to_string(),
             },
         }
+    }
+
+    /// Whether a file is not what it should be, which the one who gave it can put right; otherwise the system refused.
+    pub(crate) fn is_input(&self) -> bool {
+        !matches!(self, Self::System { .. })
     }
 }

@@ -2,8 +2,10 @@
 
 use super::error::ShardError;
 use super::header::{Width, hexadecimal};
+use super::set::TokenShards;
 use super::shard::Shard;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -13,6 +15,29 @@ pub const INDEX: &str = "index.json";
 pub const TOKENIZER: &str = "tokenizer.json";
 /// The layout that this version writes and reads.
 const FORMAT: u32 = 1;
+
+/// The two parts, as the names of their shards begin.
+pub(crate) const PARTS: [&str; 2] = ["train", "validation"];
+
+/// The name of the shard that `number` others of its part stand before.
+pub(crate) fn shard_name(part: &str, number: usize) -> String {
+    format!("{part}-{number:05}.bin")
+}
+
+/// Whether a name is one that [`shard_name`] gives.
+pub(crate) fn is_shard_name(name: &str) -> bool {
+    let number = PARTS.iter().find_map(|part| {
+        let number = name
+            .strip_prefix(part)?
+            .strip_prefix('-')?
+            .strip_suffix(".bin")?;
+        number
+            .parse()
+            .ok()
+            .filter(|&number| shard_name(part, number) == name)
+    });
+    number.is_some()
+}
 
 /// Whether a folder is one of `prepare`, finished or not.
 pub fn is_prepared(folder: &Path) -> bool {
@@ -48,28 +73,58 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether a shard is the one that is listed here.
-    pub(super) fn check(&self, shard: &Shard, index: &Index) -> Result<(), ShardError> {
+    /// Whether a shard is the one that is listed here, in the file `list`, among ids of this tokenizer and width.
+    pub(crate) fn check(
+        &self,
+        shard: &Shard,
+        tokenizer: &IndexedTokenizer,
+        width: Width,
+        list: &'static str,
+    ) -> Result<(), ShardError> {
         let differs = |problem: String| ShardError::NotListed {
             path: shard.path().to_owned(),
+            list,
             problem,
         };
         let header = shard
             .header()
             .ok_or_else(|| differs("it is another tool's file".to_owned()))?;
-        if header.tokenizer != index.tokenizer.fingerprint {
+        if header.tokenizer != tokenizer.fingerprint {
             return Err(ShardError::Tokenizer {
                 path: shard.path().to_owned(),
                 found: header.tokenizer.clone(),
-                expected: index.tokenizer.fingerprint.clone(),
-                expected_from: "the folder's index.json".to_owned(),
+                expected: tokenizer.fingerprint.clone(),
+                expected_from: format!("the folder's {list}"),
             });
         }
-        if header.width != index.width {
+        if header.width != width {
             return Err(differs(format!("ids of {} bytes", header.width.bytes())));
         }
-        if hexadecimal(&header.sha256) != self.sha256 || header.tokens != self.tokens {
+        if hexadecimal(&header.sha256) != self.sha256 {
             return Err(differs("its checksum is another".to_owned()));
+        }
+        // The header has a checksum of its own, so that the list is wrong where they differ.
+        let vocabulary = tokenizer.vocabulary as u64;
+        let end_of_text = tokenizer.end_of_text.into();
+        for (what, listed, found) in [
+            ("tokens", self.tokens, header.tokens),
+            ("documents", self.documents, header.documents),
+            ("bytes of text", self.bytes, header.bytes),
+            (
+                "ids in the vocabulary",
+                vocabulary,
+                header.vocabulary.into(),
+            ),
+            (
+                "as the end-of-text id",
+                end_of_text,
+                header.end_of_text.into(),
+            ),
+        ] {
+            if listed != found {
+                let problem = format!("{listed} {what} there, {found} in its header");
+                return Err(differs(problem));
+            }
         }
         Ok(())
     }
@@ -89,14 +144,17 @@ pub struct Part {
 }
 
 impl Part {
-    pub(crate) fn of(shards: Vec<Entry>) -> Self {
-        let sum = |field: fn(&Entry) -> u64| shards.iter().map(field).sum();
-        Self {
-            tokens: sum(|entry| entry.tokens),
-            documents: sum(|entry| entry.documents),
-            bytes: sum(|entry| entry.bytes),
+    /// With the sums over its shards; `None` where they are beyond 64 bits, which no disk holds.
+    pub(crate) fn of(shards: Vec<Entry>) -> Option<Self> {
+        let sum = |field: fn(&Entry) -> u64| {
+            (shards.iter()).try_fold(0_u64, |sum, entry| sum.checked_add(field(entry)))
+        };
+        Some(Self {
+            tokens: sum(|entry| entry.tokens)?,
+            documents: sum(|entry| entry.documents)?,
+            bytes: sum(|entry| entry.bytes)?,
             shards,
-        }
+        })
     }
 }
 
@@ -142,12 +200,20 @@ impl Index {
         }
     }
 
-    /// Reads the index of a prepared folder.
+    /// The parts with the names of their shards.
+    fn parts(&self) -> [(&'static str, &Part); 2] {
+        let [train, validation] = PARTS;
+        [(train, &self.train), (validation, &self.validation)]
+    }
+
+    /// Reads the index of a prepared folder. Whether the shards are those that it lists is checked where they are opened:
+    /// [`Index::check`], [`TokenShards::of_part`].
     ///
     /// # Errors
     ///
     /// [`ShardError::Unfinished`] where `prepare` has only begun, [`ShardError::Index`] for an index that cannot be
-    /// understood, [`ShardError::System`] where there is none.
+    /// understood, contradicts itself or leaves out a shard that lies in the folder, [`ShardError::System`] where there is
+    /// none.
     pub fn read(folder: &Path) -> Result<Self, ShardError> {
         let path = folder.join(INDEX);
         let text = match fs::read(&path) {
@@ -172,19 +238,98 @@ impl Index {
                 expected: FORMAT,
             });
         }
-        for part in [&index.train, &index.validation] {
-            // A name that leads out of the folder is no name of ours.
-            let strange = |entry: &&Entry| {
-                Path::new(&entry.file).file_name() != Some(std::ffi::OsStr::new(&entry.file))
-            };
-            if let Some(entry) = part.shards.iter().find(strange) {
-                return Err(wrong(format!("the shard name \"{}\"", entry.file)));
-            }
-            let whole = Part::of(part.shards.clone());
-            if whole != *part {
-                return Err(wrong("its sums do not add up".to_owned()));
+        index.consistent().map_err(wrong)?;
+        for name in shards_in(folder).map_err(|error| ShardError::system(folder, &error))? {
+            let listed = |part: &Part| part.shards.iter().any(|entry| entry.file == name);
+            if !listed(&index.train) && !listed(&index.validation) {
+                return Err(wrong(format!("{name} lies beside it and is not listed")));
             }
         }
         Ok(index)
+    }
+
+    /// What is wrong with it by itself.
+    fn consistent(&self) -> Result<(), String> {
+        for (name, part) in self.parts() {
+            for (number, entry) in part.shards.iter().enumerate() {
+                // The name says part and place: a shard cannot stand twice, in another order or in the other part.
+                let expected = shard_name(name, number);
+                if entry.file != expected {
+                    return Err(format!(
+                        "the shard name {:?} where {expected} belongs",
+                        entry.file
+                    ));
+                }
+            }
+            if Part::of(part.shards.clone()).as_ref() != Some(part) {
+                return Err(format!("its sums over the {name} shards do not add up"));
+            }
+        }
+        let trained: HashSet<&str> = self
+            .train
+            .shards
+            .iter()
+            .map(|e| e.sha256.as_str())
+            .collect();
+        let both = self
+            .validation
+            .shards
+            .iter()
+            .find(|e| trained.contains(e.sha256.as_str()));
+        match both {
+            Some(entry) => Err(format!(
+                "{} holds the same ids as a training shard, so that what is held out is trained on",
+                entry.file
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// That every shard is there, whole by its length, and as its header says what the index says. The ids are not read:
+    /// see [`TokenShards::verify`].
+    ///
+    /// # Errors
+    ///
+    /// The first shard that is missing, or is not the one that is listed.
+    pub fn check(&self, folder: &Path) -> Result<(), ShardError> {
+        for (_, part) in self.parts() {
+            TokenShards::of_part(folder, self, part)?;
+        }
+        Ok(())
+    }
+}
+
+/// The names of the shards that lie in a folder, listed or not, sorted.
+pub(crate) fn shards_in(folder: &Path) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        names.extend(
+            name.to_str()
+                .filter(|name| is_shard_name(name))
+                .map(str::to_owned),
+        );
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_shards_are_one_to_one_with_their_numbers() {
+        for (part, number) in [("train", 0), ("validation", 12), ("train", 123_456)] {
+            assert!(is_shard_name(&shard_name(part, number)));
+        }
+        for other in [
+            "train-1.bin",
+            "train-000001.bin",
+            "train-+0001.bin",
+            "test-00000.bin",
+        ] {
+            assert!(!is_shard_name(other), "{other}");
+        }
     }
 }

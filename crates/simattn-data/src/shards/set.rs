@@ -1,7 +1,8 @@
 //! Several shards as one sequence of tokens.
 
 use super::error::ShardError;
-use super::index::{Index, Part};
+use super::header::Width;
+use super::index::{INDEX, Index, Part};
 use super::shard::Shard;
 use crate::error::DataError;
 use crate::source::{TokenSource, check_range};
@@ -39,7 +40,7 @@ impl TokenShards {
         let mut shards = Vec::with_capacity(part.shards.len());
         for entry in &part.shards {
             let shard = Shard::open(folder.join(&entry.file))?;
-            entry.check(&shard, index)?;
+            entry.check(&shard, &index.tokenizer, index.width, INDEX)?;
             shards.push(shard);
         }
         Ok(Self::join(
@@ -50,17 +51,33 @@ impl TokenShards {
         ))
     }
 
-    /// Other tools' files. Their text is not known: how many bytes and documents stand behind the tokens is taken from
-    /// decoding the first million of them.
+    /// Other tools' files; ids without a header are as wide as the tokenizer's vocabulary asks for. Their text is not known:
+    /// how many bytes and documents stand behind the tokens is taken from decoding the first million of them.
     ///
     /// # Errors
     ///
-    /// A file that cannot be opened, or ids that the tokenizer does not have.
+    /// A file that cannot be opened or holds something else, ids that the tokenizer does not have, or a shard of ours that
+    /// another tokenizer made.
     pub fn foreign(paths: &[PathBuf], tokenizer: &Tokenizer) -> Result<Self, DataError> {
+        let width = Width::for_vocabulary(tokenizer.vocabulary());
         let shards = paths
             .iter()
-            .map(Shard::open_bare)
+            .map(|path| Shard::open_bare(path, width))
             .collect::<Result<Vec<_>, _>>()?;
+        let fingerprint = tokenizer.fingerprint();
+        for shard in &shards {
+            if let Some(header) = shard.header()
+                && header.tokenizer != fingerprint
+            {
+                return Err(ShardError::Tokenizer {
+                    path: shard.path().to_owned(),
+                    found: header.tokenizer.clone(),
+                    expected: fingerprint,
+                    expected_from: "data.tokenizer".to_owned(),
+                }
+                .into());
+            }
+        }
         let all = Self::join(shards, 0, 0, tokenizer.vocabulary());
         all.verify()?;
         let sampled = all.tokens().min(SAMPLE);

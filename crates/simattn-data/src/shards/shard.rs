@@ -1,8 +1,10 @@
 //! One file of token ids.
 
 use super::error::ShardError;
-use super::foreign::{LLM_C_HEADER, llm_c};
+use super::foreign::{LLM_C_HEADER, llm_c, megatron};
 use super::header::{HEADER_BYTES, Header, MAGIC, Width};
+use super::marks::{Mark, mark};
+use super::pattern::Pattern;
 use super::positioned::read_exact_at;
 use crate::error::DataError;
 use crate::source::check_range;
@@ -35,8 +37,7 @@ impl Shard {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ShardError> {
         let path = path.as_ref();
         let (file, length) = open(path)?;
-        let mut start = vec![0; length.min(LLM_C_HEADER) as usize];
-        read_exact_at(&file, &mut start, 0).map_err(|error| ShardError::system(path, &error))?;
+        let start = start(&file, length, path)?;
         let (offset, width, tokens, header) = if start.starts_with(&MAGIC) {
             let bytes = start
                 .first_chunk::<HEADER_BYTES>()
@@ -56,7 +57,8 @@ impl Shard {
             let found = found?;
             (LLM_C_HEADER, found.width, found.tokens, None)
         } else {
-            return Err(stranger(path, &start));
+            let last = last(&file, length, path)?;
+            return Err(stranger(path, &start, mark(&start, last, length)));
         };
         let expected = tokens
             .checked_mul(width.bytes() as u64)
@@ -84,31 +86,48 @@ impl Shard {
         })
     }
 
-    /// A file of 16-bit ids without a header, as nanoGPT writes them; or what [`Shard::open`] reads, if it is that.
+    /// A file of ids of `width` without a header, as nanoGPT writes them; or what [`Shard::open`] reads, if it is that.
+    /// What its numbers look like is seen by [`Shard::verify`].
     ///
     /// # Errors
     ///
-    /// As [`Shard::open`]; an odd number of bytes is a [`ShardError::Length`].
-    pub fn open_bare(path: impl AsRef<Path>) -> Result<Self, ShardError> {
+    /// As [`Shard::open`]; [`ShardError::Magic`] for a file with the mark of another format, [`ShardError::Layout`] for one
+    /// of another width by the index beside it, [`ShardError::Uneven`] for one that ends within an id.
+    pub fn open_bare(path: impl AsRef<Path>, width: Width) -> Result<Self, ShardError> {
         let path = path.as_ref();
-        match Self::open(path) {
-            Err(ShardError::Magic { .. }) => {}
-            other => return other,
-        }
         let (file, length) = open(path)?;
-        if !length.is_multiple_of(2) {
-            return Err(ShardError::Length {
+        let start = start(&file, length, path)?;
+        if start.starts_with(&MAGIC) || llm_c(&start, path).is_some() {
+            return Self::open(path);
+        }
+        let found = mark(&start, last(&file, length, path)?, length);
+        if found.is_some() {
+            return Err(stranger(path, &start, found));
+        }
+        let bits = 8 * width.bytes();
+        if let Some((said, seems)) = megatron(path)
+            && said as usize != bits
+        {
+            return Err(ShardError::Layout {
                 path: path.to_owned(),
-                found: length,
-                expected: length + 1,
+                bits,
+                why: "the tokenizer's vocabulary asks for".to_owned(),
+                seems,
+            });
+        }
+        if !length.is_multiple_of(width.bytes() as u64) {
+            return Err(ShardError::Uneven {
+                path: path.to_owned(),
+                bytes: length,
+                bits,
             });
         }
         Ok(Self {
             path: path.to_owned(),
             file,
             offset: 0,
-            width: Width::U16,
-            tokens: length / 2,
+            width,
+            tokens: length / width.bytes() as u64,
             header: None,
         })
     }
@@ -148,18 +167,21 @@ impl Shard {
         Ok(())
     }
 
-    /// Reads the whole file: that its ids match their checksum, where it has one, and are below `vocabulary`.
-    /// Gives the SHA-256 of the ids as stored.
+    /// Reads the whole file: that its ids match their checksum, where it has one, and are below `vocabulary`; where it has
+    /// none, that they do not look like numbers of another layout. Gives the SHA-256 of the ids as stored.
     ///
     /// # Errors
     ///
-    /// [`ShardError::Checksum`], [`ShardError::BeyondVocabulary`], or what the system says.
+    /// [`ShardError::Checksum`], [`ShardError::Layout`], [`ShardError::BeyondVocabulary`], [`ShardError::Header`] where there
+    /// are fewer documents than it says, or what the system says.
     pub fn verify(&self, vocabulary: usize) -> Result<[u8; 32], ShardError> {
         let mut hasher = Sha256::new();
         let width = self.width.bytes();
         let mut bytes = vec![0; PIECE];
         let mut ids = vec![0; PIECE / width];
-        let mut beyond = None;
+        let mut pattern = self.header.is_none().then(|| Pattern::new(self.width));
+        let end_of_text = self.header.as_ref().map(|header| header.end_of_text);
+        let (mut beyond, mut first_beyond, mut ends) = (0, None, 0);
         let mut at = 0;
         while at < self.tokens {
             let count = (self.tokens - at).min(ids.len() as u64) as usize;
@@ -168,25 +190,46 @@ impl Shard {
                 .map_err(|error| ShardError::system(&self.path, &error))?;
             hasher.update(&*bytes);
             self.width.decode(bytes, ids);
-            let largest = ids.iter().copied().max().unwrap_or(0);
-            if beyond.is_none() && largest as usize >= vocabulary {
-                let place = ids.iter().position(|&id| id as usize >= vocabulary);
-                beyond = place.map(|place| (at + place as u64, ids[place]));
+            let outside = |id: &u32| *id as usize >= vocabulary;
+            beyond += ids.iter().filter(|id| outside(id)).count() as u64;
+            if beyond > 0 && first_beyond.is_none() {
+                let place = ids.iter().position(outside);
+                first_beyond = place.map(|place| (at + place as u64, ids[place]));
             }
+            if let Some(pattern) = &mut pattern {
+                pattern.note(ids);
+            }
+            ends += ids.iter().filter(|id| Some(**id) == end_of_text).count() as u64;
             at += count as u64;
         }
         let sha256: [u8; 32] = hasher.finalize().into();
-        // A damaged file may hold any id: the checksum names the cause.
-        if self
-            .header
-            .as_ref()
-            .is_some_and(|header| header.sha256 != sha256)
-        {
-            return Err(ShardError::Checksum {
+        if let Some(header) = &self.header {
+            // A damaged file may hold any id: the checksum names the cause.
+            if header.sha256 != sha256 {
+                return Err(ShardError::Checksum {
+                    path: self.path.clone(),
+                });
+            }
+            // A text may spell the end of text, so that there are more of them than documents.
+            if ends < header.documents {
+                return Err(ShardError::Header {
+                    path: self.path.clone(),
+                    problem: format!("{} documents, but {ends} ends of text", header.documents),
+                });
+            }
+        }
+        if let Some(seems) = pattern.and_then(|pattern| pattern.stranger(vocabulary, beyond)) {
+            return Err(ShardError::Layout {
                 path: self.path.clone(),
+                bits: 8 * width,
+                why: match self.offset {
+                    0 => format!("a vocabulary of {vocabulary} asks for"),
+                    _ => "its header promises".to_owned(),
+                },
+                seems,
             });
         }
-        match beyond {
+        match first_beyond {
             Some((at, id)) => Err(ShardError::BeyondVocabulary {
                 path: self.path.clone(),
                 at,
@@ -211,40 +254,36 @@ fn open(path: &Path) -> Result<(File, u64), ShardError> {
     Ok((file, length))
 }
 
+/// The bytes in which a file says what it is, or all of it.
+fn start(file: &File, length: u64, path: &Path) -> Result<Vec<u8>, ShardError> {
+    let mut start = vec![0; length.min(LLM_C_HEADER) as usize];
+    read_exact_at(file, &mut start, 0).map_err(|error| ShardError::system(path, &error))?;
+    Ok(start)
+}
+
+/// The last byte of a file that is not empty.
+fn last(file: &File, length: u64, path: &Path) -> Result<u8, ShardError> {
+    let mut last = [0];
+    read_exact_at(file, &mut last, length - 1).map_err(|error| ShardError::system(path, &error))?;
+    Ok(last[0])
+}
+
 /// A file that is no shard: what it looks like, and what to do.
-fn stranger(path: &Path, start: &[u8]) -> ShardError {
-    const AGAIN: &str = "give it to `simattn prepare` instead";
-    let known: [(&[u8], &str, &str); 8] = [
-        (b"\x1f\x8b", "a gzip header", "unpack it first"),
-        (b"\x28\xb5\x2f\xfd", "a Zstandard header", "unpack it first"),
-        (b"PAR1", "a Parquet header", AGAIN),
-        (
-            b"\x93NUMPY",
-            "a NumPy header",
-            "save its ids as a bare uint16 file, train.bin beside val.bin",
+fn stranger(path: &Path, start: &[u8], mark: Option<Mark>) -> ShardError {
+    let bytes = || {
+        let bytes: Vec<String> = start.iter().take(8).map(|b| format!("{b:02x}")).collect();
+        format!("the bytes {}", bytes.join(" "))
+    };
+    let (found, hint) = match mark {
+        Some(Mark { found, hint }) => (found.to_owned(), hint),
+        None if start.starts_with(b"{") => {
+            ("JSON".to_owned(), "give it to `simattn prepare` instead")
+        }
+        None => (
+            bytes(),
+            "if it is nanoGPT's bare form, give the folder with its train.bin and val.bin",
         ),
-        (b"PK\x03\x04", "a zip header", "unpack it first"),
-        (b"{", "JSON", AGAIN),
-        (b"GGUF", "a GGUF header", "that is a model, not data"),
-        (
-            b"MMIDIDX",
-            "the index of a Megatron data set",
-            "prepare the text itself",
-        ),
-    ];
-    let (found, hint) = known
-        .iter()
-        .find(|(magic, _, _)| start.starts_with(magic))
-        .map_or_else(
-            || {
-                let bytes: Vec<String> = start.iter().take(8).map(|b| format!("{b:02x}")).collect();
-                (
-                    format!("the bytes {}", bytes.join(" ")),
-                    "if it is nanoGPT's bare uint16 form, give the folder with its train.bin and val.bin",
-                )
-            },
-            |&(_, found, hint)| (found.to_owned(), hint),
-        );
+    };
     ShardError::Magic {
         path: path.to_owned(),
         found,

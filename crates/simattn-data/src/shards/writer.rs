@@ -10,11 +10,106 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// How much of an unfinished shard is on disk for good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Partial {
-    tokens: u64,
-    documents: u64,
-    bytes: u64,
+    pub(crate) tokens: u64,
+    pub(crate) documents: u64,
+    pub(crate) bytes: u64,
+    /// SHA-256 of the ids so far; journals of format 1 do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sha256: Option<String>,
+}
+
+/// An unfinished shard, found as the journal tells.
+#[derive(Debug)]
+pub(crate) struct Growing {
+    path: PathBuf,
+    /// Where it lies now.
+    place: PathBuf,
+    hasher: Sha256,
+    written: Partial,
+    /// The bytes that count; what is behind them was written later.
+    length: u64,
+}
+
+impl Growing {
+    /// Reads what [`ShardWriter::suspend`] left of the shard that is to be `path`, and compares it with what was noted.
+    /// Nothing is changed.
+    pub(crate) fn check(
+        path: PathBuf,
+        tokenizer: &IndexedTokenizer,
+        width: Width,
+        written: &Partial,
+    ) -> Result<Self, ShardError> {
+        // It may have been finished after it was noted as growing: then it has its name already.
+        let unfinished = unfinished(&path);
+        let place = match unfinished.exists() || !path.exists() {
+            true => unfinished,
+            false => path.clone(),
+        };
+        let differs = |problem: String| ShardError::Growing {
+            path: place.clone(),
+            problem,
+        };
+        let length = (written.tokens)
+            .checked_mul(width.bytes() as u64)
+            .and_then(|bytes| bytes.checked_add(HEADER_BYTES as u64))
+            .ok_or_else(|| differs(format!("{} tokens noted", written.tokens)))?;
+        let refused = |error: io::Error| ShardError::system(&place, &error);
+        let mut file = File::open(&place).map_err(refused)?;
+        let found = file.metadata().map_err(refused)?.len();
+        if found < length {
+            return Err(differs(format!("{found} bytes, at least {length} noted")));
+        }
+        file.seek(SeekFrom::Start(HEADER_BYTES as u64))
+            .map_err(refused)?;
+        let mut rest = file.take(length - HEADER_BYTES as u64);
+        let mut hasher = Sha256::new();
+        let (mut ends, mut last) = (0, None);
+        let mut piece = vec![0; 1 << 20];
+        let mut ids = vec![0; piece.len() / width.bytes()];
+        loop {
+            // Whole ids, since the length is a whole number of them.
+            let count = (rest.limit() as usize).min(piece.len());
+            let (piece, ids) = (&mut piece[..count], &mut ids[..count / width.bytes()]);
+            if count == 0 {
+                break;
+            }
+            rest.read_exact(piece).map_err(refused)?;
+            hasher.update(&*piece);
+            width.decode(piece, ids);
+            if let Some(id) = ids.iter().find(|id| **id as usize >= tokenizer.vocabulary) {
+                return Err(differs(format!("the id {id} in it")));
+            }
+            ends += ids
+                .iter()
+                .filter(|id| **id == tokenizer.end_of_text)
+                .count() as u64;
+            last = ids.last().copied();
+        }
+        let sum: [u8; 32] = hasher.clone().finalize().into();
+        match &written.sha256 {
+            Some(noted) if *noted != hexadecimal(&sum) => {
+                return Err(differs("its checksum is another".to_owned()));
+            }
+            // Where nothing else tells, what every document ends with.
+            None if last != Some(tokenizer.end_of_text) || ends != written.documents => {
+                let noted = written.documents;
+                return Err(differs(format!(
+                    "{ends} ends of text, {noted} documents noted"
+                )));
+            }
+            _ => {}
+        }
+        Ok(Self {
+            path,
+            place,
+            hasher,
+            written: written.clone(),
+            length,
+        })
+    }
 }
 
 /// A shard that grows. It has its name only when it is finished; until then `.partial` is added.
@@ -51,57 +146,36 @@ impl ShardWriter {
             hasher: Sha256::new(),
             width,
             tokenizer: tokenizer.clone(),
-            written: Partial {
-                tokens: 0,
-                documents: 0,
-                bytes: 0,
-            },
+            written: Partial::default(),
             buffer: Vec::new(),
         })
     }
 
     /// Goes on with one that [`ShardWriter::suspend`] left; what was written after that is cut off.
     pub(crate) fn resume(
-        path: PathBuf,
+        growing: Growing,
         tokenizer: &IndexedTokenizer,
         width: Width,
-        written: Partial,
     ) -> Result<Self, ShardError> {
-        let unfinished = unfinished(&path);
-        let length = HEADER_BYTES as u64 + written.tokens * width.bytes() as u64;
+        let unfinished = unfinished(&growing.path);
         let open = || {
-            // It may have been finished after it was noted as growing: then it has its name already.
-            if !unfinished.exists() && path.exists() {
-                fs::rename(&path, &unfinished)?;
+            if growing.place != unfinished {
+                fs::rename(&growing.place, &unfinished)?;
             }
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open(&unfinished)?;
-            if file.metadata()?.len() < length {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            file.set_len(length)?;
-            file.seek(SeekFrom::Start(HEADER_BYTES as u64))?;
-            let mut hasher = Sha256::new();
-            let mut piece = vec![0; 1 << 20];
-            loop {
-                match file.read(&mut piece)? {
-                    0 => break,
-                    count => hasher.update(&piece[..count]),
-                }
-            }
-            Ok((BufWriter::with_capacity(1 << 20, file), hasher))
+            let mut file = OpenOptions::new().write(true).open(&unfinished)?;
+            file.set_len(growing.length)?;
+            file.seek(SeekFrom::Start(growing.length))?;
+            Ok(BufWriter::with_capacity(1 << 20, file))
         };
-        let (file, hasher) = open().map_err(|error| ShardError::system(&unfinished, &error))?;
+        let file = open().map_err(|error: io::Error| ShardError::system(&unfinished, &error))?;
         Ok(Self {
-            path,
+            path: growing.path,
             unfinished,
             file,
-            hasher,
+            hasher: growing.hasher,
             width,
             tokenizer: tokenizer.clone(),
-            written,
+            written: growing.written,
             buffer: Vec::new(),
         })
     }
@@ -136,7 +210,9 @@ impl ShardWriter {
             .flush()
             .and_then(|()| self.file.get_ref().sync_all())
             .map_err(|error| ShardError::system(&self.unfinished, &error))?;
-        Ok(self.written)
+        let sum: [u8; 32] = self.hasher.clone().finalize().into();
+        self.written.sha256 = Some(hexadecimal(&sum));
+        Ok(self.written.clone())
     }
 
     /// Writes the header, brings the file to the disk and gives it its name.
