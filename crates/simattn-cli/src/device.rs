@@ -93,7 +93,7 @@ pub enum DeviceError {
     /// It is there, and computes something else.
     #[cfg(feature = "gpu")]
     #[error(transparent)]
-    Wrong(#[from] simattn_kernels::cube::WrongDevice),
+    Wrong(#[from] simattn_kernels::check::WrongDevice),
     /// The build has no kernels for it.
     #[error(
         "--device {runtime}: this build does not reach such devices; build with --features {runtime}"
@@ -207,7 +207,7 @@ pub fn computes(device: &Device, precision: Precision) -> Result<(), DeviceError
     }
     #[cfg(feature = "gpu")]
     if precision == Precision::Bfloat16 && device != Device::flex() {
-        simattn_kernels::cube::agrees_in(&device, precision.dtype())?;
+        simattn_kernels::check::agrees_in(&device, precision.dtype())?;
     }
     Ok(())
 }
@@ -239,7 +239,7 @@ fn first_gpu() -> Option<Device> {
 /// A device that computes what it should.
 fn checked(device: Device) -> Result<Device, DeviceError> {
     #[cfg(feature = "gpu")]
-    simattn_kernels::cube::agrees(&device)?;
+    simattn_kernels::check::agrees(&device)?;
     Ok(device)
 }
 

@@ -15,17 +15,15 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use definition::{relative_error, simulated, wide};
-use simattn_kernels::cpu::attention::{
-    AttentionShape, HeadLayout, Heads, attention_backward, attention_forward,
+use simattn_kernels::call::{
+    self, Aggregation, AttentionOptions, AttentionShape, ExpansionOptions, RopePlacement,
+    SasOptions, SasShape,
 };
+use simattn_kernels::cpu::attention::{HeadLayout, Heads, attention_backward, attention_forward};
 use simattn_kernels::cpu::sas_attention::{
-    Expansion, FeatureExpansion, HeadExpansion, Rotation, SasInputs, SasShape, SasWeights,
-    sas_attention_backward, sas_attention_forward,
+    Expansion, Rotation, SasInputs, SasWeights, sas_attention_backward, sas_attention_forward,
 };
 use simattn_kernels::cpu::simd::InstructionSet;
-use simattn_kernels::reference::{
-    Aggregation, AttentionOptions, ExpansionOptions, RopePlacement, SasOptions,
-};
 
 /// As in the binary: freed memory is kept.
 #[global_allocator]
@@ -225,15 +223,15 @@ impl Sas {
         let [q, q2, k, k2, v] = &self.stages;
         SasWeights {
             q: Expansion {
-                heads: Some(q.heads()),
-                features: Some(q2.features()),
+                heads: Some(q.view()),
+                features: Some(q2.view()),
             },
             k: Expansion {
-                heads: Some(k.heads()),
-                features: Some(k2.features()),
+                heads: Some(k.view()),
+                features: Some(k2.view()),
             },
             v: Expansion {
-                heads: Some(v.heads()),
+                heads: Some(v.view()),
                 features: None,
             },
         }
@@ -296,19 +294,9 @@ impl Sas {
 }
 
 impl Stage {
-    fn heads(&self) -> HeadExpansion<'_> {
+    fn view(&self) -> call::Stage<&[f32]> {
         let [first_weight, first_bias, second_weight, second_bias] = &self.0;
-        HeadExpansion {
-            first_weight,
-            first_bias,
-            second_weight,
-            second_bias,
-        }
-    }
-
-    fn features(&self) -> FeatureExpansion<'_> {
-        let [first_weight, first_bias, second_weight, second_bias] = &self.0;
-        FeatureExpansion {
+        call::Stage {
             first_weight,
             first_bias,
             second_weight,

@@ -1,10 +1,8 @@
 use burn::tensor::{DType, Int, Tensor, activation};
 
+use crate::call::{AttentionOptions, GeluForm, SasOptions};
 use crate::ops;
-use crate::reference::{
-    self, AttentionOptions, Expansion, FeatureExpansion, HeadExpansion, RopeTable, SasOptions,
-    SasWeights,
-};
+use crate::reference::{self, RopeTable, SasWeights};
 
 /// Which implementation a model's operations run through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,25 +42,12 @@ impl Types {
     }
 
     fn enter_weights(self, weights: &SasWeights) -> SasWeights {
-        let expansion = |e: &Expansion| Expansion {
-            heads: e.heads.clone().map(|s| HeadExpansion {
-                first_weight: self.enter(s.first_weight),
-                first_bias: self.enter(s.first_bias),
-                second_weight: self.enter(s.second_weight),
-                second_bias: self.enter(s.second_bias),
-            }),
-            features: e.features.clone().map(|s| FeatureExpansion {
-                first_weight: self.enter(s.first_weight),
-                first_bias: self.enter(s.first_bias),
-                second_weight: self.enter(s.second_weight),
-                second_bias: self.enter(s.second_bias),
-            }),
-        };
-        SasWeights {
-            q: expansion(&weights.q),
-            k: expansion(&weights.k),
-            v: expansion(&weights.v),
-        }
+        weights.clone().map(|expansion| {
+            expansion.map(
+                |stage| stage.map(|x| self.enter(x), |x| self.enter(x)),
+                |stage| stage.map(|x| self.enter(x), |x| self.enter(x)),
+            )
+        })
     }
 }
 
@@ -226,17 +211,17 @@ impl Kernels {
         x: Tensor<R>,
         weight: Tensor<2>,
         bias: Option<Tensor<1>>,
-        form: ops::GeluForm,
+        form: GeluForm,
     ) -> Tensor<R> {
         let types = Types::of(&x);
         let (x, weight) = (types.enter(x), types.enter(weight));
         let bias = bias.map(|bias| types.enter(bias));
         types.leave(match (self, form) {
             (Self::Fast, _) => ops::gelu_linear(x, weight, bias, form),
-            (Self::Reference, ops::GeluForm::Exact) => {
+            (Self::Reference, GeluForm::Exact) => {
                 reference::linear(reference::gelu(x), weight, bias)
             }
-            (Self::Reference, ops::GeluForm::Tanh) => {
+            (Self::Reference, GeluForm::Tanh) => {
                 reference::linear(activation::gelu_approximate(x), weight, bias)
             }
         })

@@ -3,6 +3,7 @@
 //!
 //! - [`reference`](mod@reference) holds the definitions in plain Burn operations: any backend, any
 //!   float type, differentiable.
+//! - [`call`] holds what a call is beside its tensors: options, sizes, the order of packed weights.
 //! - [`Kernels`] chooses, per call, between those and the fastest form a device has.
 //!
 //! ```
@@ -19,6 +20,9 @@
 //! assert_eq!(out.dims(), [1, 8, 5, 16]);
 //! ```
 
+pub mod call;
+#[cfg(feature = "cube")]
+pub mod check;
 pub mod cpu;
 #[cfg(feature = "cube")]
 pub mod cube;

@@ -6,12 +6,11 @@ use definition::{
     Sizes, attention, attention_gradients, normal, relative_error, token_major, wide,
 };
 use proptest::prelude::*;
+use simattn_kernels::call::{AttentionOptions, AttentionShape};
 use simattn_kernels::cpu::attention::{
-    AttentionGradients, AttentionShape, HeadLayout, Heads, attention_backward_on,
-    attention_forward_on,
+    AttentionGradients, HeadLayout, Heads, attention_backward_on, attention_forward_on,
 };
 use simattn_kernels::cpu::simd::InstructionSet;
-use simattn_kernels::reference::AttentionOptions;
 
 /// The bound that is promised, and what the kernels stay below.
 const BOUND: f64 = 2e-6;

@@ -4,7 +4,7 @@
 mod gpu;
 
 use burn::tensor::DType;
-use simattn_kernels::cube::{agrees, agrees_in};
+use simattn_kernels::check::{agrees, agrees_in};
 
 #[test]
 fn a_device_that_computes_right_passes_in_every_type() {

@@ -5,15 +5,14 @@ mod definition;
 use definition::simulated::{self, Plan};
 use definition::{normal, relative_error, wide};
 use proptest::prelude::*;
+use simattn_kernels::call::{
+    self, Aggregation, AttentionOptions, ExpansionOptions, RopePlacement, SasOptions, SasShape,
+};
 use simattn_kernels::cpu::sas_attention::{
-    Expansion, ExpansionGradients, FeatureExpansion, HeadExpansion, Rotation, SasGradients,
-    SasInputs, SasShape, SasWeights, StageGradients, sas_attention_backward_on,
-    sas_attention_forward_on,
+    Expansion, ExpansionGradients, Rotation, SasGradients, SasInputs, SasWeights,
+    sas_attention_backward_on, sas_attention_forward_on,
 };
 use simattn_kernels::cpu::simd::InstructionSet;
-use simattn_kernels::reference::{
-    Aggregation, AttentionOptions, ExpansionOptions, RopePlacement, SasOptions,
-};
 
 /// Promised: 1e-5.
 const BOUND: f64 = 5e-6;
@@ -49,19 +48,17 @@ impl Weights {
     }
 
     fn view(&self) -> Expansion<'_> {
+        fn stage(s: &Stage) -> call::Stage<&[f32]> {
+            call::Stage {
+                first_weight: &s[0],
+                first_bias: &s[1],
+                second_weight: &s[2],
+                second_bias: &s[3],
+            }
+        }
         Expansion {
-            heads: self.heads.as_ref().map(|s| HeadExpansion {
-                first_weight: &s[0],
-                first_bias: &s[1],
-                second_weight: &s[2],
-                second_bias: &s[3],
-            }),
-            features: self.features.as_ref().map(|s| FeatureExpansion {
-                first_weight: &s[0],
-                first_bias: &s[1],
-                second_weight: &s[2],
-                second_bias: &s[3],
-            }),
+            heads: self.heads.as_ref().map(stage),
+            features: self.features.as_ref().map(stage),
         }
     }
 
@@ -278,7 +275,7 @@ impl Case {
                     let (Some(got), Some(exact)) = (got, exact) else {
                         continue;
                     };
-                    let StageGradients {
+                    let call::Stage {
                         first_weight,
                         first_bias,
                         second_weight,

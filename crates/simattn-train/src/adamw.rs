@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 use simattn::named::NamedParameter;
+use simattn_kernels::call;
 use simattn_kernels::cpu::adamw;
 use simattn_kernels::ops::{AdamWState, GroupSettings, adamw_step_by};
 
@@ -209,8 +210,8 @@ struct Factors {
 }
 
 impl Factors {
-    fn settings(&self, gradient_factor: f32) -> adamw::AdamW {
-        adamw::AdamW {
+    fn settings(&self, gradient_factor: f32) -> call::AdamW {
+        call::AdamW {
             beta_1: self.config.beta1 as f32,
             beta_2: self.config.beta2 as f32,
             epsilon: self.config.epsilon as f32,

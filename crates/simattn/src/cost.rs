@@ -3,9 +3,7 @@
 //! A multiplication and an addition count as two operations. Causal attention counts the visible
 //! pairs only. Softmax, norms, activations and the embedding lookup are left out, as usual.
 
-use crate::config::{
-    AttentionConfig, Mlp, ModelConfig, Norm, Positions, SasAggregation, SasConfig,
-};
+use crate::config::{Aggregation, AttentionConfig, Mlp, ModelConfig, Norm, Positions, SasConfig};
 
 /// Costs of a model, from its configuration alone.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -206,8 +204,8 @@ fn sas(config: &ModelConfig, c: &SasConfig) -> Layer {
     .map(|n| n as u128);
     let (q, kv) = (heads * head_dim, kv_heads * head_dim);
     let kept = match c.aggregation {
-        SasAggregation::Peaa => q,
-        SasAggregation::Full => expanded * head_dim,
+        Aggregation::Peaa => q,
+        Aggregation::Full => expanded * head_dim,
     };
     let (mut parameters, mut products) = (0, 0);
     if c.expand_heads {
@@ -235,8 +233,8 @@ fn sas(config: &ModelConfig, c: &SasConfig) -> Layer {
         extra_products: products,
         expansion: parameters,
         additions: match c.aggregation {
-            SasAggregation::Peaa => expanded * head_dim,
-            SasAggregation::Full => 0,
+            Aggregation::Peaa => expanded * head_dim,
+            Aggregation::Full => 0,
         },
         pair_products: expanded * (wide + head_dim),
         cache: 2 * kv,

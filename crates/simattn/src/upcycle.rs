@@ -15,8 +15,8 @@ use thiserror::Error;
 use crate::{
     checkpoint,
     config::{
-        AttentionConfig, ConfigError, GroupedConfig, ModelConfig, MultiHeadConfig, Positions,
-        SasAggregation, SasConfig, SasRope,
+        Aggregation, AttentionConfig, ConfigError, GroupedConfig, ModelConfig, MultiHeadConfig,
+        Positions, RopePlacement, SasConfig,
     },
     decoder::Decoder,
     finite::{self, NotFinite},
@@ -159,11 +159,11 @@ pub fn configuration(model: &ModelConfig, options: &Upcycle) -> Result<ModelConf
             expand_features: true,
             residual: true,
             relu: true,
-            aggregation: SasAggregation::Peaa,
+            aggregation: Aggregation::Peaa,
             rope: if rotates {
-                SasRope::After
+                RopePlacement::After
             } else {
-                SasRope::None
+                RopePlacement::None
             },
             rope_base,
             // The features that rotated go on rotating, at the same speeds.

@@ -2,7 +2,9 @@
 
 use clap::ValueEnum;
 use simattn::cost::Cost;
-use simattn::{AttentionConfig, ModelConfig, MultiHeadConfig, SasAggregation, SasConfig, SasRope};
+use simattn::{
+    Aggregation, AttentionConfig, ModelConfig, MultiHeadConfig, RopePlacement, SasConfig,
+};
 use simattn_random::stream;
 
 use super::BenchError;
@@ -117,7 +119,7 @@ impl Sizes {
             self.seq,
             1,
             self.width(),
-            self.attention(variant, SasRope::None),
+            self.attention(variant, RopePlacement::None),
         );
         config.validate()?;
         Ok(config)
@@ -128,7 +130,7 @@ impl Sizes {
     /// # Errors
     /// Sizes that contradict each other.
     pub fn decoder(&self, variant: Variant) -> Result<ModelConfig, BenchError> {
-        let attention = self.attention(variant, SasRope::After);
+        let attention = self.attention(variant, RopePlacement::After);
         let mut config = ModelConfig::neox(self.seq, self.layers, self.width(), attention);
         config.vocabulary = self.vocabulary;
         config.validate()?;
@@ -188,7 +190,7 @@ impl Sizes {
             .min(u32::MAX as usize)
     }
 
-    fn attention(&self, variant: Variant, rope: SasRope) -> AttentionConfig {
+    fn attention(&self, variant: Variant, rope: RopePlacement) -> AttentionConfig {
         const ROPE_BASE: f64 = 10_000.0;
         match variant {
             Variant::Mha => AttentionConfig::Mha(MultiHeadConfig {
@@ -208,7 +210,7 @@ impl Sizes {
                 expand_features: true,
                 residual: true,
                 relu: true,
-                aggregation: SasAggregation::Peaa,
+                aggregation: Aggregation::Peaa,
                 rope,
                 rope_base: ROPE_BASE,
                 rotary_dim: None,

@@ -6,8 +6,8 @@
 //! shares follow the published models at C = 768.
 
 use simattn::{
-    AttentionConfig, FactorisedConfig, GroupedConfig, LatentConfig, ModelConfig, MultiHeadConfig,
-    SasAggregation, SasConfig, SasRope, TensorProductConfig, cost::Cost,
+    Aggregation, AttentionConfig, FactorisedConfig, GroupedConfig, LatentConfig, ModelConfig,
+    MultiHeadConfig, RopePlacement, SasConfig, TensorProductConfig, cost::Cost,
 };
 use thiserror::Error;
 
@@ -225,8 +225,8 @@ impl Shape {
                         expand_features: true,
                         residual: true,
                         relu: true,
-                        aggregation: SasAggregation::Peaa,
-                        rope: SasRope::After,
+                        aggregation: Aggregation::Peaa,
+                        rope: RopePlacement::After,
                         rope_base,
                         rotary_dim: None,
                     },

@@ -9,16 +9,7 @@ use rayon::prelude::*;
 
 use super::output::Output;
 use super::vectorised::{gelu_tanh, logistic, mul_add, normal, per_instruction_set};
-
-/// Which function GELU stands for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum GeluForm {
-    /// x·Φ(x), with the distribution function of the standard normal distribution.
-    #[default]
-    Exact,
-    /// ½x·(1 + tanh(√(2/π)·(x + 0.044715x³))), as GPT-2 has it.
-    Tanh,
-}
+use crate::call::GeluForm;
 
 /// Values that one task handles: input and output stay in the first-level cache.
 const TASK: usize = 8 * 1024;

@@ -3,25 +3,10 @@
 use rayon::prelude::*;
 
 use super::vectorised::{mul_add, per_instruction_set};
+use crate::call::AdamW;
 
 /// Values that one task handles: four streams of them fill a second-level cache's share.
 const TASK: usize = 16 * 1024;
-
-/// What all parameters of a step share.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamW {
-    /// Decay of the first moment, β₁.
-    pub beta_1: f32,
-    /// Decay of the second moment, β₂.
-    pub beta_2: f32,
-    /// ε, added to the root of the corrected second moment.
-    pub epsilon: f32,
-    /// The number of this step, from 1: for the correction of the moments' bias.
-    pub step: u64,
-    /// Every gradient is multiplied by this first: 1, or the factor of
-    /// [`clip_factor`](super::gradient_norm::clip_factor).
-    pub gradient_factor: f32,
-}
 
 /// A parameter with its gradient and moments, all of one length.
 #[derive(Debug)]

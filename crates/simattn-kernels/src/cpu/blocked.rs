@@ -10,7 +10,7 @@ use pulp::Simd;
 
 use super::online_softmax::softmax;
 use super::tile::{Finish, Left, Right, Target, load, product, store};
-use crate::reference::AttentionOptions;
+use crate::call::AttentionOptions;
 
 /// Tokens in a block.
 pub const BLOCK: usize = 64;

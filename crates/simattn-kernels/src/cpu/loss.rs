@@ -10,6 +10,7 @@ use super::output::{Output, filled, written};
 use super::product::{Matrix, multiply, multiply_add};
 use super::scale::multiply_by;
 use super::vectorised::{LANES, exp, per_instruction_set, sum_lanes};
+use crate::call::HeadGradientsWanted;
 
 /// A target that does not count: no loss, no gradient.
 pub const IGNORED: u32 = u32::MAX;
@@ -23,15 +24,6 @@ pub struct HeadShape {
     pub width: usize,
     /// Rows of the head's weight: the values that a target can take.
     pub vocabulary: usize,
-}
-
-/// Which gradients to work out beside the loss.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HeadGradientsWanted {
-    /// The gradient of the hidden states.
-    pub hidden: bool,
-    /// The gradient of the head's weight.
-    pub weight: bool,
 }
 
 /// Loss of some tokens, and the gradients of their mean that were asked for.

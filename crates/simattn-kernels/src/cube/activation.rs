@@ -9,7 +9,7 @@ use cubecl::prelude::*;
 use super::normal::normal;
 use super::rows::threads;
 use super::tensor::{addresses, element, unwritten};
-use crate::cpu::activation::GeluForm;
+use crate::call::GeluForm;
 
 /// What a GELU's kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -7,7 +7,7 @@ use cubecl::prelude::*;
 
 use super::rows::threads;
 use super::tensor::{addresses, element, writable};
-use crate::cpu::adamw::AdamW;
+use crate::call::{AdamW, GroupSettings};
 
 /// One step for one tensor, one thread a value. If `factor[0]` is not finite, nothing is written.
 #[cube(launch, address_type = "dynamic")]
@@ -46,17 +46,11 @@ fn adamw_step<G: Float>(
     }
 }
 
-/// What a group's parameters share: learning rate and weight decay.
-pub(crate) struct Group {
-    pub learning_rate: f32,
-    pub weight_decay: f32,
-}
-
 /// Values and moments, all float32 and of one shape, after a step; in place where nobody else holds them. `factor` `[1]`, float32,
 /// multiplies the gradient beside the settings' own; if it is not finite, everything stays as it is.
 pub(crate) fn step(
     settings: AdamW,
-    group: Group,
+    group: GroupSettings,
     values_and_moments: [CubeTensor; 3],
     gradient: CubeTensor,
     factor: CubeTensor,

@@ -14,7 +14,7 @@ use cubecl::prelude::*;
 use super::linear::{product, transposed};
 use super::rows::{THREADS, cubes, largest_of_cube, sum_of_lanes, threads};
 use super::tensor::{addresses, element, unwritten, writable, zeros};
-use crate::cpu::loss::HeadGradientsWanted;
+use crate::call::HeadGradientsWanted;
 
 /// Logits that exist at a time, 64 Mi: a quarter of a GiB in float32.
 pub(crate) const LOGITS: usize = 64 << 20;

@@ -6,7 +6,6 @@
 //! - `sas_attention`: all of it as one operation.
 //! - `norm`, `activation`, `linear`, `loss`, `embedding`, `adamw` and `squares`: what surrounds attention in a training step, over
 //!   `rows` and `columns`, sums among the threads of a cube.
-//! - [`agrees`] and [`agrees_in`]: whether a device can be trusted with them.
 //!
 //! In attention and expansions a cube of 16 × 16 threads works out a square tile of results. Operands pass through shared memory in strips, and every
 //! thread keeps its results in registers, one row and one column in sixteen, so that neighbouring threads read neighbouring
@@ -17,7 +16,6 @@ pub(crate) mod activation;
 pub(crate) mod adamw;
 mod aggregate;
 pub(crate) mod attention;
-mod check;
 pub(crate) mod columns;
 pub(crate) mod embedding;
 mod expansion;
@@ -33,5 +31,3 @@ mod staging;
 mod tensor;
 mod tile;
 mod units;
-
-pub use check::{WrongDevice, agrees, agrees_in};

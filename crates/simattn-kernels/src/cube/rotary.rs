@@ -7,7 +7,7 @@ use cubecl::prelude::*;
 use super::tensor::{addresses, element, unwritten};
 
 /// `x` [B, T, H, W] rotated by the tables of its T positions, one thread a value; `sign` −1 turns back. See
-/// [`reference::rotate`](crate::reference::rotate).
+/// its definition.
 #[cube(launch, address_type = "dynamic")]
 fn rotate_pairs<F: Float, T: Float>(
     x: &Tensor<F>,

@@ -9,6 +9,8 @@
 //! by attention. Fewer passes need whole tokens in a cube's shared memory, 14 KB each at 36 heads of width 96, which devices
 //! with 32 KB do not have for two buffers.
 
+use std::ops::Range;
+
 use burn::backend::ops::FloatTensorOps;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
@@ -19,8 +21,7 @@ use super::attention::{attention_gradients, attention_with_sums};
 use super::expansion::{MapSizes, Maps, Turn};
 use super::rotary::Rotation;
 use super::tensor::{reshaped, swapped, unwritten};
-use crate::ops::SasCall;
-use crate::reference::{Aggregation, RopePlacement};
+use crate::call::{Aggregation, PackedOrder, Qkv, RopePlacement, SasCall, Stage};
 
 /// One of q, k, v on its way from compact [B, T, G, D] to expanded heads.
 struct Path {
@@ -107,18 +108,14 @@ impl Path {
 /// The ways of q, k and v.
 fn paths(call: &SasCall, weights: &CubeTensor, table: &CubeTensor) -> [Path; 3] {
     let n = call.shape;
-    let [q_heads, q_features, k_heads, k_features, v_heads] = call.stages;
-    let mut first = 0;
-    let mut maps = |present: bool, sizes: MapSizes| {
-        present.then(|| {
-            let maps = Maps {
-                sizes,
-                options: call.options.expansion,
-                weights: weights.clone(),
-                first,
-            };
-            first += sizes.len();
-            maps
+    let order = PackedOrder::new(&n, call.stages);
+    let begins = |stage: &Stage<Range<usize>>| stage.clone().map(|at| at.start, |at| at.start);
+    let maps = |stage: &Option<Stage<Range<usize>>>, sizes: MapSizes| {
+        stage.as_ref().map(|stage| Maps {
+            sizes,
+            options: call.options.expansion,
+            weights: weights.clone(),
+            places: begins(stage),
         })
     };
     let along_heads = |inputs: usize| MapSizes {
@@ -141,40 +138,41 @@ fn paths(call: &SasCall, weights: &CubeTensor, table: &CubeTensor) -> [Path; 3] 
         })
     };
     let keys_table = 2 * n.queries * call.half;
-    let kv_end = if k_heads {
+    let kv_end = if call.stages.key_value_heads {
         n.expanded_heads
     } else {
         n.kv_heads
     };
-    let width = |features: bool| match features {
+    let width = match call.stages.features {
         true => n.expanded_head_dim,
         false => n.head_dim,
     };
-    let q = Path {
+    let Qkv { q, k, v } = order.places();
+    let of_q = Path {
         before: rotation(0, RopePlacement::Before),
-        heads: maps(q_heads, along_heads(n.heads)),
-        features: maps(q_features, along_features),
+        heads: maps(&q.heads, along_heads(n.heads)),
+        features: maps(&q.features, along_features),
         after: rotation(0, RopePlacement::After),
-        end: [n.batch, n.queries, n.expanded_heads, width(q_features)],
+        end: [n.batch, n.queries, n.expanded_heads, width],
     };
-    let k = Path {
+    let of_k = Path {
         before: rotation(keys_table, RopePlacement::Before),
-        heads: maps(k_heads, along_heads(n.kv_heads)),
-        features: maps(k_features, along_features),
+        heads: maps(&k.heads, along_heads(n.kv_heads)),
+        features: maps(&k.features, along_features),
         after: rotation(keys_table, RopePlacement::After),
-        end: [n.batch, n.keys, kv_end, width(k_features)],
+        end: [n.batch, n.keys, kv_end, width],
     };
-    let v = Path {
+    let of_v = Path {
         before: None,
-        heads: maps(v_heads, along_heads(n.kv_heads)),
+        heads: maps(&v.heads, along_heads(n.kv_heads)),
         features: None,
         after: None,
         end: [n.batch, n.keys, kv_end, n.head_dim],
     };
-    [q, k, v]
+    [of_q, of_k, of_v]
 }
 
-/// The aggregated output [B, T, H or H', D] and the log-sum-exp [B, H', T] of [`ops::sas_attention`](crate::ops::sas_attention),
+/// The aggregated output [B, T, H or H', D] and the log-sum-exp [B, H', T] of simulated attention,
 /// from q, k, v, packed weights and tables.
 pub(crate) fn sas_attention_with_sums(
     inputs: [CubeTensor; 5],
@@ -216,7 +214,7 @@ pub(crate) fn sas_attention_gradients(
     let [dq, dk, dv] = attention_gradients([q, k, v, out, sums], swapped(dy), attention);
     // Without any map the packed weights are one unused zero, and so is their gradient.
     let len = weights.meta.num_elements();
-    let gradients = match call.stages.contains(&true) {
+    let gradients = match call.stages.any() {
         true => unwritten(&weights, [len], weights.dtype),
         false => weights.clone(),
     };

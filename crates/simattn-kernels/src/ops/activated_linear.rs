@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 
 use super::activation::{ActivationGradients, ActivationOps, gelu, swiglu};
 use super::linear::{LinearGradients, LinearOps, has_linear_kernels, linear};
-use crate::cpu::activation::GeluForm;
+use crate::call::GeluForm;
 
 /// `gelu(x) · weightᵀ + bias`: `x` [.., F], `weight` [O, F], `bias` `[O]` → [.., O].
 ///

@@ -10,7 +10,8 @@ use burn::tensor::{Shape, Tensor, activation};
 
 use super::cube::{has_gpu_kernels, has_gpu_kernels_for};
 use super::flex::{filled_tensor, has_kernels, tensor, values, width};
-use crate::cpu::activation::{self as kernel, GeluForm};
+use crate::call::GeluForm;
+use crate::cpu::activation as kernel;
 use crate::cpu::linear::bias_gradient;
 use crate::cpu::output::filled;
 use crate::reference;

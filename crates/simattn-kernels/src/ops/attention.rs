@@ -11,10 +11,8 @@ use burn::tensor::{Bytes, DType, Shape, Tensor};
 use super::cube::has_gpu_kernels;
 use super::flex::{has_kernels, tensor, values};
 use super::portable_attention;
-use crate::cpu::attention::{
-    AttentionShape, HeadLayout, Heads, attention_backward, attention_forward,
-};
-use crate::reference::AttentionOptions;
+use crate::call::{AttentionOptions, AttentionShape};
+use crate::cpu::attention::{HeadLayout, Heads, attention_backward, attention_forward};
 
 /// Softmax attention: `q` [B, H, T, D'], `k` [B, G, S, D'], `v` [B, G, S, D] → [B, H, T, D]; see
 /// [`reference::attention`](crate::reference::attention).
@@ -103,22 +101,8 @@ fn heads(x: &FlexTensor) -> Heads<'_> {
 }
 
 fn shape_of(q: &FlexTensor, k: &FlexTensor, v: &FlexTensor) -> AttentionShape {
-    let [batch, heads, queries, width] = q.shape().dims();
-    let [_, kv_heads, keys, value_width] = v.shape().dims();
-    assert_eq!(
-        k.shape().dims::<4>(),
-        [batch, kv_heads, keys, width],
-        "k beside q and v"
-    );
-    AttentionShape {
-        batch,
-        heads,
-        kv_heads,
-        queries,
-        keys,
-        width,
-        value_width,
-    }
+    let [q, k, v] = [q, k, v].map(|x| x.shape().dims());
+    AttentionShape::of(q, k, v)
 }
 
 /// A tensor [B, H, T, D] whose values stand as [B, T, H, D].

@@ -40,10 +40,10 @@ mod on_devices {
     use burn::tensor::{DType, Tensor};
     use burn_cubecl::CubeBackend;
 
+    use crate::call::{AttentionOptions, SasCall};
     use crate::cube::{attention, sas_attention};
     use crate::ops::attention::{AttentionGradients, AttentionOps, AttentionState};
-    use crate::ops::sas_attention::{SasAttentionGradients, SasAttentionOps, SasCall, SasState};
-    use crate::reference::AttentionOptions;
+    use crate::ops::sas_attention::{SasAttentionGradients, SasAttentionOps, SasState};
 
     type Float = FloatTensor<CubeBackend>;
 

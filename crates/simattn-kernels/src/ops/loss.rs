@@ -10,7 +10,8 @@ use burn::tensor::{DType, Int, Tensor, activation::log_softmax};
 
 use super::cube::{has_gpu_kernels, has_gpu_kernels_for};
 use super::flex::{has_kernels, ids, tensor, values};
-use crate::cpu::loss::{self as kernel, HeadGradientsWanted, HeadShape, IGNORED};
+use crate::call::HeadGradientsWanted;
+use crate::cpu::loss::{self as kernel, HeadShape, IGNORED};
 use crate::cpu::output::filled;
 use crate::cpu::scale::scale;
 use crate::reference;

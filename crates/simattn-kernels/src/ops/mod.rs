@@ -48,15 +48,12 @@ pub use loss::{cross_entropy, head_cross_entropy};
 pub use norm::{layer_norm, rms_norm};
 pub use normed_linear::{Normed, normed_linear};
 pub use optimizer::{
-    AdamWState, GroupSettings, adamw_step, adamw_step_by, adamw_step_by_portable,
-    adamw_step_portable, squared_norm, squared_norm_tensor,
+    AdamWState, adamw_step, adamw_step_by, adamw_step_by_portable, adamw_step_portable,
+    squared_norm, squared_norm_tensor,
 };
 pub use recompute::{Tensors, recomputed};
 pub(crate) use rotary::has_rotary_kernels;
 pub use rotary::rotate;
-#[cfg(feature = "cube")]
-pub(crate) use sas_attention::SasCall;
 pub use sas_attention::sas_attention;
 
-pub use crate::cpu::activation::GeluForm;
-pub use crate::cpu::adamw::AdamW;
+pub use crate::call::{AdamW, GeluForm, GroupSettings};

@@ -2,7 +2,8 @@ use burn::backend::Flex;
 use burn::tensor::{DType, Device, Tensor};
 
 use super::flex::has_kernels;
-use crate::cpu::adamw::{self, AdamW, Parameter};
+use crate::call::{AdamW, GroupSettings};
+use crate::cpu::adamw::{self, Parameter};
 use crate::cpu::gradient_norm::squared_sums;
 
 /// The moments of one parameter; zeros of its shape before the first step.
@@ -12,15 +13,6 @@ pub struct AdamWState<const D: usize> {
     pub first_moment: Tensor<D>,
     /// The running mean of squared gradients.
     pub second_moment: Tensor<D>,
-}
-
-/// What the parameters of one group share.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GroupSettings {
-    /// The learning rate of this step.
-    pub learning_rate: f32,
-    /// Decoupled weight decay: values shrink by learning rate × decay.
-    pub weight_decay: f32,
 }
 
 /// One AdamW step (arXiv 1711.05101) for one parameter; tensors without autodiff (`Tensor::inner`).

@@ -1,7 +1,8 @@
 use burn::tensor::Tensor;
 
 use super::recompute::{Tensors, recomputed};
-use crate::reference::{self, AttentionOptions};
+use crate::call::AttentionOptions;
+use crate::reference;
 
 /// Queries whose scores exist at a time.
 const BLOCK: usize = 128;

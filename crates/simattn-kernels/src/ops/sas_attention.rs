@@ -6,17 +6,15 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use super::cube::has_gpu_kernels;
 use super::flex::{has_kernels, tensor, values};
-use crate::cpu::sas_attention::{
-    self as kernel, Expansion, ExpansionGradients, FeatureExpansion, HeadExpansion, Rotation,
-    SasGradients, SasInputs, SasShape,
+use crate::call::{
+    Aggregation, PackedOrder, Qkv, RopePlacement, SasCall, SasOptions, SasShape, Stages,
 };
-use crate::reference::{
-    Aggregation, RopePlacement, RopeTable, SasOptions, SasWeights, sas_attention_through,
-};
+use crate::cpu::sas_attention::{self as kernel, Rotation, SasGradients, SasInputs};
+use crate::reference::{RopeTable, SasWeights, sas_attention_through};
 
 /// Simulated attention between the projections: `q` [B, T, H, D], `k` and `v` [B, S, G, D] → [B, T, H·D] or [B, T, H'·D]; see
 /// [`reference::sas_attention`](crate::reference::sas_attention).
@@ -114,11 +112,10 @@ fn flat<const R: usize>(x: Tensor<R>) -> Tensor<1> {
     x.reshape([len])
 }
 
-/// All weights one after another: one differentiable input instead of twenty that may be absent. They are small.
+/// All weights in one tensor, in [`PackedOrder`].
 struct PackedWeights {
     values: Tensor<1>,
-    /// Which stages there are: heads and features of q, of k, heads of v.
-    stages: [bool; 5],
+    stages: Stages,
     expanded_heads: usize,
     expanded_head_dim: Option<usize>,
     kernel_size: usize,
@@ -126,42 +123,26 @@ struct PackedWeights {
 
 impl PackedWeights {
     /// `None` if the stages are of a combination that the kernels do not know.
-    fn new(weights: &SasWeights, heads: usize, device: &burn::tensor::Device) -> Option<Self> {
-        let SasWeights { q, k, v } = weights;
-        let stages = [
-            q.heads.is_some(),
-            q.features.is_some(),
-            k.heads.is_some(),
-            k.features.is_some(),
-            v.heads.is_some(),
-        ];
-        let known = v.features.is_none() && stages[2] == stages[4] && stages[1] == stages[3];
+    fn new(weights: &SasWeights, heads: usize, device: &Device) -> Option<Self> {
+        let stages = Stages::of(weights)?;
+        let Qkv { q, k, v } = weights;
         let mut kernel_sizes = [q, k, v]
             .into_iter()
             .flat_map(|e| &e.heads)
             .map(|s| s.first_weight.dims()[2]);
         let kernel_size = kernel_sizes.next().unwrap_or(1);
-        if !known || kernel_sizes.any(|other| other != kernel_size) {
+        if kernel_sizes.any(|other| other != kernel_size) {
             return None;
         }
-        let mut parts = Vec::new();
-        for expansion in [q, k, v] {
-            if let Some(stage) = &expansion.heads {
-                parts.push(flat(stage.first_weight.clone()));
-                parts.push(stage.first_bias.clone());
-                parts.push(flat(stage.second_weight.clone()));
-                parts.push(stage.second_bias.clone());
-            }
-            if let Some(stage) = &expansion.features {
-                parts.push(flat(stage.first_weight.clone()));
-                parts.push(stage.first_bias.clone());
-                parts.push(flat(stage.second_weight.clone()));
-                parts.push(stage.second_bias.clone());
-            }
-        }
-        let values = match parts.is_empty() {
-            true => Tensor::zeros([1], device),
-            false => Tensor::cat(parts, 0),
+        let flattened = weights.clone().map(|expansion| {
+            expansion.map(
+                |stage| stage.map(flat, |bias| bias),
+                |stage| stage.map(flat, |bias| bias),
+            )
+        });
+        let values = match stages.any() {
+            true => Tensor::cat(PackedOrder::in_order(flattened), 0),
+            false => Tensor::zeros([1], device),
         };
         Some(Self {
             values,
@@ -173,74 +154,27 @@ impl PackedWeights {
     }
 }
 
-/// What a call is, beside its tensors.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SasCall {
-    /// Sizes.
-    pub shape: SasShape,
-    /// Mask, placement of the rotation, form of the expansions, aggregation.
-    pub options: SasOptions,
-    /// Which stages the packed weights hold: heads and features of q, of k, heads of v.
-    pub stages: [bool; 5],
-    /// Rotated pairs of features; 0 without rotation.
-    pub half: usize,
+/// What the CPU's kernels read: q, k and v, and the rotations in `table`.
+fn inputs_of<'a>(call: &SasCall, [q, k, v]: [&'a [f32]; 3], table: &'a [f32]) -> SasInputs<'a> {
+    let half = call.half;
+    let rotations = (half > 0).then(|| {
+        let (of_queries, of_keys) = table.split_at(2 * call.shape.queries * half);
+        [of_queries, of_keys].map(|table| {
+            let (cos, sin) = table.split_at(table.len() / 2);
+            Rotation { cos, sin, half }
+        })
+    });
+    SasInputs {
+        q,
+        k,
+        v,
+        rotations: rotations.map(|[q, k]| (q, k)),
+    }
 }
 
-impl SasCall {
-    /// The expansion of one tensor, taken from the front of `packed`.
-    fn expansion<'a>(
-        &self,
-        packed: &mut &'a [f32],
-        inputs: usize,
-        stages: [bool; 2],
-    ) -> Expansion<'a> {
-        let n = self.shape;
-        let mut take = |len: usize| {
-            let (piece, rest) = packed.split_at(len);
-            *packed = rest;
-            piece
-        };
-        let heads = stages[0].then(|| HeadExpansion {
-            first_weight: take(n.expanded_heads * inputs * n.kernel_size),
-            first_bias: take(n.expanded_heads),
-            second_weight: take(n.expanded_heads * n.expanded_heads * n.kernel_size),
-            second_bias: take(n.expanded_heads),
-        });
-        let features = stages[1].then(|| FeatureExpansion {
-            first_weight: take(n.expanded_head_dim * n.head_dim),
-            first_bias: take(n.expanded_head_dim),
-            second_weight: take(n.expanded_head_dim * n.expanded_head_dim),
-            second_bias: take(n.expanded_head_dim),
-        });
-        Expansion { heads, features }
-    }
-
-    fn weights<'a>(&self, mut packed: &'a [f32]) -> kernel::SasWeights<'a> {
-        let [q_heads, q_features, k_heads, k_features, v_heads] = self.stages;
-        let packed = &mut packed;
-        kernel::SasWeights {
-            q: self.expansion(packed, self.shape.heads, [q_heads, q_features]),
-            k: self.expansion(packed, self.shape.kv_heads, [k_heads, k_features]),
-            v: self.expansion(packed, self.shape.kv_heads, [v_heads, false]),
-        }
-    }
-
-    fn inputs<'a>(&self, [q, k, v]: [&'a [f32]; 3], table: &'a [f32]) -> SasInputs<'a> {
-        let half = self.half;
-        let rotations = (half > 0).then(|| {
-            let (of_queries, of_keys) = table.split_at(2 * self.shape.queries * half);
-            [of_queries, of_keys].map(|table| {
-                let (cos, sin) = table.split_at(table.len() / 2);
-                Rotation { cos, sin, half }
-            })
-        });
-        SasInputs {
-            q,
-            k,
-            v,
-            rotations: rotations.map(|[q, k]| (q, k)),
-        }
-    }
+/// Where the call's weights stand in their tensor.
+fn order_of(call: &SasCall) -> PackedOrder {
+    PackedOrder::new(&call.shape, call.stages)
 }
 
 /// Simulated attention as an operation of a backend.
@@ -295,8 +229,8 @@ impl SasAttentionGradients for Flex {
         call: SasCall,
     ) -> (FlexTensor, FlexTensor) {
         let [q, k, v, weights, table] = inputs.map(|x| x.to_contiguous());
-        let inputs = call.inputs([&q, &k, &v].map(values), values(&table));
-        let weights = call.weights(values(&weights));
+        let inputs = inputs_of(&call, [&q, &k, &v].map(values), values(&table));
+        let weights = order_of(&call).slices(values(&weights));
         let (out, sums) =
             kernel::sas_attention_forward(&call.shape, inputs, &weights, &call.options);
         let SasShape {
@@ -324,7 +258,7 @@ impl SasAttentionGradients for Flex {
     ) -> [FlexTensor; 4] {
         let [q, k, v, weights, table, sums] = state.map(|x| x.to_contiguous());
         let dy = dy.to_contiguous();
-        let inputs = call.inputs([&q, &k, &v].map(values), values(&table));
+        let inputs = inputs_of(&call, [&q, &k, &v].map(values), values(&table));
         let SasGradients {
             q: dq,
             k: dk,
@@ -335,19 +269,15 @@ impl SasAttentionGradients for Flex {
         } = kernel::sas_attention_backward(
             &call.shape,
             inputs,
-            &call.weights(values(&weights)),
+            &order_of(&call).slices(values(&weights)),
             values(&sums),
             values(&dy),
             &call.options,
         );
+        let of_weights = Qkv::from([q_weights, k_weights, v_weights]);
         let mut packed = Vec::with_capacity(values(&weights).len());
-        for ExpansionGradients { heads, features } in [q_weights, k_weights, v_weights] {
-            for stage in [heads, features].into_iter().flatten() {
-                packed.extend(stage.first_weight);
-                packed.extend(stage.first_bias);
-                packed.extend(stage.second_weight);
-                packed.extend(stage.second_bias);
-            }
+        for gradient in PackedOrder::in_order(of_weights) {
+            packed.extend(gradient);
         }
         // Without any stage the packed weights are one unused zero.
         packed.resize(values(&weights).len(), 0.0);

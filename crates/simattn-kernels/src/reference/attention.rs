@@ -1,36 +1,6 @@
 use burn::tensor::{Bool, Device, Tensor, TensorData, activation::softmax};
 
-/// What one attention call needs beside its tensors.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AttentionOptions {
-    /// Factor on the scores before the softmax, usually 1/√width of q and k.
-    pub scale: f64,
-    /// Whether query i sees only the keys up to its own position.
-    pub causal: bool,
-    /// The absolute position of query 0 on the keys' axis: S − T when decoding with a cache.
-    pub offset: usize,
-    /// How many of the latest keys a query sees, its own position included; `None`: all.
-    pub window: Option<usize>,
-}
-
-impl AttentionOptions {
-    /// Causal attention over equally many queries and keys, scale 1/√`width`.
-    pub fn causal(width: usize) -> Self {
-        Self {
-            scale: 1.0 / (width as f64).sqrt(),
-            causal: true,
-            offset: 0,
-            window: None,
-        }
-    }
-
-    /// Whether query `i` (counted from 0 in its tensor) may look at key `j`.
-    pub fn visible(&self, i: usize, j: usize) -> bool {
-        let position = i + self.offset;
-        (!self.causal || j <= position)
-            && self.window.is_none_or(|w| j.saturating_add(w) > position)
-    }
-}
+use crate::call::AttentionOptions;
 
 /// Softmax attention: `out[b,h,i] = Σ_j softmax_j(scale · q[b,h,i]·k[b,g,j]) · v[b,g,j]`.
 ///
@@ -92,18 +62,4 @@ fn hidden_keys(
     }
     let data = TensorData::new(hidden, [queries, keys]);
     Some(Tensor::from_data(data, device))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_window_beyond_all_numbers_hides_nothing() {
-        let options = AttentionOptions {
-            window: Some(usize::MAX),
-            ..AttentionOptions::causal(8)
-        };
-        assert!(options.visible(5, 0) && options.visible(5, 5) && !options.visible(5, 6));
-    }
 }

@@ -1,64 +1,26 @@
 use burn::tensor::{Tensor, activation::relu, module::conv1d, ops::ConvOptions};
 
 use super::linear;
+use crate::call::{ExpansionOptions, Stage};
 
 /// Weights of a head expansion, H → H' heads (SAS, section on head simulation).
-#[derive(Clone, Debug)]
-pub struct HeadExpansion {
-    /// First convolution, [H', H, κ].
-    pub first_weight: Tensor<3>,
-    /// Bias of the first convolution, `[H']`.
-    pub first_bias: Tensor<1>,
-    /// Second convolution, [H', H', κ].
-    pub second_weight: Tensor<3>,
-    /// Bias of the second convolution, `[H']`.
-    pub second_bias: Tensor<1>,
-}
+pub type HeadExpansion = Stage<Tensor<3>, Tensor<1>>;
 
 /// Weights of a feature expansion, D → D' (SAS, section on feature simulation).
-#[derive(Clone, Debug)]
-pub struct FeatureExpansion {
-    /// First map, [D', D].
-    pub first_weight: Tensor<2>,
-    /// Bias of the first map, `[D']`.
-    pub first_bias: Tensor<1>,
-    /// Second map, [D', D'].
-    pub second_weight: Tensor<2>,
-    /// Bias of the second map, `[D']`.
-    pub second_bias: Tensor<1>,
-}
+pub type FeatureExpansion = Stage<Tensor<2>, Tensor<1>>;
 
-/// The parts of an expansion's second stage that ablations switch off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExpansionOptions {
-    /// Whether the second map's result is added to the first one's (else it replaces it).
-    pub residual: bool,
-    /// Whether a ReLU stands before the second map.
-    pub relu: bool,
-}
-
-impl Default for ExpansionOptions {
-    fn default() -> Self {
-        Self {
-            residual: true,
-            relu: true,
-        }
-    }
-}
-
-impl ExpansionOptions {
-    fn second<const R: usize>(
-        self,
-        first: Tensor<R>,
-        map: impl FnOnce(Tensor<R>) -> Tensor<R>,
-    ) -> Tensor<R> {
-        let input = first.clone();
-        let mapped = map(if self.relu { relu(input) } else { input });
-        if self.residual {
-            first + mapped
-        } else {
-            mapped
-        }
+/// The end of an expansion, from the first map's result; `map` is the second map.
+fn second<const R: usize>(
+    options: ExpansionOptions,
+    first: Tensor<R>,
+    map: impl FnOnce(Tensor<R>) -> Tensor<R>,
+) -> Tensor<R> {
+    let input = first.clone();
+    let mapped = map(if options.relu { relu(input) } else { input });
+    if options.residual {
+        first + mapped
+    } else {
+        mapped
     }
 }
 
@@ -77,7 +39,7 @@ pub fn expand_heads(x: Tensor<4>, weights: &HeadExpansion, options: ExpansionOpt
         Some(weights.first_bias.clone()),
         padding.clone(),
     );
-    let expanded_rows = options.second(first, |x| {
+    let expanded_rows = second(options, first, |x| {
         conv1d(
             x,
             weights.second_weight.clone(),
@@ -100,7 +62,7 @@ pub fn expand_features(
         weights.first_weight.clone(),
         Some(weights.first_bias.clone()),
     );
-    options.second(first, |x| {
+    second(options, first, |x| {
         linear(
             x,
             weights.second_weight.clone(),

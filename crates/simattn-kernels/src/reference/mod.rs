@@ -15,13 +15,13 @@ mod rope;
 mod sas;
 
 pub use activation::{gelu, swiglu};
-pub use attention::{AttentionOptions, attention};
-pub use expansion::{
-    ExpansionOptions, FeatureExpansion, HeadExpansion, expand_features, expand_heads,
-};
+pub use attention::attention;
+pub use expansion::{FeatureExpansion, HeadExpansion, expand_features, expand_heads};
 pub use linear::{embedding, linear};
 pub use loss::{cross_entropy, head_cross_entropy};
 pub use norm::{layer_norm, rms_norm};
 pub use rope::{RopeTable, rotate};
 pub(crate) use sas::sas_attention_through;
-pub use sas::{Aggregation, Expansion, RopePlacement, SasOptions, SasWeights, sas_attention};
+pub use sas::{Expansion, SasWeights, sas_attention};
+
+pub use crate::call::{Aggregation, AttentionOptions, ExpansionOptions, RopePlacement, SasOptions};

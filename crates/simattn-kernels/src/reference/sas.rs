@@ -1,65 +1,15 @@
 use burn::tensor::Tensor;
 
 use super::{
-    AttentionOptions, ExpansionOptions, FeatureExpansion, HeadExpansion, RopeTable, attention,
-    expand_features, expand_heads, rotate,
+    FeatureExpansion, HeadExpansion, RopeTable, attention, expand_features, expand_heads, rotate,
 };
+use crate::call::{self, Aggregation, AttentionOptions, Qkv, RopePlacement, SasOptions};
 
 /// The maps that one of q, k, v goes through; a stage that is `None` is left out.
-#[derive(Clone, Debug, Default)]
-pub struct Expansion {
-    /// H → H' heads.
-    pub heads: Option<HeadExpansion>,
-    /// D → D' features (q and k only: v keeps its width).
-    pub features: Option<FeatureExpansion>,
-}
+pub type Expansion = call::Expansion<HeadExpansion, FeatureExpansion>;
 
-/// The expansions of q, k and v, each with its own weights.
-#[derive(Clone, Debug, Default)]
-pub struct SasWeights {
-    /// For q, from H heads.
-    pub q: Expansion,
-    /// For k, from G heads.
-    pub k: Expansion,
-    /// For v, from G heads, heads only.
-    pub v: Expansion,
-}
-
-/// Where rotary position embeddings go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RopePlacement {
-    /// On the expanded q and k, width D': keeps relative positions, learns best.
-    #[default]
-    After,
-    /// On the compact q and k, width D; the expansions then mix the rotated pairs.
-    Before,
-    /// Nowhere.
-    None,
-}
-
-/// What becomes of the r = H'/H groups of heads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Aggregation {
-    /// Parameter-efficient attention aggregation: the groups are averaged; one projection
-    /// H·D → C follows.
-    #[default]
-    Peaa,
-    /// All heads are kept; a projection H'·D → C follows.
-    Full,
-}
-
-/// Everything about [`sas_attention`] that is not a tensor.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SasOptions {
-    /// Scale, causality, offset and window of the attention over the expanded heads.
-    pub attention: AttentionOptions,
-    /// Residuals and ReLU of the expansions.
-    pub expansion: ExpansionOptions,
-    /// Where the rotation goes; the tables are given apart.
-    pub rope: RopePlacement,
-    /// Averaged groups or all heads.
-    pub aggregation: Aggregation,
-}
+/// The expansions of q, k and v, each with its own weights; that of v of heads only.
+pub type SasWeights = Qkv<Expansion>;
 
 /// Simulated attention (arXiv 2507.07694) between the projections: expansion of q, k and v,
 /// attention over the expanded heads, aggregation.

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
+use simattn_kernels::call::GeluForm;
 use simattn_kernels::cpu::activation::{
-    GeluForm, gelu, gelu_gradient, swiglu, swiglu_gradient, swiglu_packed, swiglu_packed_gradient,
+    gelu, gelu_gradient, swiglu, swiglu_gradient, swiglu_packed, swiglu_packed_gradient,
 };
 
 use crate::{assert_each, assert_same_on_any_number_of_threads, normals, over_nan, wide};

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
-use simattn_kernels::cpu::adamw::{AdamW, Parameter, step};
+use simattn_kernels::call::AdamW;
+use simattn_kernels::cpu::adamw::{Parameter, step};
 use simattn_kernels::cpu::gradient_norm::{clip_factor, global_norm, squared_sums};
 
 use crate::{assert_rms, assert_same_on_any_number_of_threads, normals, wide};

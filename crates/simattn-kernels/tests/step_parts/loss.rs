@@ -1,7 +1,6 @@
 use proptest::prelude::*;
-use simattn_kernels::cpu::loss::{
-    HeadGradientsWanted, HeadShape, IGNORED, cross_entropy, head_cross_entropy,
-};
+use simattn_kernels::call::HeadGradientsWanted;
+use simattn_kernels::cpu::loss::{HeadShape, IGNORED, cross_entropy, head_cross_entropy};
 use simattn_random::stream;
 
 use crate::{

@@ -20,7 +20,7 @@ pub use tensor_product::TensorProductAttention;
 pub(crate) use unpacking::Unpacking;
 
 use crate::{
-    config::{AttentionConfig, ModelConfig, RopeScaling, SasRope},
+    config::{AttentionConfig, ModelConfig, RopePlacement, RopeScaling},
     decoder::Precision,
     init::{Draw, Initialiser},
 };
@@ -184,7 +184,7 @@ impl AttentionConfig {
         match self {
             Self::Mha(c) | Self::Mqa(c) => Some((c.rotary_dim.unwrap_or(c.head_dim), c.rope_base)),
             Self::Gqa(c) => Some((c.rotary_dim.unwrap_or(c.head_dim), c.rope_base)),
-            Self::Sas(c) if c.rope == SasRope::None => None,
+            Self::Sas(c) if c.rope == RopePlacement::None => None,
             Self::Sas(c) => Some((c.rotary_dim(), c.rope_base)),
             Self::Mla(c) => Some((c.rope_head_dim, c.rope_base)),
             Self::Tpa(c) => Some((c.head_dim, c.rope_base)),

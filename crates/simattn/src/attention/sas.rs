@@ -2,15 +2,13 @@ use burn::{
     module::{Module, Param},
     tensor::Tensor,
 };
+use simattn_kernels::call::{Aggregation, AttentionOptions, ExpansionOptions, SasOptions};
 use simattn_kernels::ops::Normed;
-use simattn_kernels::reference::{
-    Aggregation, AttentionOptions, Expansion, ExpansionOptions, FeatureExpansion, HeadExpansion,
-    RopePlacement, SasOptions, SasWeights,
-};
+use simattn_kernels::reference::{Expansion, FeatureExpansion, HeadExpansion, SasWeights};
 
 use super::{Pass, head_norm, normed};
 use crate::{
-    config::{ModelConfig, SasAggregation, SasConfig, SasRope},
+    config::{ModelConfig, SasConfig},
     init::{Draw, Initialiser},
     linear::Linear,
 };
@@ -142,8 +140,8 @@ impl SasAttention {
             )
         };
         let kept_heads = match c.aggregation {
-            SasAggregation::Peaa => c.heads,
-            SasAggregation::Full => c.expanded_heads,
+            Aggregation::Peaa => c.heads,
+            Aggregation::Full => c.expanded_heads,
         };
         let expansion =
             |name, heads, features| ExpansionLayer::new(c, heads, features, &init.at(name));
@@ -199,15 +197,8 @@ impl SasAttention {
                 residual: c.residual,
                 relu: c.relu,
             },
-            rope: match c.rope {
-                SasRope::After => RopePlacement::After,
-                SasRope::Before => RopePlacement::Before,
-                SasRope::None => RopePlacement::None,
-            },
-            aggregation: match c.aggregation {
-                SasAggregation::Peaa => Aggregation::Peaa,
-                SasAggregation::Full => Aggregation::Full,
-            },
+            rope: c.rope,
+            aggregation: c.aggregation,
         };
         let y = pass.sas_attention(q, k, v, &weights, &options);
         self.out.forward(y, pass.kernels)

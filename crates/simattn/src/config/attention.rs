@@ -1,4 +1,5 @@
 use serde::{Deserialize, Serialize};
+use simattn_kernels::call::{Aggregation, RopePlacement};
 
 use super::error::{ConfigError, dimension, even, multiple, positive};
 
@@ -98,40 +99,16 @@ pub struct SasConfig {
     pub relu: bool,
     /// Averaged groups (`peaa`) or a projection of all heads (`full`).
     #[serde(default)]
-    pub aggregation: SasAggregation,
+    pub aggregation: Aggregation,
     /// Rotary embeddings `after` the expansion (default), `before` it, or `none`.
     #[serde(default)]
-    pub rope: SasRope,
+    pub rope: RopePlacement,
     /// Base of the rotary frequencies.
     #[serde(default = "default_rope_base")]
     pub rope_base: f64,
     /// How many features of a head rotate, from the first; left out: all (D' after, D before).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotary_dim: Option<usize>,
-}
-
-/// What becomes of the groups of expanded heads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SasAggregation {
-    /// Parameter-efficient attention aggregation: average, then one projection H·D → C.
-    #[default]
-    Peaa,
-    /// A projection H'·D → C.
-    Full,
-}
-
-/// Where rotary embeddings go in SAS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SasRope {
-    /// After the expansions, on width D'.
-    #[default]
-    After,
-    /// Before them, on width D.
-    Before,
-    /// No positions.
-    None,
 }
 
 /// Multi-head latent attention.
@@ -278,12 +255,12 @@ impl SasConfig {
         self.kv_heads.unwrap_or(self.heads)
     }
 
-    /// How many features rotate, 0 with [`SasRope::None`].
+    /// How many features rotate, 0 with [`RopePlacement::None`].
     pub fn rotary_dim(&self) -> usize {
         match self.rope {
-            SasRope::None => 0,
-            SasRope::After => self.rotary_dim.unwrap_or(self.expanded_head_dim),
-            SasRope::Before => self.rotary_dim.unwrap_or(self.head_dim),
+            RopePlacement::None => 0,
+            RopePlacement::After => self.rotary_dim.unwrap_or(self.expanded_head_dim),
+            RopePlacement::Before => self.rotary_dim.unwrap_or(self.head_dim),
         }
     }
 
@@ -323,15 +300,47 @@ impl SasConfig {
         }
         positive(ROPE_BASE, self.rope_base)?;
         match self.rope {
-            SasRope::None if self.rotary_dim.is_some() => Err(ConfigError::Contradiction {
+            RopePlacement::None if self.rotary_dim.is_some() => Err(ConfigError::Contradiction {
                 field: "model.attention.rotary_dim",
                 value: self.rotary_dim.unwrap_or_default().to_string(),
                 other: "rope = \"none\"".into(),
                 why: "nothing rotates",
             }),
-            SasRope::None => Ok(()),
-            SasRope::After => check_rotary(self.rotary_dim, self.expanded_head_dim),
-            SasRope::Before => check_rotary(self.rotary_dim, self.head_dim),
+            RopePlacement::None => Ok(()),
+            RopePlacement::After => check_rotary(self.rotary_dim, self.expanded_head_dim),
+            RopePlacement::Before => check_rotary(self.rotary_dim, self.head_dim),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Saved models and presets spell the choices of SAS like this.
+    #[test]
+    fn the_choices_of_sas_are_spelled_as_in_saved_models() {
+        for (aggregation, word) in [(Aggregation::Peaa, "peaa"), (Aggregation::Full, "full")] {
+            let word = format!("{word:?}");
+            assert_eq!(serde_json::to_string(&aggregation).ok(), Some(word.clone()));
+            assert_eq!(
+                serde_json::from_str::<Aggregation>(&word).ok(),
+                Some(aggregation)
+            );
+        }
+        for (rope, word) in [
+            (RopePlacement::After, "after"),
+            (RopePlacement::Before, "before"),
+            (RopePlacement::None, "none"),
+        ] {
+            let word = format!("{word:?}");
+            assert_eq!(serde_json::to_string(&rope).ok(), Some(word.clone()));
+            assert_eq!(
+                serde_json::from_str::<RopePlacement>(&word).ok(),
+                Some(rope)
+            );
+        }
+        assert_eq!(Aggregation::default(), Aggregation::Peaa);
+        assert_eq!(RopePlacement::default(), RopePlacement::After);
     }
 }

@@ -6,12 +6,13 @@ mod rope;
 
 pub use attention::{
     AttentionConfig, FactorisedConfig, GroupedConfig, LatentConfig, MultiHeadConfig,
-    MultiQueryConfig, SasAggregation, SasConfig, SasRope, TensorProductConfig,
+    MultiQueryConfig, SasConfig, TensorProductConfig,
 };
 pub use error::ConfigError;
 use error::{at_least_one, positive};
 pub use rope::RopeScaling;
 use serde::{Deserialize, Serialize};
+pub use simattn_kernels::call::{Aggregation, RopePlacement};
 
 /// A decoder-only language model: pre-norm blocks of attention and MLP.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -265,7 +266,7 @@ impl ModelConfig {
             {
                 Ok(())
             }
-            AttentionConfig::Sas(sas) if sas.rope == SasRope::None => Ok(()),
+            AttentionConfig::Sas(sas) if sas.rope == RopePlacement::None => Ok(()),
             AttentionConfig::Sas(_) => {
                 contradiction(FIELD, learned(), "sas needs rope = \"none\" then")
             }

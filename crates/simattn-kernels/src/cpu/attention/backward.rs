@@ -3,7 +3,8 @@ use rayon::prelude::*;
 
 use super::lanes::pack;
 use super::plan::{Plan, Scratch};
-use super::{AttentionGradients, AttentionShape, HeadLayout, Heads};
+use super::{AttentionGradients, HeadLayout, Heads};
+use crate::call::{AttentionOptions, AttentionShape};
 use crate::cpu::blocked::{BLOCK, Geometry};
 use crate::cpu::blocked_backward::{self, Head};
 use crate::cpu::memory::{Room, Shared, read_at};
@@ -11,7 +12,6 @@ use crate::cpu::output::filled;
 use crate::cpu::simd::InstructionSet;
 use crate::cpu::tile::{dot, load, store};
 use crate::cpu::transpose::transpose;
-use crate::reference::AttentionOptions;
 
 /// Gradients of q, k and v, from the output, its gradient and the log-sum-exp of [`attention_forward`](super::attention_forward).
 ///

@@ -3,13 +3,13 @@ use rayon::prelude::*;
 
 use super::few::{FEW, FewQueries};
 use super::lanes::{PackBlock, pack};
-use super::{AttentionShape, HeadLayout, Heads};
+use super::{HeadLayout, Heads};
+use crate::call::{AttentionOptions, AttentionShape};
 use crate::cpu::blocked::{self, BLOCK, ForwardScratch, Geometry};
 use crate::cpu::memory::{Room, Shared, read_at, with_scratch};
 use crate::cpu::output::{Output, filled};
 use crate::cpu::simd::InstructionSet;
 use crate::cpu::transpose::transpose;
-use crate::reference::AttentionOptions;
 
 /// Attention: output (in `out_layout`, B·H·T·D values) and the log-sum-exp of every query's scaled scores [B, H, T],
 /// −∞ for a query that sees no key; its output is 0.

@@ -17,26 +17,7 @@ pub(super) use lanes::PackBlock;
 pub(super) use plan::{Plan, Scratch};
 
 use super::blocked::Geometry;
-use crate::reference::AttentionOptions;
-
-/// Sizes of one attention.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AttentionShape {
-    /// B
-    pub batch: usize,
-    /// H, query heads.
-    pub heads: usize,
-    /// G, key/value heads; divides H. Query head h reads key/value head ⌊h / (H/G)⌋.
-    pub kv_heads: usize,
-    /// T
-    pub queries: usize,
-    /// S
-    pub keys: usize,
-    /// Width of q and k.
-    pub width: usize,
-    /// Width of v and of the output.
-    pub value_width: usize,
-}
+use crate::call::{AttentionOptions, AttentionShape};
 
 /// Where the values of a [batch, heads, tokens, width] tensor stand; a token's features are contiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +100,7 @@ impl AttentionShape {
     }
 
     pub(super) fn check(&self, q: Heads<'_>, k: Heads<'_>, v: Heads<'_>) {
+        self.check_heads();
         let Self {
             batch,
             heads,
@@ -128,10 +110,6 @@ impl AttentionShape {
             width,
             value_width,
         } = *self;
-        assert!(
-            kv_heads > 0 && heads.is_multiple_of(kv_heads),
-            "{kv_heads} key/value heads do not divide {heads} heads"
-        );
         assert!(
             q.layout.end(batch, heads, queries, width) <= q.values.len(),
             "q is shorter than its layout"

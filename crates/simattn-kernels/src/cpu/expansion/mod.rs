@@ -12,14 +12,19 @@ mod minimal_filtering;
 mod placement;
 mod prepared;
 mod stages;
-mod weights;
 
 pub use contract::ContractChunk;
 pub use expand::ExpandChunk;
 pub use prepared::Prepared;
-pub use weights::{Expansion, ExpansionGradients, FeatureExpansion, HeadExpansion, StageGradients};
 
 use super::blocked::EDGE;
+use crate::call::{self, Stage};
+
+/// Weights of an expansion.
+pub type Expansion<'a> = call::Expansion<Stage<&'a [f32]>>;
+
+/// Gradients of an [`Expansion`], laid out as its weights.
+pub type ExpansionGradients = call::Expansion<Stage<Vec<f32>>>;
 
 /// Tokens in a chunk, on vectors of `lanes` values.
 ///

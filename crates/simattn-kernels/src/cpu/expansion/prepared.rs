@@ -1,9 +1,7 @@
 //! An expansion that is ready to run: sizes checked, weights ordered.
 
-use super::{
-    Expansion, ExpansionGradients, Rotation, Sizes, StageGradients, chunk_len, minimal_filtering,
-};
-use crate::reference::ExpansionOptions;
+use super::{Expansion, ExpansionGradients, Rotation, Sizes, chunk_len, minimal_filtering};
+use crate::call::{ExpansionOptions, Stage};
 
 /// An expansion ready to run: weights of the convolutions brought into the order of the rows they meet.
 #[derive(Debug)]
@@ -272,13 +270,13 @@ impl<'a> Prepared<'a> {
             })
         };
         ExpansionGradients {
-            heads: self.weights.heads.map(|_| StageGradients {
+            heads: self.weights.heads.map(|_| Stage {
                 first_weight: convolution(offsets.heads[0], heads),
                 first_bias: piece(offsets.heads[1], expanded_heads),
                 second_weight: convolution(offsets.heads[2], expanded_heads),
                 second_bias: piece(offsets.heads[3], expanded_heads),
             }),
-            features: self.weights.features.map(|_| StageGradients {
+            features: self.weights.features.map(|_| Stage {
                 first_weight: piece(offsets.features[0], expanded_width * width),
                 first_bias: piece(offsets.features[1], expanded_width),
                 second_weight: piece(offsets.features[2], expanded_width * expanded_width),

@@ -2,7 +2,8 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::call::Call;
-use super::{SasGradients, SasInputs, SasShape, SasWeights};
+use super::{SasGradients, SasInputs, SasWeights};
+use crate::call::{SasOptions, SasShape};
 use crate::cpu::attention::{PackBlock, Plan, Scratch};
 use crate::cpu::blocked::{BLOCK, Geometry};
 use crate::cpu::blocked_backward::{self, Head};
@@ -11,7 +12,6 @@ use crate::cpu::memory::{Room, Shared, read_at, with_scratch};
 use crate::cpu::output::{Output, filled};
 use crate::cpu::simd::InstructionSet;
 use crate::cpu::tile::{load, store};
-use crate::reference::SasOptions;
 
 /// Tokens whose gradients of the weights are added up in one buffer.
 const PART: usize = 2 * BLOCK;

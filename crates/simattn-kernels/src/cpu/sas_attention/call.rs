@@ -3,13 +3,13 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{Expansion, Rotation, SasInputs, SasShape, SasWeights};
+use super::{Expansion, Rotation, SasInputs, SasWeights};
+use crate::call::{Aggregation, RopePlacement, SasOptions, SasShape};
 use crate::cpu::blocked::{BLOCK, Geometry};
 use crate::cpu::expansion::{Chunk, ExpandChunk, Prepared, Sizes, chunk_len};
 use crate::cpu::memory::{Shared, read_at, with_scratch};
 use crate::cpu::simd::InstructionSet;
 use crate::cpu::tile::store;
-use crate::reference::{Aggregation, RopePlacement, SasOptions};
 
 /// Batch elements are worked on together until they hold so many tokens.
 const TOKENS_IN_WORK: usize = 1024;

@@ -2,18 +2,18 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::call::Call;
-use super::{SasInputs, SasShape, SasWeights};
+use super::{SasInputs, SasWeights};
+use crate::call::{SasOptions, SasShape};
 use crate::cpu::blocked::{self, BLOCK, ForwardScratch};
 use crate::cpu::memory::{Room, Shared, with_scratch};
 use crate::cpu::output::{Output, filled};
 use crate::cpu::simd::InstructionSet;
 use crate::cpu::tile::{load, store};
 use crate::cpu::transpose::transpose;
-use crate::reference::SasOptions;
 
 /// Output and log-sum-exp of simulated attention.
 ///
-/// The output is [B, T, H·D] with [`Aggregation::Peaa`](crate::reference::Aggregation::Peaa), where feature (i, d) is the mean over g of expanded head g·H + i,
+/// The output is [B, T, H·D] with [`Aggregation::Peaa`](crate::call::Aggregation::Peaa), where feature (i, d) is the mean over g of expanded head g·H + i,
 /// else [B, T, H'·D]. The log-sum-exp is [B, H', T], −∞ for a query that sees no key.
 ///
 /// # Panics

@@ -16,43 +16,11 @@ mod forward;
 pub use backward::{sas_attention_backward, sas_attention_backward_on};
 pub use forward::{sas_attention_forward, sas_attention_forward_on};
 
-pub use super::expansion::{
-    Expansion, ExpansionGradients, FeatureExpansion, HeadExpansion, Rotation, StageGradients,
-};
+pub use super::expansion::{Expansion, ExpansionGradients, Rotation};
+use crate::call::Qkv;
 
-/// Sizes of one simulated attention.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SasShape {
-    /// B
-    pub batch: usize,
-    /// T
-    pub queries: usize,
-    /// S
-    pub keys: usize,
-    /// H, heads of q.
-    pub heads: usize,
-    /// G, heads of k and v.
-    pub kv_heads: usize,
-    /// H', heads of the attention; H without expansion of q's heads.
-    pub expanded_heads: usize,
-    /// D
-    pub head_dim: usize,
-    /// D', width of the expanded q and k; D without expansion of their features.
-    pub expanded_head_dim: usize,
-    /// κ
-    pub kernel_size: usize,
-}
-
-/// The expansions of q, k and v.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SasWeights<'a> {
-    /// For q, from H heads.
-    pub q: Expansion<'a>,
-    /// For k, from G heads.
-    pub k: Expansion<'a>,
-    /// For v, from G heads, heads only.
-    pub v: Expansion<'a>,
-}
+/// The expansions of q, k and v; that of v of heads only.
+pub type SasWeights<'a> = Qkv<Expansion<'a>>;
 
 /// Gradients of everything that goes into [`sas_attention_forward`].
 #[derive(Clone, Debug, PartialEq)]
@@ -80,6 +48,6 @@ pub struct SasInputs<'a> {
     pub k: &'a [f32],
     /// [B, S, G, D]
     pub v: &'a [f32],
-    /// Rotations of the queries' and the keys' positions; not used with [`RopePlacement::None`](crate::reference::RopePlacement::None).
+    /// Rotations of the queries' and the keys' positions; not used with [`RopePlacement::None`](crate::call::RopePlacement::None).
     pub rotations: Option<(Rotation<'a>, Rotation<'a>)>,
 }

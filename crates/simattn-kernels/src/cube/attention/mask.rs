@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use crate::reference::AttentionOptions;
+use crate::call::AttentionOptions;
 
 /// What a kernel is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

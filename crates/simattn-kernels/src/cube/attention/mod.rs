@@ -19,44 +19,15 @@ use super::tensor::{
     addresses, element, indexable, shared_memory, unwritten, unwritten_token_major,
 };
 use super::tile::{SIDE, tile_for};
-use crate::reference::AttentionOptions;
+use crate::call::{AttentionOptions, AttentionShape};
 
-/// Shapes of one call.
-#[derive(Clone, Copy, Debug)]
-struct Sizes {
-    batch: usize,
-    heads: usize,
-    kv_heads: usize,
-    queries: usize,
-    keys: usize,
-    width: usize,
-    value_width: usize,
+/// The sizes of one call, from its tensors.
+fn shape_of(q: &CubeTensor, k: &CubeTensor, v: &CubeTensor) -> AttentionShape {
+    let [q, k, v] = [q, k, v].map(|x| x.meta.shape().dims());
+    AttentionShape::of(q, k, v)
 }
 
-impl Sizes {
-    fn of(q: &CubeTensor, k: &CubeTensor, v: &CubeTensor) -> Self {
-        let [batch, heads, queries, width] = q.meta.shape().dims();
-        let [_, kv_heads, keys, value_width] = v.meta.shape().dims();
-        assert_eq!(
-            k.meta.shape().dims::<4>(),
-            [batch, kv_heads, keys, width],
-            "k beside q and v"
-        );
-        assert!(
-            heads.is_multiple_of(kv_heads),
-            "{kv_heads} key/value heads do not divide {heads} query heads"
-        );
-        Self {
-            batch,
-            heads,
-            kv_heads,
-            queries,
-            keys,
-            width,
-            value_width,
-        }
-    }
-
+impl AttentionShape {
     fn plan(&self, options: &AttentionOptions, like: &CubeTensor) -> Plan {
         Plan {
             tile: tile_for(shared_memory(&like.client)),
@@ -80,7 +51,7 @@ impl Sizes {
 /// What the kernels of one call are told beside their tensors.
 #[derive(Clone, Copy, Debug)]
 struct Call {
-    sizes: Sizes,
+    shape: AttentionShape,
     plan: Plan,
     numbers: MaskNumbers,
     scale: f32,
@@ -98,20 +69,20 @@ pub(crate) fn attention_with_sums(
     options: &AttentionOptions,
 ) -> (CubeTensor, CubeTensor) {
     let [q, k, v] = [q, k, v].map(indexable);
-    let sizes = Sizes::of(&q, &k, &v);
-    let plan = sizes.plan(options, &q);
+    let shape = shape_of(&q, &k, &v);
+    let plan = shape.plan(options, &q);
     let numbers = MaskNumbers::new(options);
     let out = unwritten_token_major(
         &q,
-        [sizes.batch, sizes.heads, sizes.queries, sizes.value_width],
+        [shape.batch, shape.heads, shape.queries, shape.value_width],
         q.dtype,
     );
-    let sums = unwritten(&q, [sizes.batch, sizes.heads, sizes.queries], DType::F32);
-    if sizes.batch * sizes.heads * sizes.queries == 0 {
+    let sums = unwritten(&q, [shape.batch, shape.heads, shape.queries], DType::F32);
+    if shape.batch * shape.heads * shape.queries == 0 {
         return (out, sums);
     }
     let call = Call {
-        sizes,
+        shape,
         plan,
         numbers,
         scale: options.scale as f32,
@@ -119,7 +90,7 @@ pub(crate) fn attention_with_sums(
     if !units::attend(&call, [&q, &k, &v, &out, &sums]) {
         forward::attention_forward::launch(
             &q.client,
-            sizes.cubes(sizes.queries, sizes.heads, plan.tile),
+            shape.cubes(shape.queries, shape.heads, plan.tile),
             threads(),
             addresses(&[&q, &k, &v, &out]),
             q.clone().into_tensor_arg(),
@@ -146,11 +117,11 @@ pub(crate) fn attention_gradients(
     options: &AttentionOptions,
 ) -> [CubeTensor; 3] {
     let [q, k, v, out, dy] = [q, k, v, out, dy].map(indexable);
-    let sizes = Sizes::of(&q, &k, &v);
-    let plan = sizes.plan(options, &q);
+    let shape = shape_of(&q, &k, &v);
+    let plan = shape.plan(options, &q);
     let numbers = MaskNumbers::new(options);
     let scale = options.scale as f32;
-    let Sizes {
+    let AttentionShape {
         batch,
         heads,
         kv_heads,
@@ -158,7 +129,7 @@ pub(crate) fn attention_gradients(
         keys,
         width,
         value_width,
-    } = sizes;
+    } = shape;
     let deltas = unwritten(&q, [batch, heads, queries], DType::F32);
     let dq = unwritten_token_major(&q, [batch, heads, queries, width], q.dtype);
     let dk = unwritten_token_major(&q, [batch, kv_heads, keys, width], q.dtype);
@@ -179,7 +150,7 @@ pub(crate) fn attention_gradients(
         );
     }
     let call = Call {
-        sizes,
+        shape,
         plan,
         numbers,
         scale,
@@ -190,7 +161,7 @@ pub(crate) fn attention_gradients(
     if rows > 0 {
         backward::attention_query_gradients::launch(
             &q.client,
-            sizes.cubes(queries, heads, plan.tile),
+            shape.cubes(queries, heads, plan.tile),
             threads(),
             address,
             q.clone().into_tensor_arg(),
@@ -210,7 +181,7 @@ pub(crate) fn attention_gradients(
     if batch * kv_heads * keys > 0 {
         backward::attention_key_gradients::launch(
             &q.client,
-            sizes.cubes(keys, kv_heads, plan.tile),
+            shape.cubes(keys, kv_heads, plan.tile),
             threads(),
             address,
             q.clone().into_tensor_arg(),

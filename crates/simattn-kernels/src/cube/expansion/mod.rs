@@ -19,7 +19,7 @@ use super::rotary::Rotation;
 use super::rows::slices;
 use super::tensor::{addresses, element, reshaped, shared_memory, unwritten};
 use super::tile::{SIDE, tile_for};
-use crate::reference::ExpansionOptions;
+use crate::call::{ExpansionOptions, Stage as Pair};
 
 /// Sizes of two maps in a row, C → A → A channels.
 #[derive(Clone, Copy, Debug)]
@@ -32,25 +32,6 @@ pub(crate) struct MapSizes {
     pub positions: usize,
     /// Width of the window over the positions.
     pub taps: usize,
-}
-
-impl MapSizes {
-    /// Weights and biases of both maps.
-    pub fn len(&self) -> usize {
-        self.second_weight() + self.outputs * self.outputs * self.taps + self.outputs
-    }
-
-    fn first_bias(&self) -> usize {
-        self.outputs * self.inputs * self.taps
-    }
-
-    fn second_weight(&self) -> usize {
-        self.first_bias() + self.outputs
-    }
-
-    fn second_bias(&self) -> usize {
-        self.second_weight() + self.outputs * self.outputs * self.taps
-    }
 }
 
 /// A rotation behind two maps.
@@ -68,17 +49,16 @@ pub(crate) struct Applied {
     pub second: CubeTensor,
 }
 
-/// Two maps in a row: `E1 = map(x)`, then `E1 + map(relu(E1))`, as the options say. See
-/// [`reference::expand_heads`](crate::reference::expand_heads) and
-/// [`reference::expand_features`](crate::reference::expand_features).
+/// Two maps in a row: `E1 = map(x)`, then `E1 + map(relu(E1))`, as the options say: the head
+/// expansion or the feature expansion of the definitions.
 #[derive(Clone, Debug)]
 pub(crate) struct Maps {
     pub sizes: MapSizes,
     pub options: ExpansionOptions,
     /// All packed weights.
     pub weights: CubeTensor,
-    /// Where those of these maps begin: first weight and bias, second weight and bias.
-    pub first: usize,
+    /// Where those of these maps begin.
+    pub places: Pair<usize>,
 }
 
 impl Maps {
@@ -139,8 +119,8 @@ impl Maps {
             self.weights.clone().into_tensor_arg(),
             gate.unwrap_or(x).clone().into_tensor_arg(),
             y.clone().into_tensor_arg(),
-            (self.first + first_weight) as u32,
-            (self.first + first_bias) as u32,
+            first_weight as u32,
+            first_bias as u32,
             stage,
             element(x),
         );
@@ -153,13 +133,13 @@ impl Maps {
         if let Some(applied) = units::apply_both(self, x, keep, turn) {
             return applied;
         }
-        let sizes = self.sizes;
-        let first = self.launch(self.stage(x), x, None, [0, sizes.first_bias()]);
+        let at = self.places;
+        let first = self.launch(self.stage(x), x, None, [at.first_weight, at.first_bias]);
         let mut second = self.launch(
             self.second_stage(x),
             &first,
             None,
-            [sizes.second_weight(), sizes.second_bias()],
+            [at.second_weight, at.second_bias],
         );
         if let Some(turn) = turn {
             second = turn.rotation.apply(&reshaped(second, turn.shape));
@@ -179,9 +159,9 @@ impl Maps {
         dy: &CubeTensor,
         gradients: &CubeTensor,
     ) -> CubeTensor {
-        let sizes = self.sizes;
+        let (sizes, at) = (self.sizes, self.places);
         let (stage, second) = (self.stage(x), self.second_stage(x));
-        self.weight_gradient(second, first, dy, gradients, sizes.second_weight());
+        self.weight_gradient(second, first, dy, gradients, at.second_weight);
         let back = Stage {
             transposed: true,
             relu: false,
@@ -189,8 +169,10 @@ impl Maps {
             gated: second.relu,
             ..second
         };
-        let of_first = self.launch(back, dy, Some(first), [sizes.second_weight(), 0]);
-        self.weight_gradient(stage, x, &of_first, gradients, 0);
+        // Where there is no bias, its place is not read.
+        let unread = at.first_weight;
+        let of_first = self.launch(back, dy, Some(first), [at.second_weight, unread]);
+        self.weight_gradient(stage, x, &of_first, gradients, at.first_weight);
         let back = Stage {
             inputs: sizes.outputs,
             outputs: sizes.inputs,
@@ -198,7 +180,7 @@ impl Maps {
             bias: false,
             ..stage
         };
-        self.launch(back, &of_first, None, [0, 0])
+        self.launch(back, &of_first, None, [at.first_weight, unread])
     }
 
     fn weight_gradient(
@@ -240,7 +222,7 @@ impl Maps {
             addresses(&[&partial, gradients]),
             partial.into_tensor_arg(),
             gradients.clone().into_tensor_arg(),
-            (self.first + place) as u32,
+            place as u32,
             stage.outputs,
             places,
             element(gradients),

@@ -1,7 +1,7 @@
 use burn::backend::tensor::FloatTensor;
 use burn_cubecl::CubeBackend;
 
-use crate::cpu::activation::GeluForm;
+use crate::call::GeluForm;
 use crate::cube::columns::column_sums;
 use crate::cube::linear as kernel;
 use crate::ops::activated_linear::ActivatedLinearOps;

@@ -2,7 +2,7 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::Tensor;
 use burn_cubecl::CubeBackend;
 
-use crate::cpu::loss::HeadGradientsWanted;
+use crate::call::HeadGradientsWanted;
 use crate::cube::loss as kernel;
 use crate::ops::loss::{LossGradients, LossOps, WithGradients};
 

@@ -2,9 +2,9 @@ use burn::tensor::Tensor;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::cpu::adamw::AdamW;
+use crate::call::{AdamW, GroupSettings};
 use crate::cube::{adamw, squares};
-use crate::ops::optimizer::{AdamWState, GroupSettings};
+use crate::ops::optimizer::AdamWState;
 
 /// A tensor that [`has_gpu_kernels`](super::has_gpu_kernels) let through, without autodiff.
 fn primitive<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
@@ -22,10 +22,6 @@ pub(in crate::ops) fn adamw_step<const D: usize>(
     state: AdamWState<D>,
     factor: Tensor<1>,
 ) -> (Tensor<D>, AdamWState<D>) {
-    let group = adamw::Group {
-        learning_rate: group.learning_rate,
-        weight_decay: group.weight_decay,
-    };
     let all = [values, state.first_moment, state.second_moment].map(primitive);
     let [values, first_moment, second_moment] =
         adamw::step(settings, group, all, primitive(gradient), primitive(factor))

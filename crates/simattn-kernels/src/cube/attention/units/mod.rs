@@ -32,8 +32,8 @@ pub(super) fn attend(call: &Call, [q, k, v, out, sums]: [&CubeTensor; 5]) -> boo
     };
     forward::attention_forward_units::launch(
         &q.client,
-        call.sizes
-            .cubes(call.sizes.queries, call.sizes.heads, plan.tile),
+        call.shape
+            .cubes(call.shape.queries, call.shape.heads, plan.tile),
         units.cube(plan.tile),
         addresses(&[q, k, v, out]),
         vector_size(&[q, k, v, out]),
@@ -61,13 +61,13 @@ pub(super) fn gradients(
     let Some((plan, units)) = plan(call, q, tile::backward_bytes) else {
         return false;
     };
-    let sizes = call.sizes;
+    let shape = call.shape;
     let address = addresses(&[q, k, v, dy, dq, dk, dv]);
     let size = vector_size(&[q, k, v, dy, dq, dk, dv]);
-    if sizes.batch * sizes.heads * sizes.queries > 0 {
+    if shape.batch * shape.heads * shape.queries > 0 {
         query_gradients::attention_query_gradients_units::launch(
             &q.client,
-            sizes.cubes(sizes.queries, sizes.heads, plan.tile),
+            shape.cubes(shape.queries, shape.heads, plan.tile),
             units.cube(plan.tile),
             address,
             size,
@@ -86,10 +86,10 @@ pub(super) fn gradients(
             element(q),
         );
     }
-    if sizes.batch * sizes.kv_heads * sizes.keys > 0 {
+    if shape.batch * shape.kv_heads * shape.keys > 0 {
         key_gradients::attention_key_gradients_units::launch(
             &q.client,
-            sizes.cubes(sizes.keys, sizes.kv_heads, plan.tile),
+            shape.cubes(shape.keys, shape.kv_heads, plan.tile),
             units.cube(plan.tile),
             address,
             size,

@@ -73,7 +73,7 @@ pub(super) fn apply(
         maps.weights.clone().into_tensor_arg(),
         gate.into_tensor_arg(),
         y.into_tensor_arg(),
-        (maps.first + first_bias) as u32,
+        first_bias as u32,
         plan,
         sizes,
         element(&x),
@@ -90,7 +90,7 @@ pub(super) fn apply_both(
 ) -> Option<Applied> {
     let units = Units::of(&x.client, element(x))?;
     let memory = shared_memory(&x.client);
-    let sizes = maps.sizes;
+    let (sizes, at) = (maps.sizes, maps.places);
     let (first_stage, second_stage) = (maps.stage(x), maps.second_stage(x));
     let rows = x.meta.num_elements() / (sizes.inputs * sizes.positions);
     let y = unwritten(x, [rows, sizes.outputs, sizes.positions], x.dtype);
@@ -102,7 +102,7 @@ pub(super) fn apply_both(
     // Where the first result is not kept, nothing is written to memory of one vector.
     let kept = if keep { y.meta.num_elements() } else { size };
     let first = unwritten(x, [kept], x.dtype);
-    let biases = [sizes.first_bias(), sizes.second_bias()].map(|at| (maps.first + at) as u32);
+    let biases = [at.first_bias, at.second_bias].map(|bias| bias as u32);
     let addresses = addresses(&[x, &y, &maps.weights]);
     let cube = |threads: usize| CubeDim::new_2d(units.plane as u32, (threads / units.plane) as u32);
     // Some devices count to 65,535 along an axis.
@@ -134,8 +134,8 @@ pub(super) fn apply_both(
                 addresses,
                 size,
                 x_lines.into_tensor_arg(),
-                pack(first_stage, 0).into_tensor_arg(),
-                pack(second_stage, sizes.second_weight()).into_tensor_arg(),
+                pack(first_stage, at.first_weight).into_tensor_arg(),
+                pack(second_stage, at.second_weight).into_tensor_arg(),
                 maps.weights.clone().into_tensor_arg(),
                 table.clone().into_tensor_arg(),
                 reshaped(first.clone(), [kept / size, size]).into_tensor_arg(),
@@ -165,8 +165,8 @@ pub(super) fn apply_both(
                 addresses,
                 size,
                 x_lines.into_tensor_arg(),
-                pack(first_stage, 0).into_tensor_arg(),
-                pack(second_stage, sizes.second_weight()).into_tensor_arg(),
+                pack(first_stage, at.first_weight).into_tensor_arg(),
+                pack(second_stage, at.second_weight).into_tensor_arg(),
                 maps.weights.clone().into_tensor_arg(),
                 first.clone().into_tensor_arg(),
                 y_lines.into_tensor_arg(),
@@ -200,7 +200,7 @@ fn packed(
         addresses(&[&packed, &maps.weights]),
         maps.weights.clone().into_tensor_arg(),
         packed.clone().into_tensor_arg(),
-        (maps.first + first_weight) as u32,
+        first_weight as u32,
         stage,
         sizes,
         element(like),
@@ -208,7 +208,7 @@ fn packed(
     packed
 }
 
-/// Writes the gradients of a map's weight and bias from place `place` on of its maps' in `gradients`, if the device has matrix
+/// Writes the gradients of a map's weight and bias from place `place` on in `gradients`, if the device has matrix
 /// units for it; false if it has not.
 pub(super) fn weight_gradient(
     maps: &Maps,
@@ -255,7 +255,7 @@ pub(super) fn weight_gradient(
         addresses(&[&sums, gradients]),
         sums.into_tensor_arg(),
         gradients.clone().into_tensor_arg(),
-        (maps.first + place) as u32,
+        place as u32,
         plan,
         element(gradients),
     );
