@@ -3,11 +3,19 @@
 # are fuzzed, so that the share reached can be told, and leaves the fuzzer's own counters out of
 # the numeric crates, which read nothing: they build in half the time and fill no corpus.
 name=
+source=
 previous=
 for argument in "$@"; do
     [ "$previous" = --crate-name ] && name=$argument
+    case $argument in *.rs) source=$argument ;; esac
     previous=$argument
 done
+case $source in
+*fuzz_targets/*)
+    # Writes the lines that were counted when the process ends.
+    exec "$@" -Clink-arg=-u__llvm_profile_runtime
+    ;;
+esac
 case $name in
 simattn | simattn_data | simattn_eval | simattn_hub | simattn_train)
     exec "$@" -Cinstrument-coverage
@@ -20,7 +28,6 @@ burn* | cubecl* | gemm* | pulp* | simattn_kernels | rayon* | syn | proc_macro2 |
         *) set -- "$@" "$argument" ;;
         esac
     done
-    exec "$@"
     ;;
 esac
 exec "$@"

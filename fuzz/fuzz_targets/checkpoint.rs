@@ -94,11 +94,11 @@ fn run(data: &[u8]) {
     for thorough in [false, true] {
         let summary = runs::summary(&run, thorough);
         if let Some(trouble) = summary.trouble {
-            simattn_fuzz::one_line(&trouble);
+            simattn_fuzz::refused(&trouble);
         }
     }
     if let Err(error) = Checkpoint::glance(&run.join(&name)) {
-        simattn_fuzz::one_line(&error);
+        simattn_fuzz::refused(&error);
     }
     let resume = match switches.choose(5, 3) {
         0 => Resume::Auto,
@@ -108,13 +108,13 @@ fn run(data: &[u8]) {
     match Resumption::find(&run, &resume) {
         Ok(found) => {
             for (_, error) in &found.unusable {
-                simattn_fuzz::one_line(error);
+                simattn_fuzz::refused(error);
             }
             if let Some(checkpoint) = &found.checkpoint {
                 go_on(checkpoint);
             }
         }
-        Err(error) => simattn_fuzz::one_line(&error),
+        Err(error) => simattn_fuzz::refused(&error),
     }
 }
 
@@ -166,38 +166,38 @@ fn write(place: &Place, name: &str, switches: Switches, all: &[&[u8]; 9]) {
 fn go_on(checkpoint: &Checkpoint) {
     let config = &checkpoint.config;
     if let Err(error) = compare_config(checkpoint, &models::configs()[0], false) {
-        simattn_fuzz::one_line(&error);
+        simattn_fuzz::refused(&error);
     }
     if let Err(error) = DATA
         .fingerprint()
         .map(|data| compare_data(checkpoint, &data, false))
         .expect("stories in memory")
     {
-        simattn_fuzz::one_line(&error);
+        simattn_fuzz::refused(&error);
     }
     let decoder = match checkpoint.decoder(config, &Device::flex().autodiff()) {
         Ok(decoder) => decoder,
-        Err(error) => return simattn_fuzz::one_line(&error),
+        Err(error) => return simattn_fuzz::refused(&error),
     };
     let mut optimizer = match checkpoint.optimizer() {
         Ok(optimizer) => optimizer,
-        Err(error) => return simattn_fuzz::one_line(&error),
+        Err(error) => return simattn_fuzz::refused(&error),
     };
     match Trainer::with_decoder(decoder, config, &DATA, Budget::Steps(2)) {
         Ok(mut trainer) => {
             let progress = &checkpoint.state.progress;
             if let Err(error) = trainer.restore(progress, Some(&mut optimizer)) {
-                return simattn_fuzz::one_line(&error);
+                return simattn_fuzz::refused(&error);
             }
             // What was restored can be trained.
             if config.model.context <= 32
                 && config.train.sequences_per_step() <= 4
                 && let Err(error) = trainer.step()
             {
-                simattn_fuzz::one_line(&error);
+                simattn_fuzz::refused(&error);
             }
         }
-        Err(error) => simattn_fuzz::one_line(&error),
+        Err(error) => simattn_fuzz::refused(&error),
     }
 }
 

@@ -130,7 +130,7 @@ fn run(data: &[u8]) {
     }
     let imported = match import(&place.path(""), &Device::flex()) {
         Ok(imported) => imported,
-        Err(error) => return simattn_fuzz::one_line(&error),
+        Err(error) => return simattn_fuzz::refused(&error),
     };
     // What was read can be written, and reads back as the same model.
     let exported = export(&imported.decoder, 0, FloatType::F32).expect("float32 holds them all");

@@ -104,7 +104,7 @@ fn run(data: &[u8]) {
                 assert!(bits.is_finite());
             }
         }
-        Err(error) => simattn_fuzz::one_line(&error),
+        Err(error) => simattn_fuzz::refused(&error),
     }
 }
 

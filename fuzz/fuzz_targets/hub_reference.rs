@@ -30,7 +30,7 @@ fn run(data: &[u8]) {
             assert!(!repository.id().contains("..") && !repository.revision().contains(".."));
             assert_eq!(reference.to_string().parse(), Ok(reference));
         }
-        Err(error) => simattn_fuzz::one_line(&error),
+        Err(error) => simattn_fuzz::refused(&error),
     }
     match text.parse::<DatasetReference>() {
         Ok(reference) => {
@@ -38,7 +38,7 @@ fn run(data: &[u8]) {
             assert!(reference.pattern.split('/').all(|part| part != ".."));
             assert_eq!(reference.to_string().parse(), Ok(reference));
         }
-        Err(error) => simattn_fuzz::one_line(&error),
+        Err(error) => simattn_fuzz::refused(&error),
     }
 }
 

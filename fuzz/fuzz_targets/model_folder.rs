@@ -37,14 +37,14 @@ fn run(data: &[u8]) {
     write(&place, switches, [config, tokenizer], [head, data]);
     let saved = match model_folder::load(&place.path("model"), &Device::flex()) {
         Ok(saved) => saved,
-        Err(error) => return simattn_fuzz::one_line(&error),
+        Err(error) => return simattn_fuzz::refused(&error),
     };
     // A model that was taken can be run.
     let config = saved.decoder.config();
     if config.context <= 64 && config.layers <= 4 {
         let ids = [0, saved.tokenizer.end_of_text()];
         if let Err(error) = greedy(&saved.decoder, &ids, 2, None, |_| {}) {
-            simattn_fuzz::one_line(&error);
+            simattn_fuzz::refused(&error);
         }
     }
 }

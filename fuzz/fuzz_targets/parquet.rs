@@ -75,7 +75,7 @@ fn run(data: &[u8]) {
     let tasks = read_tasks(&place.write("tasks.toml", TASK.as_bytes())).expect("a task");
     let task: &Task = &tasks[0];
     if let Err(error) = task.items(&path) {
-        simattn_fuzz::one_line(&error);
+        simattn_fuzz::refused(&error);
     }
 }
 

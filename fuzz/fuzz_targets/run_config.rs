@@ -1,9 +1,9 @@
 //! The TOML configuration of a run: a file alone, and one over a saved model's.
 //!
 //! reader: crates/simattn-train/src/config/document.rs
-//! reader: crates/simattn-train/src/config.rs
+//! reader: crates/simattn-train/src/config.rs except from_file_with default schedule optimizer adamw sequences_per_step
 //! reader: crates/simattn-train/src/config/diff.rs
-//! reader: crates/simattn/src/config/mod.rs except neox llama
+//! reader: crates/simattn/src/config/mod.rs except neox llama qkv_bias out_bias rotation
 //! reader: crates/simattn/src/config/attention.rs except name kv_heads rotary_dim
 //! reader: crates/simattn-data/src/spec.rs except build
 #![no_main]
@@ -36,7 +36,7 @@ fn run(data: &[u8]) {
     let file = place.write("run.toml", all[0]);
     let saved = match RunConfig::from_file(&file) {
         Ok(config) => config,
-        Err(error) => return simattn_fuzz::one_line(&error),
+        Err(error) => return simattn_fuzz::refused(&error),
     };
     // Whatever is valid can be written, and reads back as the same.
     let text = saved.to_toml().expect("a valid configuration");
@@ -51,8 +51,8 @@ fn run(data: &[u8]) {
     match RunConfig::from_file_over(&over, &saved.model, &[]) {
         Ok(config) => changes(&saved, &config)
             .iter()
-            .for_each(|change| simattn_fuzz::one_line(change)),
-        Err(error) => simattn_fuzz::one_line(&error),
+            .for_each(|change| simattn_fuzz::refused(change)),
+        Err(error) => simattn_fuzz::refused(&error),
     }
 }
 

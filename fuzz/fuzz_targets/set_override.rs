@@ -29,7 +29,7 @@ fn run(data: &[u8]) {
     for text in &all[1..] {
         match parts::text(text).parse::<Override>() {
             Ok(set) => overrides.push(set),
-            Err(error) => simattn_fuzz::one_line(&error),
+            Err(error) => simattn_fuzz::refused(&error),
         }
     }
     let place = Place::fresh();
@@ -38,11 +38,11 @@ fn run(data: &[u8]) {
         Ok(config) => {
             config.to_toml().expect("a valid configuration");
         }
-        Err(error) => simattn_fuzz::one_line(&error),
+        Err(error) => simattn_fuzz::refused(&error),
     }
     let saved = &models::configs()[0].model;
     if let Err(error) = RunConfig::from_file_over(&file, saved, &overrides) {
-        simattn_fuzz::one_line(&error);
+        simattn_fuzz::refused(&error);
     }
 }
 

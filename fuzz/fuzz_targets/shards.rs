@@ -152,11 +152,11 @@ fn train(place: &Place) {
             for part in [&index.train, &index.validation] {
                 match TokenShards::of_part(&folder, &index, part) {
                     Ok(set) => read(&set, index.tokenizer.end_of_text),
-                    Err(error) => simattn_fuzz::one_line(&error),
+                    Err(error) => simattn_fuzz::refused(&error),
                 }
             }
         }
-        Err(error) => simattn_fuzz::one_line(&error),
+        Err(error) => simattn_fuzz::refused(&error),
     }
     let config = DataConfig {
         source: folder.display().to_string(),
@@ -176,17 +176,17 @@ fn train(place: &Place) {
                 assert!(bits.is_finite());
             }
         }
-        Err(error) => simattn_fuzz::one_line(&error),
+        Err(error) => simattn_fuzz::refused(&error),
     }
 }
 
 fn read(set: &TokenShards, end_of_text: u32) {
     if let Err(error) = set.verify() {
-        simattn_fuzz::one_line(&error);
+        simattn_fuzz::refused(&error);
     }
     for document in set.read_documents(end_of_text) {
         if let Err(error) = document {
-            return simattn_fuzz::one_line(&error);
+            return simattn_fuzz::refused(&error);
         }
     }
 }

@@ -87,7 +87,7 @@ fn run(data: &[u8]) {
             );
         }
         Err(error) => {
-            simattn_fuzz::one_line(&error);
+            simattn_fuzz::refused(&error);
             assert!(streamed.is_none());
         }
     }

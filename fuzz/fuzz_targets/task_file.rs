@@ -30,7 +30,7 @@ fn run(data: &[u8]) {
     let place = Place::fresh();
     let tasks = match read_tasks(&place.write("tasks.toml", all[0])) {
         Ok(tasks) => tasks,
-        Err(error) => return simattn_fuzz::one_line(&error),
+        Err(error) => return simattn_fuzz::refused(&error),
     };
     for task in tasks {
         assert!(!task.metrics.is_empty());
@@ -39,10 +39,10 @@ fn run(data: &[u8]) {
                 assert!(!item.requests.is_empty());
                 assert!(item.gold.is_none_or(|gold| gold < item.requests.len()));
             }
-            Err(error) => simattn_fuzz::one_line(&error),
+            Err(error) => simattn_fuzz::refused(&error),
         }
         if let Err(error) = task.file_in(&place.path("")) {
-            simattn_fuzz::one_line(&error);
+            simattn_fuzz::refused(&error);
         }
     }
 }

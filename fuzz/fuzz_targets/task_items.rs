@@ -40,7 +40,7 @@ fn run(data: &[u8]) {
     let place = Place::fresh();
     let items = match task.items(&place.write("items.jsonl", lines)) {
         Ok(items) => items,
-        Err(error) => return simattn_fuzz::one_line(&error),
+        Err(error) => return simattn_fuzz::refused(&error),
     };
     let tokenizer = Tokenizer::bytes();
     for item in &items {
@@ -49,7 +49,7 @@ fn run(data: &[u8]) {
             let end = tokenizer.end_of_text();
             let pair = Pair::encode(&tokenizer, &request.context, &request.continuation, end);
             if let Err(error) = pair {
-                simattn_fuzz::one_line(&error);
+                simattn_fuzz::refused(&error);
             }
         }
     }

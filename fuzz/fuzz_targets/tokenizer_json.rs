@@ -23,7 +23,7 @@ fn run(data: &[u8]) {
     let text = parts::text(all.get(1).copied().unwrap_or_default());
     let tokenizer = match Tokenizer::from_json(all[0], "tokenizer.json") {
         Ok(tokenizer) => tokenizer,
-        Err(error) => return simattn_fuzz::one_line(&error),
+        Err(error) => return simattn_fuzz::refused(&error),
     };
     assert!((tokenizer.end_of_text() as usize) < tokenizer.vocabulary());
     let again = Tokenizer::from_json(tokenizer.to_json().as_bytes(), "what was just written")
@@ -34,23 +34,23 @@ fn run(data: &[u8]) {
             assert_eq!(ids, same, "two readings of one file");
             assert!(ids.iter().all(|&id| (id as usize) < tokenizer.vocabulary()));
             if let Err(error) = tokenizer.decode(&ids) {
-                simattn_fuzz::one_line(&error);
+                simattn_fuzz::refused(&error);
             }
         }
-        (Err(error), _) | (_, Err(error)) => simattn_fuzz::one_line(&error),
+        (Err(error), _) | (_, Err(error)) => simattn_fuzz::refused(&error),
     }
     let document = Document {
         name: "text".to_owned(),
         text: text.into_owned(),
     };
     if let Err(error) = tokenizer.encode_documents(&[document]) {
-        simattn_fuzz::one_line(&error);
+        simattn_fuzz::refused(&error);
     }
     tokenizer.token_id("</s>");
     let ids = all.get(2).copied().unwrap_or_default();
     let ids: Vec<u32> = ids.iter().map(|&byte| byte.into()).collect();
     if let Err(error) = tokenizer.decode(&ids) {
-        simattn_fuzz::one_line(&error);
+        simattn_fuzz::refused(&error);
     }
 }
 

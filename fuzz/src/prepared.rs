@@ -46,7 +46,7 @@ pub fn prepared(
     match prepare(&job, &mut ()) {
         Ok(prepared) => Some(read(&out, &prepared, tokenizer)),
         Err(error) => {
-            crate::one_line(&error);
+            crate::refused(&error);
             assert!(!out.exists(), "something is left after: {error}");
             None
         }
