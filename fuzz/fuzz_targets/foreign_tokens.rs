@@ -1,6 +1,9 @@
 //! Token files of llm.c and nanoGPT.
 //!
 //! reader: crates/simattn-data/src/shards/foreign.rs
+//! reader: crates/simattn-data/src/shards/marks.rs
+//! reader: crates/simattn-data/src/shards/naming.rs
+//! reader: crates/simattn-data/src/shards/pattern.rs
 //! reader: crates/simattn-data/src/shards/shard.rs
 //! reader: crates/simattn-data/src/shards/set.rs except of_part read_documents
 #![no_main]

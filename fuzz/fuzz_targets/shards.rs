@@ -17,6 +17,8 @@ use std::fs;
 
 /// Bytes of a shard's header, of which the first 64 are its own and the sums follow.
 const HEADER: usize = 128;
+/// What index and header both say, and where it stands in the header.
+const NUMBERS: [(&str, usize); 3] = [("tokens", 16), ("documents", 24), ("bytes", 32)];
 
 fn seeds() -> Vec<Vec<u8>> {
     let seed = |(switches, tokenizer, shard_tokens): (&str, Tokenizer, u64)| {
@@ -58,6 +60,7 @@ fn seeds() -> Vec<Vec<u8>> {
         ("100", Tokenizer::bytes(), 1 << 20),
         ("010", Tokenizer::bytes(), 30),
         ("001", Tokenizer::bytes(), 1 << 20),
+        ("0001", Tokenizer::bytes(), 1 << 20),
     ]
     .map(seed)
     .to_vec()
@@ -68,7 +71,7 @@ fn run(data: &[u8]) {
     let switches = Switches(all[0]);
     let rest = all.get(3..).unwrap_or_default();
     let place = Place::fresh();
-    let mut sums = Vec::new();
+    let mut shards = Vec::new();
     for pair in rest.chunks_exact(2).take(8) {
         let name = parts::text(pair[0]).into_owned();
         if name.is_empty() || name.contains(['/', '\0']) || name.starts_with('.') {
@@ -76,13 +79,10 @@ fn run(data: &[u8]) {
         }
         let name: String = name.chars().take(60).collect();
         let shard = repaired(pair[1], switches);
-        sums.push((
-            name.clone(),
-            files::sha256(shard.get(HEADER..).unwrap_or_default()),
-        ));
+        shards.push((name.clone(), shard.clone()));
         place.write(&format!("data/{name}"), &shard);
     }
-    let index = listed(all.get(1).copied().unwrap_or_default(), &sums, switches);
+    let index = listed(all.get(1).copied().unwrap_or_default(), &shards, switches);
     place.write("data/index.json", &index);
     let tokenizer = all.get(2).copied().unwrap_or_default();
     place.write("data/tokenizer.json", tokenizer);
@@ -108,8 +108,8 @@ fn repaired(shard: &[u8], switches: Switches) -> Vec<u8> {
     shard
 }
 
-/// An index whose sums and totals are right, unless they are left alone.
-fn listed(index: &[u8], sums: &[(String, String)], switches: Switches) -> Vec<u8> {
+/// An index whose sums, numbers and totals are right, unless they are left alone.
+fn listed(index: &[u8], shards: &[(String, Vec<u8>)], switches: Switches) -> Vec<u8> {
     let Ok(mut json) = serde_json::from_slice::<Value>(index) else {
         return index.to_vec();
     };
@@ -127,16 +127,22 @@ fn listed(index: &[u8], sums: &[(String, String)], switches: Switches) -> Vec<u8
             .into_iter()
             .flatten()
         {
-            let sum = sums.iter().find(|(name, _)| entry["file"] == *name);
-            if let (Some((_, sum)), Value::Object(entry)) = (sum, &mut *entry) {
-                entry.insert("sha256".into(), sum.clone().into());
+            let shard = shards.iter().find(|(name, _)| entry["file"] == *name);
+            if let (Some((_, shard)), Value::Object(entry)) = (shard, &mut *entry)
+                && shard.len() >= HEADER
+            {
+                entry.insert("sha256".into(), files::sha256(&shard[HEADER..]).into());
+                for (field, at) in NUMBERS.into_iter().filter(|_| !switches.on(3)) {
+                    let number = shard[at..at + 8].try_into().expect("eight bytes");
+                    entry.insert(field.into(), u64::from_le_bytes(number).into());
+                }
             }
-            for (total, field) in totals.iter_mut().zip(["tokens", "documents", "bytes"]) {
+            for (total, field) in totals.iter_mut().zip(NUMBERS.map(|(field, _)| field)) {
                 *total = total.wrapping_add(entry[field].as_u64().unwrap_or_default());
             }
         }
         if let Value::Object(part) = part {
-            for (total, field) in totals.into_iter().zip(["tokens", "documents", "bytes"]) {
+            for (total, field) in totals.into_iter().zip(NUMBERS.map(|(field, _)| field)) {
                 part.insert(field.into(), total.into());
             }
         }

@@ -30,6 +30,7 @@ pub fn reached(target: &str, built: &Path) -> Result<Vec<Reached>, String> {
     let status = Command::new(&binary)
         .arg(Path::new("corpus").join(target))
         .args(["-runs=0", "-timeout=0", "-rss_limit_mb=0"])
+        .arg(format!("-artifact_prefix={}/", counted.display()))
         .env("LLVM_PROFILE_FILE", &raw)
         .env("RAYON_NUM_THREADS", "1")
         .stdout(Stdio::null())
