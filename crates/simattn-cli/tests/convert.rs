@@ -262,6 +262,29 @@ fn sizes_that_no_memory_holds_are_said_before() {
             "{command}: {line}"
         );
     }
+    // A file of weights without end, for those that read it whole.
+    fs::create_dir(here.join("endless")).expect("a folder");
+    for name in ["config.toml", "tokenizer.json"] {
+        let (from, to) = (
+            here.join("first").join(name),
+            here.join("endless").join(name),
+        );
+        fs::copy(from, to).expect("a small file");
+    }
+    let file = fs::File::create(here.join("endless/model.safetensors")).expect("a file");
+    if file.set_len(1 << 42).is_ok() {
+        for command in [
+            "generate endless Once --greedy",
+            "eval endless --data run.toml",
+            "convert to-hf endless new",
+        ] {
+            let line = refusal(here, command, "new");
+            assert!(
+                line.contains("opening endless takes at least 8.00 TiB"),
+                "{line}"
+            );
+        }
+    }
     // A configuration that was changed under its weights.
     let path = here.join("first/config.toml");
     let config = fs::read_to_string(&path).expect("the configuration");

@@ -5,7 +5,7 @@ use thiserror::Error;
 /// A tensor with values that are NaN or infinite: nothing that is computed with it has a meaning.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error(
-    "tensor `{name}` holds {bad} values of {all} that are not finite, the first of them {first}"
+    "tensor `{name}` holds values that are not finite ({bad} of {all}, the first of them {first})"
 )]
 pub struct NotFinite {
     /// The tensor.
@@ -71,7 +71,7 @@ mod tests {
         let line = check("a.b", &values).expect_err("two").to_string();
         assert_eq!(
             line,
-            "tensor `a.b` holds 2 values of 10000 that are not finite, the first of them -inf"
+            "tensor `a.b` holds values that are not finite (2 of 10000, the first of them -inf)"
         );
     }
 }

@@ -362,3 +362,61 @@ fn our_own_type_must_agree_with_itself() {
     huge["mlp_width"] = json!(1 << 24);
     assert!(change("/simattn", huge).contains("weights"));
 }
+
+#[test]
+fn what_an_index_or_a_head_says_for_people_is_passed_over() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let model = write(json!({}), folder.path());
+    let single = folder.path().join("model.safetensors");
+    let (header, data) = parts(&fs::read(&single).expect("a file"));
+    let tensors = simattn::checkpoint::tensors;
+    let same = |what: &str| {
+        let found = import(folder.path(), &Device::flex()).expect(what);
+        assert_eq!(tensors(&model), tensors(&found.decoder), "{what}");
+    };
+    for metadata in [
+        json!({}),
+        json!({ "format": "pt" }),
+        json!({ "format": "pt", "total_size": 1000, "nested": { "a": [null] } }),
+        json!("text"),
+        Value::Null,
+    ] {
+        let mut header = header.clone();
+        header.insert("__metadata__".into(), metadata.clone());
+        fs::write(&single, joined(&header, &data)).expect("a small file");
+        same(&metadata.to_string());
+    }
+    fs::rename(
+        &single,
+        folder.path().join("model-00001-of-00001.safetensors"),
+    )
+    .expect("a file");
+    let names = header.keys().filter(|name| *name != "__metadata__");
+    let map: serde_json::Map<String, Value> = names
+        .map(|name| (name.clone(), json!("model-00001-of-00001.safetensors")))
+        .collect();
+    for (metadata, more) in [
+        (None, json!({})),
+        (Some(Value::Null), json!({})),
+        (
+            Some(json!({ "total_size": 7, "total_parameters": 8 })),
+            json!({}),
+        ),
+        (
+            Some(json!({ "total_size": 13476835328.0 })),
+            json!({ "format": "pt" }),
+        ),
+        (
+            Some(json!({ "total_size": "12 GB" })),
+            json!({ "weights": [1] }),
+        ),
+    ] {
+        let mut index = json!({ "weight_map": map });
+        let fields = index.as_object_mut().expect("an object");
+        fields.extend(metadata.map(|metadata| ("metadata".to_owned(), metadata)));
+        fields.extend(more.as_object().expect("an object").clone());
+        let path = folder.path().join("model.safetensors.index.json");
+        fs::write(path, index.to_string()).expect("a small file");
+        same(&index.to_string());
+    }
+}

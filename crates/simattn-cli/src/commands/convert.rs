@@ -12,10 +12,10 @@ use simattn::Decoder;
 use simattn::huggingface::{FloatType, export, import, weight_bytes};
 use simattn_data::{Tokenizer, TokenizerSpec};
 use simattn_hub::ModelReference;
-use simattn_train::model_folder::{Reservation, check_free, load};
+use simattn_train::model_folder::{Reservation, check_free};
 use simattn_train::{DataConfig, RunConfig, TrainConfig};
 
-use super::{CliError, failure, input};
+use super::{CliError, failure, input, open_model};
 use crate::console::show;
 use crate::room;
 use crate::study::quantity::grouped;
@@ -156,13 +156,13 @@ fn read_either(folder: &Path) -> Result<(Decoder, Tokenizer), CliError> {
     if folder.join("config.json").is_file() {
         return read_hf(folder);
     }
-    let model = load(folder, &Device::flex()).map_err(input)?;
+    let model = open_model(folder, &Device::flex())?;
     Ok((model.decoder, model.tokenizer))
 }
 
 fn to_hf(args: &ToArgs) -> Result<(), CliError> {
     check_free(&args.out).map_err(input)?;
-    let model = load(&args.model, &Device::flex()).map_err(input)?;
+    let model = open_model(&args.model, &Device::flex())?;
     let float = match args.dtype {
         Dtype::F32 => FloatType::F32,
         Dtype::F16 => FloatType::F16,

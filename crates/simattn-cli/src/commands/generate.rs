@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use simattn::generate::{GenerateError, greedy};
-use simattn_train::model_folder::load;
 
-use super::{CliError, failure, input};
+use super::{CliError, failure, input, open_model};
 use crate::console::show;
 use crate::device::DeviceChoice;
 
@@ -42,7 +41,7 @@ pub struct GenerateArgs {
 /// [`CliError::Failure`] where its scores are no numbers.
 pub fn run(args: &GenerateArgs) -> Result<(), CliError> {
     let device = args.device.open().map_err(input)?;
-    let model = load(&args.model, &device).map_err(input)?;
+    let model = open_model(&args.model, &device)?;
     let tokenizer = &model.tokenizer;
     let prompt = tokenizer.encode(&args.prompt).map_err(input)?;
     let end = Some(tokenizer.end_of_text());

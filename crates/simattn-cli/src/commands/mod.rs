@@ -11,10 +11,16 @@ mod runs;
 mod train;
 mod upcycle;
 
+use std::path::Path;
+
+use burn::tensor::Device;
 use clap::{Parser, Subcommand, ValueEnum};
 use simattn::Recompute;
 use simattn_kernels::Kernels;
+use simattn_train::model_folder::{self, SavedModel};
 use thiserror::Error;
+
+use crate::{device, room};
 
 /// Train, compare and evaluate language models that differ in their attention.
 #[derive(Debug, Parser)]
@@ -104,6 +110,20 @@ pub enum CliError {
     /// Something that went wrong on the way: exit code 1.
     #[error("{0}")]
     Failure(String),
+}
+
+/// Opens a model folder where its weights find room, in this process's memory or first there.
+fn open_model(folder: &Path, device: &Device) -> Result<SavedModel, CliError> {
+    // The file is read whole before the model is filled from it; a run without finished weights
+    // has none here.
+    let held = std::fs::metadata(folder.join("model.safetensors")).map_or(0, |file| file.len());
+    let needed = match device::name(device) {
+        "cpu" => 2 * u128::from(held),
+        _ => u128::from(held),
+    };
+    let what = format!("opening {}", folder.display());
+    room::check(&what, needed).map_err(input)?;
+    model_folder::load(folder, device).map_err(input)
 }
 
 /// An error that the user can put right.

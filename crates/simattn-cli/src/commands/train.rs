@@ -47,7 +47,7 @@ pub struct TrainArgs {
     pub set: Vec<Override>,
     /// Floating-point operations a second that the machine can reach, for the MFU in the logs;
     /// measured where left out.
-    #[arg(long, value_name = "FLOPS")]
+    #[arg(long, value_name = "FLOPS", value_parser = positive)]
     pub peak_flops: Option<f64>,
     /// A text file or a folder of text files instead of the configuration's; "tales" for the
     /// embedded corpus.
@@ -207,6 +207,14 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
         ))?,
     }
     Ok(())
+}
+
+/// A number that others may be divided by.
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
+        _ => Err("a finite number above 0 is needed".into()),
+    }
 }
 
 /// Refuses a run whose stories, or whose weights with what training keeps of each, no memory holds.

@@ -6,10 +6,10 @@ use burn::tensor::Device;
 use clap::Args;
 use simattn::upcycle::{Upcycle, configuration, upcycle};
 use simattn_train::RunConfig;
-use simattn_train::model_folder::{Reservation, check_free, load};
+use simattn_train::model_folder::{Reservation, check_free};
 
 use super::convert::origin;
-use super::{CliError, failure, input};
+use super::{CliError, failure, input, open_model};
 use crate::console::show;
 use crate::room;
 use crate::study::quantity::grouped;
@@ -47,7 +47,7 @@ pub struct UpcycleArgs {
 /// result cannot be written.
 pub fn run(args: &UpcycleArgs) -> Result<(), CliError> {
     check_free(&args.out).map_err(input)?;
-    let model = load(&args.model, &Device::flex()).map_err(input)?;
+    let model = open_model(&args.model, &Device::flex())?;
     let options = Upcycle {
         expanded_heads: args.expanded_heads,
         expanded_head_dim: args.expanded_head_dim,

@@ -146,8 +146,7 @@ impl Weights {
         }
         let mut head = vec![0; head_length as usize];
         file.read_exact(&mut head).map_err(Error::io(&path))?;
-        let metadata: Metadata =
-            serde_json::from_slice(&head).map_err(|why| damaged(one_line(&why.to_string())))?;
+        let metadata = described(&head).map_err(|why| damaged(one_line(&why.to_string())))?;
         let (data, held) = (metadata.data_len() as u64, length - LENGTH - head_length);
         if data != held {
             return Err(damaged(format!(
@@ -251,6 +250,18 @@ impl Weights {
         })?;
         Ok(values)
     }
+}
+
+/// What a head describes. Its entry `__metadata__` is for people: it is passed over, whatever it
+/// holds.
+fn described(head: &[u8]) -> Result<Metadata, serde_json::Error> {
+    serde_json::from_slice(head).or_else(|why| {
+        let mut entries: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(head)?;
+        match entries.remove("__metadata__") {
+            Some(_) => serde_json::from_value(entries.into()),
+            None => Err(why),
+        }
+    })
 }
 
 /// Whether a shard's name is one name, of this folder, with the right ending.

@@ -9,8 +9,8 @@ use simattn_eval::{
     EvalError, Item, Scorer, Settings, Task, TaskRun, harness_json, read_tasks, run_task,
     sample_json, tasks,
 };
-use simattn_train::model_folder;
 
+use super::super::open_model;
 use super::{CliError, EvalArgs, failure, input, longest, prefix};
 use crate::console::{show, tell};
 
@@ -42,7 +42,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<(), CliError> {
         }
     }
     let device = args.device.open().map_err(input)?;
-    let model = model_folder::load(&args.model, &device).map_err(input)?;
+    let model = open_model(&args.model, &device)?;
     let scorer = Scorer::new(
         &model.decoder,
         longest(args, &model.config.model)?,

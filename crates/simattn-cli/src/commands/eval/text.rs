@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use simattn_data::{TokenSet, read_documents};
-use simattn_train::{Rolling, TextEvaluation, evaluate_rolling, evaluate_text, model_folder};
+use simattn_train::{Rolling, TextEvaluation, evaluate_rolling, evaluate_text};
 
+use super::super::open_model;
 use super::{CliError, EvalArgs, failure, input, longest, prefix};
 use crate::console::{show, tell};
 use crate::progress::perplexity;
@@ -14,7 +15,7 @@ use crate::study::quantity::grouped;
 /// Measures the perplexity and prints it.
 pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
     let device = args.device.open().map_err(input)?;
-    let model = model_folder::load(&args.model, &device).map_err(input)?;
+    let model = open_model(&args.model, &device)?;
     let documents = read_documents(data).map_err(input)?;
     let tokens = model
         .tokenizer
