@@ -1,7 +1,7 @@
 //! The next batches, prepared while the present one is trained on.
 
 use crate::error::DataError;
-use crate::loader::{Batch, Loader, Position};
+use crate::loader::{Batch, Loader, OtherWindows, Position};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -86,6 +86,22 @@ impl BackgroundLoader {
         self.loader.seek(position)?;
         self.stop();
         self.position = position.clone();
+        Ok(())
+    }
+
+    /// Continues from a position that counts other windows, as [`Loader::seek_share`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Loader::seek_share`]; the loader then stays where it was.
+    pub fn seek_share(
+        &mut self,
+        position: &Position,
+        before: &OtherWindows,
+    ) -> Result<(), DataError> {
+        self.loader.seek_share(position, before)?;
+        self.stop();
+        self.position = self.loader.position();
         Ok(())
     }
 

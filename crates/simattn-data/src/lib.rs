@@ -61,7 +61,7 @@ pub use background::BackgroundLoader;
 pub use corpus::Corpus;
 pub use documents::{Document, read_documents};
 pub use error::DataError;
-pub use loader::{Batch, Loader, Position, Weighted};
+pub use loader::{Batch, Loader, OtherWindows, Position, Weighted};
 pub use permutation::Permutation;
 pub use source::TokenSource;
 pub use spec::TokenizerSpec;

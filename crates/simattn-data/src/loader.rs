@@ -59,6 +59,15 @@ pub struct Position {
     pub sources: Vec<Cursor>,
 }
 
+/// What a [`Position`] counts windows of, where that is not what the loader gives now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherWindows {
+    /// Tokens in a window.
+    pub context: usize,
+    /// The tokens of each source, in their order; `None` where that is not known any more.
+    pub tokens: Vec<Option<u64>>,
+}
+
 /// An endless sequence of training batches; a pure function of the sources, their weights, the shape, the seed and
 /// the position.
 ///
@@ -176,6 +185,46 @@ impl Loader {
         let mut sources = self.sources.clone();
         for ((windows, _), cursor) in sources.iter_mut().zip(&position.sources) {
             windows.seek(*cursor)?;
+        }
+        self.sources = sources;
+        Ok(())
+    }
+
+    /// Continues from a position that counts other windows: of another context, of more or fewer
+    /// tokens, or drawn with other weights.
+    ///
+    /// Every source stays in its epoch and goes on at the same share of it; one whose tokens are not
+    /// known begins its next epoch. What the sources have given so far counts as given by the
+    /// present weights, so that none has to make up for the past.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::SourcesDiffer`] for another number of sources; the loader stays where it was.
+    pub fn seek_share(
+        &mut self,
+        position: &Position,
+        before: &OtherWindows,
+    ) -> Result<(), DataError> {
+        let found = position.sources.len();
+        let expected = self.sources.len();
+        if found != expected || before.tokens.len() != expected {
+            return Err(DataError::SourcesDiffer { found, expected });
+        }
+        let mut sources = self.sources.clone();
+        for ((windows, _), (cursor, tokens)) in
+            (sources.iter_mut()).zip(position.sources.iter().zip(&before.tokens))
+        {
+            windows.seek_share(*cursor, *tokens, before.context)?;
+        }
+        let all = (position.sources.iter()).fold(0u64, |all, from| all.saturating_add(from.rows));
+        let mut left = all;
+        for (windows, weight) in sources.iter_mut().skip(1) {
+            let rows = ((all as f64 * *weight) as u64).min(left);
+            windows.set_rows(rows);
+            left -= rows;
+        }
+        if let Some((first, _)) = sources.first_mut() {
+            first.set_rows(left);
         }
         self.sources = sources;
         Ok(())

@@ -129,13 +129,42 @@ impl Windows {
         Ok(())
     }
 
+    /// Continues in the epoch of a cursor at the share of it that the cursor has behind it, where
+    /// that one counts windows of `context` in `tokens`; where these are not known, with the next
+    /// epoch.
+    pub(crate) fn seek_share(
+        &mut self,
+        cursor: Cursor,
+        tokens: Option<u64>,
+        context: usize,
+    ) -> Result<(), DataError> {
+        let (epoch, window) = match tokens {
+            Some(tokens) => {
+                let count = |(start, end)| end - start;
+                let before = count(stretches(tokens, context, cursor.epoch));
+                let now = count(stretches(self.source.tokens(), self.context, cursor.epoch));
+                let given = u128::from(cursor.window).min(before);
+                (cursor.epoch, (given * now / before.max(1)) as u64)
+            }
+            None => (cursor.epoch.saturating_add(1), 0),
+        };
+        self.seek(Cursor {
+            epoch,
+            window,
+            ..cursor
+        })
+    }
+
+    /// Counts windows as though so many had been given out.
+    pub(crate) fn set_rows(&mut self, rows: u64) {
+        self.cursor.rows = rows;
+    }
+
     fn epoch_at(&self, epoch: u64) -> Epoch {
         let (tokens, context) = (u128::from(self.source.tokens()), self.context as u128);
-        // Stretches that begin before the ring has been passed `passes` times. 128 bits hold every product of two 64-bit
-        // numbers; the differences below are at most a ring and a context long.
-        let before = |passes: u128| (passes * tokens).div_ceil(context);
-        let (start, end) = (before(epoch.into()), before(u128::from(epoch) + 1));
+        let (start, end) = stretches(self.source.tokens(), self.context, epoch);
         Epoch {
+            // At most a context.
             first: (start * context - u128::from(epoch) * tokens) as u64,
             order: Permutation::new(
                 (end - start) as u64,
@@ -144,6 +173,14 @@ impl Windows {
             ),
         }
     }
+}
+
+/// The first of the stretches that begin in an epoch, and the first of the next one.
+fn stretches(tokens: u64, context: usize, epoch: u64) -> (u128, u128) {
+    // Stretches that begin before the ring has been passed `passes` times. 128 bits hold every product of two 64-bit
+    // numbers; the differences are at most a ring and a context long.
+    let before = |passes: u128| (passes * u128::from(tokens)).div_ceil(context.max(1) as u128);
+    (before(epoch.into()), before(u128::from(epoch) + 1))
 }
 
 /// Refuses an empty shape, and a source too short for one window.

@@ -4,12 +4,14 @@ mod diff;
 mod document;
 mod error;
 mod overrides;
+mod tree;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use simattn::{ModelConfig, Precision, Recompute};
 use simattn_data::TokenizerSpec;
+use simattn_data::shards::{is_foreign_folder, is_prepared};
 
 pub use diff::{Change, changes};
 pub use document::{parse_document, read_document};
@@ -257,6 +259,13 @@ impl RunConfig {
 }
 
 impl DataConfig {
+    /// Whether it names folders of token ids instead of text, as far as what stands there tells.
+    pub fn is_of_ids(&self) -> bool {
+        let path = Path::new(&self.source);
+        let folder = || is_prepared(path) || is_foreign_folder(path);
+        !self.sources.is_empty() || (self.source != TALES && folder())
+    }
+
     /// Checks every value against what it may be.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use simattn_data::{Corpus, DataError, TokenSource, Tokenizer, TokenizerSpec, Wei
 use crate::checkpoint::hexadecimal;
 use crate::config::{DataConfig, RunConfig, SourceConfig, TALES};
 use crate::error::TrainError;
+use crate::kept_tokenizer::KeptTokenizer;
 
 /// A corpus as tokens, with the tokeniser that made them.
 #[derive(Debug)]
@@ -72,8 +73,22 @@ impl Dataset {
     ///
     /// Whatever is wrong with the text, the tokeniser or the token files.
     pub fn prepare(config: &DataConfig, seed: u64) -> Result<Self, DataError> {
+        Self::prepare_with(config, seed, None)
+    }
+
+    /// The same with the tokenizer that a run keeps, where it goes on from a checkpoint: text is
+    /// encoded with that one, and folders of token ids must be by it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::prepare`]; [`ShardError::Tokenizer`] for a folder by another tokenizer.
+    pub fn prepare_with(
+        config: &DataConfig,
+        seed: u64,
+        kept: Option<&KeptTokenizer>,
+    ) -> Result<Self, DataError> {
         if !config.sources.is_empty() {
-            return Self::open(&config.sources, &config.tokenizer);
+            return Self::open(&config.sources, &config.tokenizer, kept);
         }
         let path = Path::new(&config.source);
         if config.source != TALES && (is_prepared(path) || is_foreign_folder(path)) {
@@ -81,7 +96,7 @@ impl Dataset {
                 path: config.source.clone(),
                 weight: 1.0,
             };
-            return Self::open(&[only], &config.tokenizer);
+            return Self::open(&[only], &config.tokenizer, kept);
         }
         let corpus = match config.source.as_str() {
             TALES => Corpus::tales(
@@ -91,7 +106,10 @@ impl Dataset {
             )?,
             _ => Corpus::from_path(path, config.validation_fraction, seed)?,
         };
-        let tokenizer = config.tokenizer.build(&corpus)?;
+        let tokenizer = match kept {
+            Some(kept) => kept.tokenizer.clone(),
+            None => config.tokenizer.build(&corpus)?,
+        };
         let train = tokenizer.encode_documents(&corpus.train)?;
         let validation = tokenizer.encode_documents(&corpus.validation)?;
         Ok(Self {
@@ -106,19 +124,27 @@ impl Dataset {
     }
 
     /// Folders of token ids, all by one tokeniser.
-    fn open(sources: &[SourceConfig], asked: &TokenizerSpec) -> Result<Self, DataError> {
-        let mut tokenizer: Option<(Tokenizer, String)> = match asked {
-            TokenizerSpec::File(path) => {
+    fn open(
+        sources: &[SourceConfig],
+        asked: &TokenizerSpec,
+        kept: Option<&KeptTokenizer>,
+    ) -> Result<Self, DataError> {
+        let mut tokenizer: Option<(Tokenizer, String)> = match (kept, asked) {
+            (Some(kept), _) => Some((kept.tokenizer.clone(), kept.path.display().to_string())),
+            (None, TokenizerSpec::File(path)) => {
                 let origin = path.display().to_string();
                 Some((Tokenizer::from_file(path)?, origin))
             }
             // The default, which a folder with a tokenizer of its own overrules.
-            TokenizerSpec::Bytes | TokenizerSpec::Bpe { .. } => None,
+            (None, TokenizerSpec::Bytes | TokenizerSpec::Bpe { .. }) => None,
         };
+        // Whether anything says whose ids those are of a folder that does not say so itself.
+        let mut said = matches!(asked, TokenizerSpec::File(_));
         let (mut train, mut validation) = (Vec::new(), Vec::new());
         for SourceConfig { path, weight } in sources {
             let folder = Path::new(path);
             let parts = if is_prepared(folder) {
+                said = true;
                 open_prepared(folder, &mut tokenizer)?
             } else if is_foreign_folder(folder) {
                 let asked = || DataError::TokenizerSpec {
@@ -127,7 +153,8 @@ impl Dataset {
                         "{path} holds ids of another tool and does not say whose they are"
                     ),
                 };
-                let (tokenizer, _) = tokenizer.as_ref().ok_or_else(asked)?;
+                let known = tokenizer.as_ref().filter(|_| said);
+                let (tokenizer, _) = known.ok_or_else(asked)?;
                 let (train, validation) = foreign_folder(folder)?;
                 let open = |paths: &[_]| TokenShards::foreign(paths, tokenizer);
                 (open(&train)?, open(&validation)?)

@@ -37,6 +37,30 @@ pub enum TrainError {
         /// The learning rate of the update.
         learning_rate: f64,
     },
+    /// The loss of an evaluation is NaN or infinite.
+    #[error(
+        "step {step}: the validation loss is {loss}, first seen in {origin}; \
+         lower train.learning_rate, lengthen train.warmup_steps or lower train.clip"
+    )]
+    NonFiniteEvaluation {
+        /// Updates made before it.
+        step: u64,
+        /// The loss.
+        loss: f64,
+        /// The tensor where the trouble shows first.
+        origin: Origin,
+    },
+    /// What would be saved is NaN or infinite.
+    #[error(
+        "step {step}: {tensor} is not finite, so nothing is saved of it; \
+         lower train.learning_rate, lengthen train.warmup_steps or lower train.clip"
+    )]
+    NonFiniteState {
+        /// Updates made.
+        step: u64,
+        /// The weight, or the optimiser's tensor, that is.
+        tensor: String,
+    },
     /// A gradient is NaN or infinite. The weights are those before this step.
     #[error(
         "step {step}: the gradient of {tensor} is not finite, at learning rate {learning_rate:.1e}; \

@@ -5,7 +5,6 @@
 //! the finished one, or that of its newest checkpoint while there is none.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +15,7 @@ use simattn_data::{DataError, Tokenizer, TokenizerSpec};
 
 use crate::checkpoint::{self, CONFIG, Checkpoint, TOKENIZER, WEIGHTS, newest_intact};
 use crate::config::{ConfigError, Override, RunConfig};
+pub use crate::reservation::{FileReservation, Reservation, check_free};
 
 /// What a model folder holds.
 #[derive(Debug)]
@@ -35,6 +35,18 @@ pub enum FolderError {
     #[error("{}: exists already; choose another place or remove it", path.display())]
     Exists {
         /// The place.
+        path: PathBuf,
+    },
+    /// A link stands where the folder should go, and nothing where it leads.
+    #[error("{}: a link that leads nowhere; choose another place or remove it", path.display())]
+    Dangling {
+        /// The place.
+        path: PathBuf,
+    },
+    /// The path cannot name a file.
+    #[error("{}: not the name of a file; give one such as results.json", path.display())]
+    NamelessFile {
+        /// The path.
         path: PathBuf,
     },
     /// The path cannot name a folder.
@@ -81,6 +93,20 @@ pub enum FolderError {
     /// The tokeniser is wrong.
     #[error(transparent)]
     Tokenizer(#[from] DataError),
+    /// A run that goes on from a model was asked to give it another tokeniser.
+    #[error(
+        "{}: its weights were trained with the tokenizer {own}, and {asked} is another one; \
+         leave data.tokenizer out",
+        path.display()
+    )]
+    OtherTokenizer {
+        /// The folder.
+        path: PathBuf,
+        /// The fingerprint of its tokeniser.
+        own: String,
+        /// What was asked for.
+        asked: String,
+    },
     /// The weights are wrong.
     #[error(transparent)]
     Weights(#[from] CheckpointError),
@@ -102,62 +128,7 @@ pub enum FolderError {
     },
 }
 
-/// A free place for a folder of results (a model, a study), taken before the work starts so that a
-/// run does not find out at its end that it cannot write. Dropped without [`Reservation::save`] or
-/// [`Reservation::publish`] it leaves nothing; a killed process leaves a hidden folder beside the
-/// place, `.NAME.unfinished-PID`, which may be removed.
-#[derive(Debug)]
-pub struct Reservation {
-    place: PathBuf,
-    /// The folder under another name, beside its place.
-    unfinished: PathBuf,
-    /// Parents that were made for it, outermost first.
-    made: Vec<PathBuf>,
-}
-
 impl Reservation {
-    /// Checks that nothing stands at `place` and that a folder can be made beside it.
-    ///
-    /// # Errors
-    ///
-    /// [`FolderError::Exists`], [`FolderError::Nameless`] or [`FolderError::Io`].
-    pub fn new(place: &Path) -> Result<Self, FolderError> {
-        check_free(place)?;
-        let Some(name) = place.file_name() else {
-            return Err(FolderError::Nameless {
-                path: place.to_owned(),
-            });
-        };
-        let parent = match place.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".unfinished-{}", std::process::id()));
-        let mut reservation = Self {
-            place: place.to_owned(),
-            unfinished: parent.join(hidden),
-            made: Vec::new(),
-        };
-        let missing: Vec<&Path> = parent
-            .ancestors()
-            .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
-            .collect();
-        for folder in missing.into_iter().rev() {
-            fs::create_dir(folder).map_err(failed(folder, "make the folder"))?;
-            reservation.made.push(folder.to_owned());
-        }
-        let unfinished = &reservation.unfinished;
-        fs::create_dir(unfinished).map_err(failed(unfinished, "make the folder"))?;
-        Ok(reservation)
-    }
-
-    /// Where the folder will stand.
-    pub fn place(&self) -> &Path {
-        &self.place
-    }
-
     /// Writes the model and moves it to its place.
     ///
     /// `metadata` goes into the head of the weights' file.
@@ -191,63 +162,6 @@ impl Reservation {
         self.write(TOKENIZER, tokenizer_json)?;
         simattn::checkpoint::save(decoder, &self.unfinished.join(WEIGHTS), metadata)?;
         self.publish()
-    }
-
-    /// Writes one file into the folder that [`Reservation::publish`] will put in place.
-    ///
-    /// # Errors
-    ///
-    /// [`FolderError::Io`] where it cannot be written.
-    pub fn write(&self, name: &str, contents: &[u8]) -> Result<(), FolderError> {
-        let path = self.unfinished.join(name);
-        fs::write(&path, contents).map_err(failed(&path, "write"))
-    }
-
-    /// Forces everything in the folder to the disk and moves it to its place.
-    ///
-    /// # Errors
-    ///
-    /// [`FolderError`] where something cannot be flushed or moved, or where the place was taken
-    /// meanwhile.
-    pub fn publish(mut self) -> Result<(), FolderError> {
-        let folder = &self.unfinished;
-        for entry in fs::read_dir(folder).map_err(failed(folder, "read"))? {
-            flush(&entry.map_err(failed(folder, "read"))?.path())?;
-        }
-        flush(folder)?;
-        check_free(&self.place)?;
-        fs::rename(folder, &self.place).map_err(failed(&self.place, "put the result"))?;
-        self.made.clear();
-        match self.place.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => flush(parent),
-            _ => flush(Path::new(".")),
-        }
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        // After a save nothing is left under the other name, and no parent to take back. What
-        // cannot be removed here could not be reported to anyone either.
-        let _ = fs::remove_dir_all(&self.unfinished);
-        for folder in self.made.iter().rev() {
-            let _ = fs::remove_dir(folder);
-        }
-    }
-}
-
-/// Whether nothing stands at `place`.
-///
-/// # Errors
-///
-/// [`FolderError::Exists`].
-pub fn check_free(place: &Path) -> Result<(), FolderError> {
-    match fs::symlink_metadata(place) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(failed(place, "look at it")(source)),
-        Ok(_) => Err(FolderError::Exists {
-            path: place.to_owned(),
-        }),
     }
 }
 
@@ -309,7 +223,27 @@ pub fn start_from(
     let mut config = RunConfig::from_file_over(file, &saved, overrides)?;
     let context = config.model.context;
     config.model = ModelConfig { context, ..saved };
-    config.data.tokenizer = TokenizerSpec::File(folder.join(TOKENIZER));
+    let own = folder.join(TOKENIZER);
+    let asked = std::mem::replace(&mut config.data.tokenizer, TokenizerSpec::File(own.clone()));
+    // A configuration may be written for other models too; what is asked for here is meant.
+    if overrides
+        .iter()
+        .any(|replaced| replaced.replaces("data.tokenizer"))
+    {
+        let same = match &asked {
+            TokenizerSpec::Bytes => Some(Tokenizer::bytes()),
+            TokenizerSpec::File(path) => Some(Tokenizer::from_file(path)?),
+            TokenizerSpec::Bpe { .. } => None,
+        };
+        let own = Tokenizer::from_file(&own)?.fingerprint();
+        if same.is_none_or(|same| same.fingerprint() != own) {
+            return Err(FolderError::OtherTokenizer {
+                path: folder.to_owned(),
+                own,
+                asked: asked.to_string(),
+            });
+        }
+    }
     Ok(config)
 }
 
@@ -338,13 +272,6 @@ fn check_whole(folder: &Path) -> Result<(), FolderError> {
         }
     }
     Ok(())
-}
-
-/// Forces a file or folder to the disk.
-fn flush(path: &Path) -> Result<(), FolderError> {
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(failed(path, "flush to the disk"))
 }
 
 pub(crate) fn failed<'a>(

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use simattn::Positions;
+
 use crate::checkpoint::{self, Checkpoint, CheckpointError, newest_intact};
 use crate::config::{Change, RunConfig, changes};
 use crate::dataset::Fingerprint;
@@ -83,6 +85,39 @@ pub enum ResumeError {
         /// Where the run was to start from.
         from: PathBuf,
     },
+    /// The configuration names another tokenizer than the one that the weights were trained with.
+    #[error(
+        "{}: its weights were trained with the tokenizer {kept}, and {asked} is another one \
+         ({found}); leave data.tokenizer as it was, or start anew with another --out",
+        path.display()
+    )]
+    Tokenizer {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The fingerprint of its tokenizer.
+        kept: String,
+        /// What the configuration names.
+        asked: String,
+        /// The fingerprint of that one.
+        found: String,
+    },
+    /// The context changed of a model that has learnt a position for every token of it.
+    #[error(
+        "{}: its model has learnt {before} positions, one for every token of its context; \
+         model.context = {asked} would need others; leave it at {before}",
+        path.display()
+    )]
+    LearnedPositions {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Its context.
+        before: usize,
+        /// The context that the configuration names.
+        asked: usize,
+    },
+    /// The tokenizer that the configuration names cannot be read.
+    #[error(transparent)]
+    Data(#[from] simattn_data::DataError),
     /// The configuration or the data is another one than the checkpoint's.
     #[error(
         "{}: changed since: {}; --allow-config-change goes on with the change, \
@@ -229,7 +264,8 @@ fn same_folder(a: Option<&Path>, b: &Path) -> bool {
 ///
 /// # Errors
 ///
-/// [`ResumeError::Changed`] where they are not.
+/// [`ResumeError::Changed`] where they are not; [`ResumeError::LearnedPositions`] for a context that
+/// the checkpoint's model cannot have.
 pub fn compare_config(
     checkpoint: &Checkpoint,
     config: &RunConfig,
@@ -238,6 +274,14 @@ pub fn compare_config(
     let mut now = config.clone();
     if now.model.vocabulary == 0 {
         now.model.vocabulary = checkpoint.config.model.vocabulary;
+    }
+    let (before, asked) = (checkpoint.config.model.context, now.model.context);
+    if checkpoint.config.model.positions == Positions::Learned && before != asked {
+        return Err(ResumeError::LearnedPositions {
+            path: checkpoint.folder.clone(),
+            before,
+            asked,
+        });
     }
     let mut differences = changes(&checkpoint.config, &now);
     differences.retain(|change| !FREE.contains(&change.field.as_str()));

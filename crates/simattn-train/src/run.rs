@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use simattn::Decoder;
 use simattn::cost::Cost;
 use simattn::named;
-use simattn_data::{BackgroundLoader, Batch, Loader};
+use simattn_data::{BackgroundLoader, Batch, Loader, OtherWindows};
 
 use crate::ahead::{Ahead, Stopped};
 use crate::checkpoint::{CheckpointError, Progress, Snapshot};
@@ -20,7 +20,7 @@ use crate::gradients::clip_factor;
 use crate::optimizer::Optimizer;
 use crate::report::{Budget, EvaluationReport, Observer, StepReport};
 use crate::schedule::Schedule;
-use crate::step::{gradients_ahead, step_gradients};
+use crate::step::{gradients_ahead, origin_of_evaluation, step_gradients};
 use crate::tensors::TensorFile;
 
 /// A decoder with everything that trains it.
@@ -37,6 +37,7 @@ pub struct Trainer {
     device: Device,
     tokens_per_step: u64,
     flops_per_step: f64,
+    before: Spent,
     step: u64,
     seconds: f64,
     /// Whether losses stay on the device until several are read.
@@ -46,6 +47,15 @@ pub struct Trainer {
     ahead: Ahead,
     /// As they were when losses were last read: steps and seconds.
     read_at: (u64, f64),
+}
+
+/// What steps of another size took, before a run went on with those of this one; nothing where all
+/// were of this size.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Spent {
+    steps: u64,
+    tokens: u64,
+    flops: f64,
 }
 
 /// Steps at most whose numbers stay on a device, where no line of progress asks for them.
@@ -113,6 +123,7 @@ impl Trainer {
             device,
             tokens_per_step,
             flops_per_step: flops_per_token * tokens_per_step as f64,
+            before: Spent::default(),
             step: 0,
             seconds: 0.0,
             ahead_of_device,
@@ -151,7 +162,8 @@ impl Trainer {
             optimizer: self.optimizer.state(&parameters),
             progress: Progress {
                 step: self.step,
-                tokens: self.step * self.tokens_per_step,
+                tokens: self.tokens(),
+                flops: Some(self.flops()),
                 seconds: self.seconds,
                 optimizer_updates: self.optimizer.updates(),
                 position: self.loader.position().clone(),
@@ -162,15 +174,23 @@ impl Trainer {
     /// Goes on from where a run stood whose weights this trainer's decoder has. Without the
     /// optimiser's tensors that one starts anew.
     ///
+    /// What was spent so far is taken from `progress` and not worked out from its step, whose
+    /// batches may have had another size. `windows` says what its position counts, where those are
+    /// not the windows of this trainer.
+    ///
     /// # Errors
     ///
     /// Tensors that do not fit, or a position that this data does not have.
     pub fn restore(
         &mut self,
         progress: &Progress,
+        windows: Option<&OtherWindows>,
         optimizer: Option<&mut TensorFile>,
     ) -> Result<(), CheckpointError> {
-        self.loader.seek(&progress.position)?;
+        match windows {
+            None => self.loader.seek(&progress.position)?,
+            Some(windows) => self.loader.seek_share(&progress.position, windows)?,
+        }
         if let Some(file) = optimizer {
             let parameters = named::parameters(self.decoder());
             let device = self.device.clone();
@@ -179,8 +199,31 @@ impl Trainer {
         }
         self.step = progress.step;
         self.seconds = progress.seconds;
+        // As though all steps had been of this size.
+        self.before = Spent::default();
+        let flops = progress.flops.unwrap_or_else(|| self.flops());
+        if progress.tokens != self.tokens() || flops != self.flops() {
+            self.before = Spent {
+                steps: progress.step,
+                tokens: progress.tokens,
+                flops,
+            };
+        }
         self.read_at = (self.step, self.seconds);
         Ok(())
+    }
+
+    /// Tokens trained on so far.
+    pub fn tokens(&self) -> u64 {
+        let steps = self.step - self.before.steps;
+        let since = steps.saturating_mul(self.tokens_per_step);
+        self.before.tokens.saturating_add(since)
+    }
+
+    /// Floating-point operations of training so far.
+    pub fn flops(&self) -> f64 {
+        let steps = self.step - self.before.steps;
+        self.before.flops + steps as f64 * self.flops_per_step
     }
 
     /// Operations of one step, forward and backward.
@@ -213,7 +256,10 @@ impl Trainer {
     pub fn steps(&self) -> u64 {
         match self.budget {
             Budget::Steps(steps) => steps,
-            Budget::Flops(flops) => ((flops / self.flops_per_step) as u64).max(1),
+            Budget::Flops(flops) => {
+                let left = ((flops - self.before.flops) / self.flops_per_step) as u64;
+                self.before.steps.saturating_add(left).max(1)
+            }
             Budget::Seconds(seconds) => {
                 if self.done() >= 1.0 {
                     self.step
@@ -248,10 +294,12 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// A loss or gradient that is not finite; the model is then the one before that step.
+    /// A loss or gradient that is not finite; the model is then the one before that step. An
+    /// evaluation that is not finite, after the observer has heard of it.
     pub fn run(&mut self, observer: &mut dyn Observer) -> Result<EvaluationReport, TrainError> {
         let mut last = self.evaluate();
         observer.on_evaluation(&last);
+        self.check_evaluation(&last)?;
         while !self.is_done() {
             let mut reports = Vec::new();
             let mut made = self.advance(&mut reports);
@@ -266,6 +314,7 @@ impl Trainer {
             if evaluates {
                 last = self.evaluate();
                 observer.on_evaluation(&last);
+                self.check_evaluation(&last)?;
             }
         }
         Ok(last)
@@ -373,7 +422,7 @@ impl Trainer {
 
     /// The report of the step that was just made.
     fn report(&self, loss: f64, gradient_norm: f64, learning_rate: f64) -> StepReport {
-        let tokens = self.step * self.tokens_per_step;
+        let tokens = self.tokens();
         StepReport {
             step: self.step,
             steps: self.steps(),
@@ -383,7 +432,7 @@ impl Trainer {
             tokens,
             seconds: self.seconds,
             tokens_per_second: tokens as f64 / self.seconds.max(f64::MIN_POSITIVE),
-            flops: self.step as f64 * self.flops_per_step,
+            flops: self.flops(),
             done: self.done(),
         }
     }
@@ -422,13 +471,30 @@ impl Trainer {
         Ok(self.report(gradients.loss, gradients.norm, learning_rate))
     }
 
-    /// The model on the validation sample, now. Its time is nobody's training time.
+    /// Whether an evaluation of the model as it stands is a number.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::NonFiniteEvaluation`] where it is not.
+    pub fn check_evaluation(&self, report: &EvaluationReport) -> Result<(), TrainError> {
+        if report.evaluation.loss.is_finite() {
+            return Ok(());
+        }
+        Err(TrainError::NonFiniteEvaluation {
+            step: report.step,
+            loss: report.evaluation.loss,
+            origin: origin_of_evaluation(self.decoder()),
+        })
+    }
+
+    /// The model on the validation sample, now, whatever comes out: see
+    /// [`Self::check_evaluation`]. Its time is nobody's training time.
     pub fn evaluate(&self) -> EvaluationReport {
         EvaluationReport {
             step: self.step,
-            tokens: self.step * self.tokens_per_step,
+            tokens: self.tokens(),
             seconds: self.seconds,
-            flops: self.step as f64 * self.flops_per_step,
+            flops: self.flops(),
             evaluation: self.validation.evaluate(self.decoder()),
         }
     }

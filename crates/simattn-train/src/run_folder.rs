@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint;
 use crate::model_folder::{FolderError, Reservation, check_free, failed};
+use crate::reservation::Before;
 
 const MARKER: &str = "run.json";
 const LOCK: &str = "run.lock";
@@ -37,8 +38,8 @@ pub struct RunFolder {
     path: PathBuf,
     /// Keeps the lock.
     lock: File,
-    /// Whether this process made it, and the parents it had to make, outermost first.
-    made: Option<Vec<PathBuf>>,
+    /// What was there before, where this process made it.
+    made: Option<Before>,
 }
 
 /// Whose a run's folder is now.
@@ -73,35 +74,37 @@ pub fn is_held(path: &Path) -> bool {
 }
 
 impl RunFolder {
-    /// Makes the folder at a free place, whole with its marker, and takes it.
+    /// Makes the folder at a free place, whole with its marker, and takes it; or takes an empty
+    /// folder and puts the marker there.
     ///
     /// # Errors
     ///
     /// [`FolderError`] where something stands there or it cannot be made.
     pub fn create(path: &Path) -> Result<Self, FolderError> {
-        let missing: Vec<PathBuf> = match path.parent() {
-            Some(parent) => parent
-                .ancestors()
-                .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
-                .map(Path::to_owned)
-                .collect(),
-            None => Vec::new(),
-        };
+        Self::create_at(Reservation::new(path)?)
+    }
+
+    /// As [`Self::create`], at a place that was taken before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::create`].
+    pub fn create_at(reservation: Reservation) -> Result<Self, FolderError> {
+        let path = reservation.place().to_owned();
         let marker = Marker {
             format: 1,
             tool: concat!("simattn ", env!("CARGO_PKG_VERSION")).to_owned(),
         };
         let text = serde_json::to_vec(&marker)
             .map_err(io::Error::other)
-            .map_err(failed(path, "write"))?;
-        let reservation = Reservation::new(path)?;
+            .map_err(failed(&path, "write"))?;
         reservation.write(MARKER, &text)?;
         reservation.write(LOCK, b"")?;
-        reservation.publish()?;
+        let before = reservation.publish_over()?;
         Ok(Self {
-            path: path.to_owned(),
-            lock: lock(path)?,
-            made: Some(missing),
+            lock: lock(&path)?,
+            path,
+            made: Some(before),
         })
     }
 
@@ -204,17 +207,41 @@ impl RunFolder {
     /// Removes the folder where this process made it and no checkpoint is in it: a run that never
     /// came to one leaves nothing.
     pub fn remove_if_empty(self) {
-        let Some(parents) = &self.made else {
+        let Some(before) = &self.made else {
             return;
         };
         let empty = checkpoint::list(&self.path).is_ok_and(|found| found.is_empty());
-        if empty && self.standing() == Standing::Ours {
-            // Whatever cannot be removed is a run without checkpoints, which the next start takes.
-            let _ = fs::remove_dir_all(&self.path);
-            for parent in parents {
-                let _ = fs::remove_dir(parent);
+        if !empty || self.standing() != Standing::Ours {
+            return;
+        }
+        // Whatever cannot be removed is a run without checkpoints, which the next start takes.
+        if before.empty_folder {
+            let _ = self.remove_files();
+            return;
+        }
+        let _ = fs::remove_dir_all(&self.path);
+        for parent in before.made.iter().rev() {
+            let _ = fs::remove_dir(parent);
+        }
+    }
+
+    /// Removes what a run without checkpoints has written, from a folder that is to stay.
+    fn remove_files(&self) -> io::Result<()> {
+        checkpoint::remove_leftovers(&self.path)?;
+        let mut last = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name == MARKER || name == LOCK {
+                last.push(entry.path());
+            } else if [checkpoint::CONFIG, checkpoint::TOKENIZER].contains(&&*name)
+                || crate::log::is_log(&name)
+            {
+                fs::remove_file(entry.path())?;
             }
         }
+        last.iter().try_for_each(fs::remove_file)
     }
 }
 
@@ -317,6 +344,24 @@ mod tests {
     }
 
     #[test]
+    fn a_run_in_an_empty_folder_leaves_the_folder_where_it_fails() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path();
+        fs::create_dir(path.join("lost+found")).expect("a folder");
+        let run = RunFolder::create(path).expect("an empty folder");
+        assert!(is_run(path).expect("a run"));
+        run.write(checkpoint::CONFIG, b"").expect("a small file");
+        fs::write(path.join("notes"), "mine").expect("a small file");
+        run.remove_if_empty();
+        let mut left: Vec<_> = fs::read_dir(path)
+            .expect("the folder stays")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["lost+found", "notes"]);
+    }
+
+    #[test]
     fn a_folder_that_is_removed_or_taken_is_noticed() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = place(&folder);
@@ -336,12 +381,13 @@ mod tests {
     #[test]
     fn what_holds_something_else_is_refused() {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        assert!(!is_run(folder.path()).expect("an empty folder"));
+        let file = folder.path().join("file");
+        fs::write(&file, "x").expect("a small file");
         assert!(matches!(
             is_run(folder.path()),
             Err(FolderError::Exists { .. })
         ));
-        let file = folder.path().join("file");
-        fs::write(&file, "x").expect("a small file");
         assert!(is_run(&file).is_err());
         assert!(is_run(&file.join("below")).is_err());
     }

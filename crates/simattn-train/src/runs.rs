@@ -20,6 +20,8 @@ pub enum RunState {
     Finished,
     /// Neither; it goes on when it is started again.
     Stopped,
+    /// Its newest loss is no number.
+    Diverged,
     /// It has checkpoints, and the newest cannot be used.
     Damaged,
 }
@@ -30,6 +32,7 @@ impl fmt::Display for RunState {
             Self::Running => "running",
             Self::Finished => "finished",
             Self::Stopped => "stopped",
+            Self::Diverged => "diverged",
             Self::Damaged => "damaged",
         })
     }
@@ -70,10 +73,13 @@ pub fn summary(path: &Path, thorough: bool) -> RunSummary {
         _ => None,
     };
     let spent = saved.is_some() && saved >= steps;
+    let no_number = |loss: Option<f64>| loss.is_some_and(|loss| !loss.is_finite());
+    let diverged = no_number(last.loss) || no_number(last.validation_loss);
     let running = is_held(path);
     let (state, trouble) = match newest {
         _ if running => (RunState::Running, None),
         Some(Err(error)) => (RunState::Damaged, Some(error.to_string())),
+        _ if diverged => (RunState::Diverged, None),
         Some(Ok(_)) if spent && steps.is_some() && path.join(WEIGHTS).is_file() => {
             (RunState::Finished, None)
         }

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use simattn::cost::Cost;
+use simattn_data::OtherWindows;
+
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Contents, Outcome, Saver};
 use crate::config::{ConfigError, RunConfig};
 use crate::dataset::{Dataset, Fingerprint};
@@ -75,6 +78,55 @@ pub enum Ending {
     },
 }
 
+/// Puts a trainer where a checkpoint stood.
+fn restore(
+    trainer: &mut Trainer,
+    from: &Checkpoint,
+    config: &RunConfig,
+    dataset: &Dataset,
+    data: &Fingerprint,
+) -> Result<(), CheckpointError> {
+    let same = from.config.train.optimizer == config.train.optimizer;
+    let mut optimizer = match same {
+        true => Some(from.optimizer()?),
+        false => None,
+    };
+    let mut progress = from.state.progress.clone();
+    progress.flops.get_or_insert_with(|| {
+        // Its steps were of its own size, whatever they are now.
+        let model = &from.config.model;
+        let sequences = from.config.train.sequences_per_step();
+        let per_token = Cost::of(model).training_flops_per_token(model.context);
+        progress.step as f64 * (per_token * (sequences * model.context) as f64)
+    });
+    let windows = other_windows(from, config, dataset, data);
+    trainer.restore(&progress, windows.as_ref(), optimizer.as_mut())
+}
+
+/// The windows that a checkpoint's position counts, where they are not those of this run.
+fn other_windows(
+    from: &Checkpoint,
+    config: &RunConfig,
+    dataset: &Dataset,
+    data: &Fingerprint,
+) -> Option<OtherWindows> {
+    let before = &from.state.data;
+    let context = from.config.model.context;
+    if before.sha256 == data.sha256 && context == config.model.context {
+        return None;
+    }
+    let mut tokens: Vec<Option<u64>> = (dataset.train.iter())
+        .map(|part| Some(part.source.tokens()))
+        .collect();
+    match tokens.as_mut_slice() {
+        [one] => *one = Some(before.train_tokens),
+        // Of several sources the checkpoint knows the sum alone.
+        several if before.train_tokens != data.train_tokens => several.fill(None),
+        _ => {}
+    }
+    Some(OtherWindows { context, tokens })
+}
+
 /// A trainer in a folder.
 #[derive(Debug)]
 pub struct Session {
@@ -113,16 +165,40 @@ impl Session {
         meters: Meters,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, SessionError> {
+        let restored = dataset
+            .fingerprint()
+            .map_err(|error| TrainError::from(error).into())
+            .and_then(|data| {
+                if let Some(from) = from {
+                    restore(&mut trainer, from, config, dataset, &data)?;
+                }
+                Ok(data)
+            });
+        match restored {
+            Ok(data) => Self::in_folder(trainer, folder, config, dataset, data, from, meters, stop),
+            Err(error) => {
+                folder.remove_if_empty();
+                Err(error)
+            }
+        }
+    }
+
+    /// A trainer that stands where it goes on from, in its folder.
+    #[expect(clippy::too_many_arguments, reason = "those of `start`")]
+    fn in_folder(
+        trainer: Trainer,
+        folder: RunFolder,
+        config: &RunConfig,
+        dataset: &Dataset,
+        data: Fingerprint,
+        from: Option<&Checkpoint>,
+        meters: Meters,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, SessionError> {
         let mut own = None;
         let mut validation = None;
         if let Some(checkpoint) = from {
             let state = &checkpoint.state;
-            let same = checkpoint.config.train.optimizer == config.train.optimizer;
-            let mut optimizer = match same {
-                true => Some(checkpoint.optimizer()?),
-                false => None,
-            };
-            trainer.restore(&state.progress, optimizer.as_mut())?;
             let step = state.progress.step;
             validation = state.validation_loss.map(|loss| (step, loss));
             let place = folder.path().join(checkpoint::folder_name(step));
@@ -145,7 +221,7 @@ impl Session {
             meters,
             config: config.to_toml()?.into(),
             tokenizer: dataset.tokenizer.to_json().into(),
-            data: dataset.fingerprint().map_err(TrainError::from)?,
+            data,
             checkpoint_every: config.train.checkpoint_every,
             stop,
             kept: own.map(|(_, kept)| kept),
@@ -164,8 +240,18 @@ impl Session {
     fn describe(&self) -> Result<(), FolderError> {
         self.folder
             .write(checkpoint::CONFIG, self.config.as_bytes())?;
-        self.folder
-            .write(checkpoint::TOKENIZER, self.tokenizer.as_bytes())
+        // A file that says the same already is left as it is, whatever its layout.
+        let json = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).ok();
+        let there = std::fs::read(self.folder.path().join(checkpoint::TOKENIZER));
+        let same = there.is_ok_and(|there| {
+            json(&there).is_some_and(|there| Some(there) == json(self.tokenizer.as_bytes()))
+        });
+        match same {
+            true => Ok(()),
+            false => self
+                .folder
+                .write(checkpoint::TOKENIZER, self.tokenizer.as_bytes()),
+        }
     }
 
     /// Steps, evaluates, logs and saves until the budget is spent or the run is asked to stop.
@@ -195,7 +281,7 @@ impl Session {
         let resumed_at = self.kept.as_ref().map(|(step, _)| *step);
         let mut last = None;
         if resumed_at.is_none() {
-            last = Some(self.evaluate(observer));
+            last = Some(self.evaluate(observer)?);
         }
         let mut due = false;
         while !self.trainer.is_done() && !self.stop.load(Ordering::SeqCst) {
@@ -206,7 +292,7 @@ impl Session {
             let step = self.trainer.step_count();
             if self.trainer.is_done() || self.trainer.evaluates_at(step) {
                 self.settle(observer)?;
-                last = Some(self.evaluate(observer));
+                last = Some(self.evaluate(observer)?);
             }
             if let Some(outcome) = self.saver.poll() {
                 self.note(outcome, observer);
@@ -216,7 +302,7 @@ impl Session {
             if due && self.saver.is_idle() && !self.trainer.is_done() {
                 due = false;
                 self.settle(observer)?;
-                self.save_behind(observer);
+                self.save_behind(observer)?;
             }
         }
         self.settle(observer)?;
@@ -227,12 +313,14 @@ impl Session {
                 checkpoint: saved,
             });
         }
-        self.folder.publish(&saved.join(checkpoint::WEIGHTS))?;
         // A run that had made its last step before it was killed has not evaluated here.
-        Ok(Ending::Finished(match last {
+        let last = match last {
             Some(last) if last.step == self.trainer.step_count() => last,
             _ => self.trainer.evaluate(),
-        }))
+        };
+        self.trainer.check_evaluation(&last)?;
+        self.folder.publish(&saved.join(checkpoint::WEIGHTS))?;
+        Ok(Ending::Finished(last))
     }
 
     /// Waits for the steps whose losses were not read yet.
@@ -245,29 +333,38 @@ impl Session {
 
     fn heard(&mut self, reports: &[StepReport], observer: &mut dyn Observer) {
         for report in reports {
-            for line in self.logs.step(report, self.trainer.flops_per_step()) {
+            let tokens = self.trainer.tokens_per_step();
+            let flops = self.trainer.flops_per_step();
+            for line in self.logs.step(report, tokens, flops) {
                 observer.on_notice(&line);
             }
             observer.on_step(report);
         }
     }
 
-    fn evaluate(&mut self, observer: &mut dyn Observer) -> EvaluationReport {
+    /// An evaluation that is no number ends the run, once it stands in the logs.
+    fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<EvaluationReport, TrainError> {
         let report = self.trainer.evaluate();
         self.validation = Some((report.step, report.evaluation.loss));
         for line in self.logs.evaluation(&report) {
             observer.on_notice(&line);
         }
         observer.on_evaluation(&report);
-        report
+        self.trainer.check_evaluation(&report)?;
+        Ok(report)
     }
 
-    /// Everything that goes into a checkpoint of this moment.
-    fn contents(&self) -> Contents {
+    /// Everything that goes into a checkpoint of this moment; from one with a number that is not
+    /// finite no run could go on.
+    fn contents(&self) -> Result<Contents, TrainError> {
         let step = self.trainer.step_count();
         let (metrics_bytes, events_bytes) = self.logs.lengths();
-        Contents {
-            snapshot: self.trainer.snapshot(),
+        let snapshot = self.trainer.snapshot();
+        if let Some(tensor) = snapshot.first_non_finite() {
+            return Err(TrainError::NonFiniteState { step, tensor });
+        }
+        Ok(Contents {
+            snapshot,
             validation_loss: (self.validation)
                 .filter(|(at, _)| *at == step)
                 .map(|(_, loss)| loss),
@@ -277,16 +374,17 @@ impl Session {
             metrics_bytes,
             events_bytes,
             logs: self.logs.files(),
-        }
+        })
     }
 
     /// Starts a save that goes on while training does.
-    fn save_behind(&mut self, observer: &mut dyn Observer) {
+    fn save_behind(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         if self.stands(observer)
-            && let Some(outcome) = self.saver.start(self.contents())
+            && let Some(outcome) = self.saver.start(self.contents()?)
         {
             self.note(outcome, observer);
         }
+        Ok(())
     }
 
     /// Saves this moment, unless it is saved, and gives the checkpoint.
@@ -306,7 +404,7 @@ impl Session {
         {
             return Ok(place.clone());
         }
-        let outcome = self.saver.save_now(&self.contents());
+        let outcome = self.saver.save_now(&self.contents()?);
         let kept = self.kept.as_ref().map(|(_, place)| place.clone());
         if let Some(error) = &outcome.pruning {
             observer.on_notice(&format!("older checkpoints stay: {error}"));

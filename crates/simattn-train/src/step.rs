@@ -128,6 +128,12 @@ fn origin(decoder: &Decoder, loss: &Tensor<1>) -> Origin {
     }
 }
 
+/// Where a loss comes from that was worked out without gradients and is not finite.
+pub(crate) fn origin_of_evaluation(decoder: &Decoder) -> Origin {
+    first_non_finite_weight(decoder)
+        .map_or(Origin::Activations, |id| Origin::Weight(name(decoder, id)))
+}
+
 fn name(decoder: &Decoder, id: ParamId) -> String {
     named::parameters(decoder)
         .into_iter()

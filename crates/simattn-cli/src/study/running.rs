@@ -107,17 +107,14 @@ fn train(
         evaluations: Vec::new(),
     };
     let status = match trainer.run(&mut recorder) {
-        Ok(last) if last.evaluation.loss.is_finite() => RunStatus::Finished,
-        Ok(_) => RunStatus::Failed {
-            reason: "the validation loss is not finite".into(),
-        },
+        Ok(_) => RunStatus::Finished,
         Err(error) => RunStatus::Failed {
             reason: error.to_string(),
         },
     };
     let last = recorder.train.last();
     let seconds = last.map_or(0.0, |point| point.seconds);
-    let tokens = trainer.step_count() * trainer.tokens_per_step();
+    let tokens = trainer.tokens();
     Ok(RunResults {
         seed,
         steps: trainer.step_count(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use simattn_data::Position;
 
@@ -18,6 +19,9 @@ pub struct Progress {
     pub step: u64,
     /// Tokens trained on.
     pub tokens: u64,
+    /// Floating-point operations of training; older checkpoints do not state them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flops: Option<f64>,
     /// Seconds of training, without evaluations.
     pub seconds: f64,
     /// Updates that the optimiser remembers; below `step` where it started anew on the way.
@@ -56,4 +60,18 @@ pub struct Snapshot {
     pub optimizer: Vec<NamedTensor>,
     /// How far the run has come.
     pub progress: Progress,
+}
+
+impl Snapshot {
+    /// The first tensor that holds NaN or infinity; those of the optimiser are named as such.
+    pub fn first_non_finite(&self) -> Option<String> {
+        let wrong =
+            |tensor: &&NamedTensor| !tensor.values.par_iter().all(|value| value.is_finite());
+        let weight = self.weights.iter().find(wrong);
+        let weight = weight.map(|tensor| format!("the weight {}", tensor.name));
+        weight.or_else(|| {
+            let memory = self.optimizer.iter().find(wrong)?;
+            Some(format!("what the optimizer remembers, {},", memory.name))
+        })
+    }
 }

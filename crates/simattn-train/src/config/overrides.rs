@@ -8,11 +8,13 @@ use toml::{Table, Value};
 
 use super::document::{explain, one_line, parse_document};
 use super::error::ConfigError;
+use super::tree::{Given, Node, Tree, tree_of};
 
 /// One field and its new value: `train.learning_rate=1e-3`.
 ///
-/// The value is TOML (`3`, `true`, `[1, 2]`, `{ kind = "mha" }`); what is no TOML value is taken
-/// as a string, so that `data.source=text/books` needs no quotes.
+/// The value is TOML (`3`, `true`, `[1, 2]`, `{ kind = "mha" }`). A field that holds text takes the
+/// text as it stands, so that `data.source=text/books` needs no quotes and `data.source=2024` is the
+/// folder of that name; where the text is a quoted TOML string it takes what is in the quotes.
 ///
 /// ```
 /// use simattn_train::Override;
@@ -24,7 +26,7 @@ use super::error::ConfigError;
 pub struct Override {
     text: String,
     path: Vec<String>,
-    value: Value,
+    value: Given,
 }
 
 impl FromStr for Override {
@@ -46,7 +48,10 @@ impl FromStr for Override {
         Ok(Self {
             text: text.to_owned(),
             path,
-            value: parse_value(value).unwrap_or_else(|| Value::String(value.to_owned())),
+            value: Given {
+                value: parse_value(value),
+                text: value.to_owned(),
+            },
         })
     }
 }
@@ -57,12 +62,22 @@ fn parse_value(text: &str) -> Option<Value> {
         return None;
     }
     let mut table: Table = toml::from_str(&format!("value = {text}\n")).ok()?;
-    (table.len() == 1).then(|| table.remove("value")).flatten()
+    let value = (table.len() == 1)
+        .then(|| table.remove("value"))
+        .flatten()?;
+    // `"a" # b` is a string and a comment: quotes around a part of the text are of the text.
+    let whole = !value.is_str() || text.ends_with(['"', '\'']);
+    whole.then_some(value)
 }
 
 impl Override {
+    /// Whether it replaces `field`, spelled with its sections.
+    pub fn replaces(&self, field: &str) -> bool {
+        self.path.join(".") == field
+    }
+
     /// Puts the value into the tree, making the tables on its way.
-    fn apply(&self, tree: &mut Table) -> Result<(), ConfigError> {
+    fn apply(&self, tree: &mut Tree) -> Result<(), ConfigError> {
         let mut table = tree;
         let Some((field, sections)) = self.path.split_last() else {
             return Ok(());
@@ -70,9 +85,17 @@ impl Override {
         for section in sections {
             let entry = table
                 .entry(section.clone())
-                .or_insert_with(|| Value::Table(Table::new()));
+                .or_insert_with(|| Node::Table(Tree::new()));
+            // A table that was given whole can have its fields replaced like any other.
+            if let Node::Given(Given {
+                value: Some(Value::Table(given)),
+                ..
+            }) = entry
+            {
+                *entry = Node::from(Value::Table(std::mem::take(given)));
+            }
             table = match entry {
-                Value::Table(table) => table,
+                Node::Table(table) => table,
                 _ => {
                     return Err(ConfigError::Override {
                         text: self.text.clone(),
@@ -81,7 +104,7 @@ impl Override {
                 }
             };
         }
-        table.insert(field.clone(), self.value.clone());
+        table.insert(field.clone(), Node::Given(self.value.clone()));
         Ok(())
     }
 
@@ -126,10 +149,11 @@ pub(super) fn read_with<T: DeserializeOwned>(
     let mut tree: Table = parse_document(&text, path)?;
     fill_in(&mut tree, defaults);
     let bare = tree.clone();
+    let mut tree = tree_of(tree);
     for replaced in overrides {
         replaced.apply(&mut tree)?;
     }
-    let message = match T::deserialize(Value::Table(tree)) {
+    let message = match T::deserialize(Node::Table(tree)) {
         Ok(config) => return Ok(config),
         Err(error) => one_line(error.message()),
     };
@@ -138,10 +162,10 @@ pub(super) fn read_with<T: DeserializeOwned>(
     if !bare_is_right {
         parse_document::<T>(&text, path)?;
     }
-    let mut tree = bare;
+    let mut tree = tree_of(bare);
     for replaced in overrides {
         replaced.apply(&mut tree)?;
-        if let Err(error) = T::deserialize(Value::Table(tree.clone())) {
+        if let Err(error) = T::deserialize(Node::Table(tree.clone())) {
             return Err(replaced.explain(&one_line(error.message())));
         }
     }
@@ -226,6 +250,56 @@ mod tests {
     }
 
     #[test]
+    fn a_field_of_text_takes_the_text_as_it_stands() {
+        for text in [
+            "2024",
+            "true",
+            "1e3",
+            "-7",
+            "0x10",
+            "inf",
+            "nan",
+            "2024-11-27",
+            "07:32:00",
+            "[x]",
+            "[1, 2]",
+            "[\"a\"]",
+            "{ a = 1 }",
+            "2024 # x",
+            "\"a\" # b",
+            "a\"b",
+            "it's",
+            "text/my books",
+            "01",
+            "1_000",
+            "=",
+        ] {
+            let config = read(MODEL, &[&format!("data.source={text}")]);
+            assert_eq!(config.expect("any path").data.source, text);
+            let config = read(MODEL, &[&format!("data.tokenizer={text}")]);
+            let tokenizer = config.expect("any path").data.tokenizer;
+            assert_eq!(tokenizer.to_string(), text);
+        }
+        for quoted in ["\"2024\"", "'2024'"] {
+            let config = read(MODEL, &[&format!("data.source={quoted}")]);
+            assert_eq!(config.expect("a string").data.source, "2024");
+        }
+        let several = "data.sources=[{ path = \"2024\" }, { path = \"b\", weight = 2 }]";
+        let sources = read(MODEL, &[several]).expect("an array").data.sources;
+        assert_eq!((sources[0].path.as_str(), sources[1].weight), ("2024", 2.0));
+        let decay = read(MODEL, &["train.decay=true"]).expect_err("no such decay");
+        assert!(decay.contains("unknown value `true`"), "{decay}");
+        let both = [
+            "model.attention={ kind = \"mqa\", heads = 2, head_dim = 4 }",
+            "model.attention.heads=4",
+        ];
+        assert_eq!(
+            read(MODEL, &both).expect("a table").model.attention.name(),
+            "mqa"
+        );
+    }
+
+    #[test]
     fn each_defect_is_one_line_as_in_a_file() {
         let table: [(&[&str], &str); 9] = [
             (
@@ -276,7 +350,7 @@ mod tests {
         fn any_override_is_used_or_refused_in_one_line(text: String) {
             let error = match text.parse::<Override>() {
                 Ok(replaced) => {
-                    let mut tree: Table = toml::from_str(MODEL).expect("a right file");
+                    let mut tree = tree_of(toml::from_str(MODEL).expect("a right file"));
                     replaced.apply(&mut tree).err()
                 }
                 Err(error) => Some(error),

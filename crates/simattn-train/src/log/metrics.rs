@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::journal::Journal;
 use super::tensorboard;
@@ -15,6 +15,11 @@ use crate::report::{EvaluationReport, StepReport};
 const LOG: &str = "metrics.jsonl";
 /// How the names of TensorBoard's files begin.
 const EVENTS: &str = "events.out.tfevents.";
+
+/// Whether a file of this name in a run's folder is a log.
+pub(crate) fn is_log(name: &str) -> bool {
+    name == LOG || name.starts_with(EVENTS)
+}
 
 /// What a run cannot know about the machine it is on.
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,11 +106,15 @@ impl Logs {
         files.into_iter().flatten().collect()
     }
 
-    /// Writes a step down; gives what should be said about the writing.
-    pub(crate) fn step(&mut self, report: &StepReport, flops_per_step: f64) -> Vec<String> {
+    /// Writes a step of `tokens` tokens down; gives what should be said about the writing.
+    pub(crate) fn step(
+        &mut self,
+        report: &StepReport,
+        tokens: u64,
+        flops_per_step: f64,
+    ) -> Vec<String> {
         let seconds = (report.seconds - self.seconds_before).max(f64::MIN_POSITIVE);
         self.seconds_before = report.seconds;
-        let tokens = report.tokens / report.step.max(1);
         let line = StepLine {
             step: report.step,
             tokens: report.tokens,
@@ -195,9 +204,9 @@ fn now() -> f64 {
 pub struct LastMetrics {
     /// The newest step.
     pub step: u64,
-    /// Its training loss.
+    /// Its training loss, NaN where it was no number.
     pub loss: Option<f64>,
-    /// The newest validation loss among the last lines.
+    /// The newest validation loss among the last lines, NaN where it was no number.
     pub validation_loss: Option<f64>,
     /// Seconds of training.
     pub seconds: Option<f64>,
@@ -214,9 +223,16 @@ pub fn last_metrics(run: &Path) -> io::Result<LastMetrics> {
     #[derive(Deserialize)]
     struct Line {
         step: u64,
+        #[serde(default, deserialize_with = "number")]
         loss: Option<f64>,
+        #[serde(default, deserialize_with = "number")]
         validation_loss: Option<f64>,
         seconds: Option<f64>,
+    }
+    /// JSON has no word for what is no number: it stands there as null, and is not absent.
+    fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+        let number = Option::<f64>::deserialize(deserializer)?;
+        Ok(Some(number.unwrap_or(f64::NAN)))
     }
     let mut file = File::open(run.join(LOG))?;
     let length = file.metadata()?.len();

@@ -9,4 +9,5 @@ mod metrics;
 mod tensorboard;
 
 pub(crate) use metrics::Logs;
+pub(crate) use metrics::is_log;
 pub use metrics::{LastMetrics, Meters, last_metrics};

@@ -4,6 +4,7 @@
 #![allow(clippy::single_range_in_vec_init)]
 
 mod configuration;
+mod resuming;
 mod saved_model;
 mod training;
 

@@ -87,10 +87,10 @@ fn a_model_read_back_has_the_same_loss_bit_for_bit() {
 #[test]
 fn a_place_that_is_taken_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let error = Reservation::new(folder.path()).expect_err("the folder is there");
-    assert!(matches!(error, FolderError::Exists { .. }));
     let file = folder.path().join("file");
     fs::write(&file, "x").expect("a small file");
+    let error = Reservation::new(folder.path()).expect_err("the folder is not empty");
+    assert!(matches!(error, FolderError::Exists { .. }));
     assert!(matches!(
         Reservation::new(&file),
         Err(FolderError::Exists { .. })
