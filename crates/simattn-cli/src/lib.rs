@@ -3,7 +3,7 @@
 //! [`commands`] holds one file a subcommand, [`study`] a comparison of attention variants: how its
 //! models are matched, how they run, its results and the ways to show them; [`mod@bench`] times the
 //! kernels after checking them. [`mod@device`] opens what `--device` asks for. [`progress`] shows a
-//! run that goes on, [`console`] writes what is said, [`memory`] measures what it took, [`room`] says what it would take, [`machine`] says what it ran on, [`peak`] what that can reach.
+//! run that goes on, [`console`] writes what is said, [`usage`] what is wrong with a command line, [`memory`] measures what it took, [`room`] says what it would take, [`machine`] says what it ran on, [`peak`] what that can reach.
 //!
 //! ```
 //! use simattn_cli::study::results::Estimate;
@@ -23,3 +23,4 @@ pub mod peak;
 pub mod progress;
 pub mod room;
 pub mod study;
+pub mod usage;

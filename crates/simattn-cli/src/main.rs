@@ -6,7 +6,7 @@ use clap::Parser;
 use simattn_cli::{
     commands::{Cli, CliError},
     console::tell,
-    memory,
+    memory, usage,
 };
 
 #[global_allocator]
@@ -14,7 +14,11 @@ static ALLOCATOR: memory::Allocator = memory::Allocator;
 
 fn main() -> ExitCode {
     memory::keep_freed_pages();
-    match Cli::parse().run() {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage::explain(&error),
+    };
+    match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tell(format_args!("simattn: {error}"));

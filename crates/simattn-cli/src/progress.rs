@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use simattn_train::{EvaluationReport, Observer, StepReport};
 
-use crate::console::tell;
+use crate::console::{message, tell};
 use crate::study::quantity::{count, duration, grouped};
 
 /// An observer that writes to standard error; results belong to standard output.
@@ -51,7 +51,7 @@ impl Progress {
 
     fn say(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.println(line),
+            Some(bar) => bar.println(message(line)),
             None => tell(line),
         }
     }

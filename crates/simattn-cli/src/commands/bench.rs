@@ -13,7 +13,7 @@ use crate::bench::{
     use_threads,
     workload::{Sizes, Variant, Work},
 };
-use crate::console::{show, tell};
+use crate::console::{show_content, tell};
 use crate::device::{DeviceChoice, Runtime, computes};
 use crate::room;
 
@@ -268,5 +268,5 @@ fn against(args: &BenchArgs, peer: &Peer) -> Result<(), CliError> {
 fn print_line(value: &impl serde::Serialize) -> Result<(), CliError> {
     let line = serde_json::to_string(value)
         .map_err(|error| failure(format!("a measurement cannot be written as JSON: {error}")))?;
-    show(format_args!("{line}\n"))
+    show_content(format_args!("{line}\n"))
 }

@@ -4,20 +4,16 @@ use std::{io::IsTerminal, path::PathBuf, time::SystemTime};
 
 use clap::{Args, ValueEnum};
 use simattn_data::TokenizerSpec;
-use simattn_train::{
-    Dataset, RunConfig,
-    model_folder::{Reservation, check_free},
-    parse_document,
-};
+use simattn_train::{Dataset, RunConfig, model_folder::Reservation, parse_document};
 
 use super::{CliError, KernelsArg, failure, input};
-use crate::console::{show, tell};
+use crate::console::{show, tell, value};
 use crate::{
     machine, room,
     study::{
         matching::{self, Candidate, VARIANTS},
         report,
-        results::{CorpusFacts, Equal, Schedule, StudyResults},
+        results::{CorpusFacts, Equal, RunStatus, Schedule, StudyResults},
         running::{self, Plan},
         table::Table,
         timestamp,
@@ -54,7 +50,7 @@ pub struct CompareArgs {
     /// What every variant gets the same amount of.
     #[arg(long, value_enum, default_value = "steps")]
     pub equal: EqualArg,
-    /// Name of the study: its folder is runs/NAME and must not exist yet.
+    /// Name of the study: its folder is runs/NAME, where nothing or an empty folder may stand.
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// The folder to make instead of runs/NAME.
@@ -129,8 +125,9 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         .out
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join(&name));
-    check_free(&folder).map_err(input)?;
     let config = args.config()?;
+    // Before the data are read, which may take long.
+    let reservation = Reservation::new(&folder).map_err(input)?;
     // Names and sizes are wrong sooner than a corpus is read.
     let mut sized = config.model.clone();
     sized.vocabulary = sized.vocabulary.max(1024);
@@ -176,7 +173,6 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         &burn::tensor::Device::flex(),
     )
     .map_err(input)?;
-    let reservation = Reservation::new(&folder).map_err(input)?;
     for line in &matching {
         tell(line);
     }
@@ -209,6 +205,8 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     };
     study.variants = running::run(&plan, &candidates, &dataset).map_err(failure)?;
 
+    // Hours of work are in it: whoever waits sees them whatever becomes of the files.
+    let shown = show_results(&study);
     let json = serde_json::to_vec_pretty(&study).map_err(failure)?;
     let preset = plan.config.to_toml().map_err(failure)?;
     reservation.write("results.json", &json).map_err(failure)?;
@@ -219,11 +217,23 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         .write("report.html", report::html(&study).as_bytes())
         .map_err(failure)?;
     reservation.publish().map_err(failure)?;
-    show(format_args!("{}\n", Table::new(&study).to_text()))?;
-    for sentence in verdict(&study) {
+    shown?;
+    show(format_args!(
+        "\n{}\n",
+        value(folder.join("report.html").display())
+    ))?;
+    match failures(&study) {
+        None => Ok(()),
+        Some(line) => Err(CliError::Failure(line)),
+    }
+}
+
+/// The table and what it says.
+fn show_results(study: &StudyResults) -> Result<(), CliError> {
+    show(format_args!("{}\n", Table::new(study).to_text()))?;
+    for sentence in verdict(study) {
         show(format_args!("{sentence}\n"))?;
     }
-    show(format_args!("\n{}\n", folder.join("report.html").display()))?;
     Ok(())
 }
 
@@ -243,6 +253,29 @@ fn check_room(config: &RunConfig, candidates: &[Candidate]) -> Result<(), CliErr
         room::check(&what, room::passes(&run)).map_err(input)?;
     }
     Ok(())
+}
+
+/// Which runs broke off, if any did: a study with such runs has been made, and has not succeeded.
+fn failures(study: &StudyResults) -> Option<String> {
+    let failed = study.variants.iter().flat_map(|variant| {
+        variant.runs.iter().filter_map(|run| match &run.status {
+            RunStatus::Finished => None,
+            RunStatus::Failed { reason } => {
+                Some(format!("{} with seed {}: {reason}", variant.name, run.seed))
+            }
+        })
+    });
+    let failed: Vec<String> = failed.collect();
+    let first = failed.first()?;
+    let all: usize = study
+        .variants
+        .iter()
+        .map(|variant| variant.runs.len())
+        .sum();
+    Some(format!(
+        "{} of {all} runs failed, the results say which; {first}",
+        failed.len()
+    ))
 }
 
 /// The command as it was given, for whoever wants to run it again.

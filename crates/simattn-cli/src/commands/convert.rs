@@ -12,11 +12,11 @@ use simattn::Decoder;
 use simattn::huggingface::{FloatType, export, import, weight_bytes};
 use simattn_data::{Tokenizer, TokenizerSpec};
 use simattn_hub::ModelReference;
-use simattn_train::model_folder::{Reservation, check_free};
+use simattn_train::model_folder::Reservation;
 use simattn_train::{DataConfig, RunConfig, TrainConfig};
 
 use super::{CliError, failure, input, open_model};
-use crate::console::show;
+use crate::console::{show, value};
 use crate::room;
 use crate::study::quantity::grouped;
 
@@ -41,7 +41,7 @@ enum Direction {
 pub struct FromArgs {
     /// A folder with config.json, tokenizer.json and safetensors, or hf://OWNER/NAME[@REVISION].
     pub source: PathBuf,
-    /// The folder to make; it must not exist yet.
+    /// The folder to make; an empty one may stand there.
     pub out: PathBuf,
 }
 
@@ -53,7 +53,7 @@ pub struct FromArgs {
 pub struct ToArgs {
     /// A folder that `train`, `convert from-hf` or `upcycle` wrote.
     pub model: PathBuf,
-    /// The folder to make; it must not exist yet.
+    /// The folder to make; an empty one may stand there.
     pub out: PathBuf,
     /// The type of the weights.
     #[arg(long, value_enum, default_value = "f32")]
@@ -91,7 +91,7 @@ pub(super) fn origin(command: &str) -> BTreeMap<String, String> {
 }
 
 fn from_hf(args: &FromArgs) -> Result<(), CliError> {
-    check_free(&args.out).map_err(input)?;
+    let reservation = Reservation::new(&args.out).map_err(input)?;
     let source = local(&args.source)?;
     let (decoder, _) = read_hf(&source)?;
     let config = RunConfig {
@@ -104,13 +104,12 @@ fn from_hf(args: &FromArgs) -> Result<(), CliError> {
         train: TrainConfig::default(),
     };
     let json = fs::read(source.join("tokenizer.json")).map_err(input)?;
-    let reservation = Reservation::new(&args.out).map_err(input)?;
     reservation
         .save_with(&config, &json, &decoder, &origin("convert from-hf"))
         .map_err(failure)?;
     show(format_args!(
         "{}: {}, {} parameters\n",
-        args.out.display(),
+        value(args.out.display()),
         config.model.attention.name(),
         grouped(simattn::cost::Cost::of(&config.model).parameters.total as f64)
     ))?;
@@ -161,7 +160,7 @@ fn read_either(folder: &Path) -> Result<(Decoder, Tokenizer), CliError> {
 }
 
 fn to_hf(args: &ToArgs) -> Result<(), CliError> {
-    check_free(&args.out).map_err(input)?;
+    let reservation = Reservation::new(&args.out).map_err(input)?;
     let model = open_model(&args.model, &Device::flex())?;
     let float = match args.dtype {
         Dtype::F32 => FloatType::F32,
@@ -171,7 +170,6 @@ fn to_hf(args: &ToArgs) -> Result<(), CliError> {
     let end = model.tokenizer.end_of_text();
     let written = export(&model.decoder, end, float).map_err(input)?;
     let json = fs::read(args.model.join("tokenizer.json")).map_err(input)?;
-    let reservation = Reservation::new(&args.out).map_err(input)?;
     reservation
         .write("tokenizer.json", &json)
         .map_err(failure)?;
@@ -181,7 +179,7 @@ fn to_hf(args: &ToArgs) -> Result<(), CliError> {
     reservation.publish().map_err(failure)?;
     show(format_args!(
         "{}: {}\n",
-        args.out.display(),
+        value(args.out.display()),
         written.family.architecture()
     ))?;
     Ok(())

@@ -6,7 +6,7 @@ use clap::Args;
 use simattn::generate::{GenerateError, greedy};
 
 use super::{CliError, failure, input, open_model};
-use crate::console::show;
+use crate::console::show_content;
 use crate::device::DeviceChoice;
 
 /// Let a model continue a text.
@@ -55,7 +55,7 @@ pub fn run(args: &GenerateArgs) -> Result<(), CliError> {
         .into_iter()
         .filter(|&id| (id as usize) < tokenizer.vocabulary())
         .collect();
-    show(format_args!(
+    show_content(format_args!(
         "{}\n",
         tokenizer.decode(&known).map_err(input)?
     ))?;

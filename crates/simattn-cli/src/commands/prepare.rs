@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use simattn_data::prepare::{Job, OnBadInput, PrepareError, PrepareObserver, prepare};
+use simattn_data::prepare::{Job, OnBadInput, PrepareError, PrepareObserver, check_place, prepare};
 use simattn_data::shards::Index;
 use simattn_data::{DataError, Tokenizer, TokenizerSpec};
 
 use super::{CliError, failure, input};
-use crate::console::{show, tell};
+use crate::console::{message, show, tell, value};
 use crate::study::quantity::{bytes, count, grouped};
 
 /// Turn text into shards of token ids, which training reads without loading them.
@@ -67,6 +67,8 @@ pub enum BadInputArg {
 /// [`CliError::Input`] for inputs, settings or a folder that cannot be used; [`CliError::Failure`] for what broke on the way.
 pub fn run(args: &PrepareArgs) -> Result<(), CliError> {
     let tokenizer = tokenizer(&args.tokenizer).map_err(input)?;
+    // Before anything is fetched.
+    check_place(&args.out).map_err(input)?;
     let inputs = local(&args.inputs)?;
     let validation = local(&args.validation)?;
     let chosen_by_hash = if validation.is_empty() { 0.01 } else { 0.0 };
@@ -100,7 +102,7 @@ pub fn run(args: &PrepareArgs) -> Result<(), CliError> {
         count(tokens as f64 / started.elapsed().as_secs_f64().max(f64::MIN_POSITIVE)),
         grouped(prepared.files as f64)
     ))?;
-    show(format_args!("saved        {}\n", args.out.display()))?;
+    show(format_args!("saved        {}\n", value(args.out.display())))?;
     for (part, name) in [
         (&index.train, "training"),
         (&index.validation, "validation"),
@@ -166,7 +168,7 @@ pub(super) fn describe(index: &Index) -> String {
             format!(
                 "{}, tokenizer {}",
                 grouped(index.tokenizer.vocabulary as f64),
-                index.tokenizer.fingerprint
+                value(&index.tokenizer.fingerprint)
             ),
         ),
     ];
@@ -207,7 +209,7 @@ impl Progress {
 
     fn say(&self, line: &str) {
         match self.terminal {
-            true => self.bar.println(line),
+            true => self.bar.println(message(line)),
             false => tell(line),
         }
     }

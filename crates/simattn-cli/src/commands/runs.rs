@@ -7,7 +7,7 @@ use simattn_train::run_folder::is_run;
 use simattn_train::runs::{RunState, RunSummary, in_folder, summary};
 
 use super::{CliError, input};
-use crate::console::{show, tell};
+use crate::console::{show, tell, value};
 use crate::study::quantity::{duration, grouped};
 use crate::study::timestamp::now;
 
@@ -65,7 +65,7 @@ fn table(runs: &[RunSummary]) -> String {
             .map_or_else(unknown, |steps| grouped(steps as f64));
         let name = run.path.file_name().unwrap_or(run.path.as_os_str());
         [
-            name.to_string_lossy().into_owned(),
+            value(name.to_string_lossy()),
             run.state.to_string(),
             format!("{}/{steps}", grouped(step as f64)),
             loss(run.last.loss),

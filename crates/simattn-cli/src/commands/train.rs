@@ -10,15 +10,15 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use simattn::Decoder;
 use simattn_data::TokenizerSpec;
-use simattn_train::model_folder;
+use simattn_train::model_folder::{self, Reservation};
 use simattn_train::run_folder::RunFolder;
 use simattn_train::{
-    Budget, Dataset, Ending, EvaluationReport, Meters, Override, Resume, Resumption, RunConfig,
-    Session, Trainer, compare_config, compare_data,
+    Budget, Dataset, Ending, EvaluationReport, KeptTokenizer, Meters, Override, Resume, Resumption,
+    RunConfig, Session, SessionError, Trainer, compare_config, compare_data,
 };
 
 use super::{CliError, KernelsArg, failure, input};
-use crate::console::{show, tell};
+use crate::console::{show, tell, value};
 use crate::device::{DeviceChoice, computes};
 use crate::memory;
 use crate::peak::measured_flops;
@@ -126,12 +126,23 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     computes(&device, config.train.precision).map_err(input)?;
     check_room(&device, &config)?;
     let found = Resumption::find(&args.out, &args.resume).map_err(input)?;
+    // Reading the data may take long; whether there is a place for the run shows before.
+    let place = match &found.folder {
+        Some(_) => None,
+        None => Some(Reservation::new(&args.out).map_err(input)?),
+    };
     let from = found.checkpoint.as_ref();
     let mut allowed = Vec::new();
+    let mut kept = None;
     if let Some(from) = from {
+        kept = Some(KeptTokenizer::of(from, &config.data).map_err(input)?);
         allowed = compare_config(from, &config, args.allow_config_change).map_err(input)?;
+        if config.model.vocabulary == 0 {
+            // The checkpoint's may have rows beyond the tokenizer's ids.
+            config.model.vocabulary = from.config.model.vocabulary;
+        }
     }
-    let dataset = Dataset::prepare(&config.data, config.seed).map_err(input)?;
+    let dataset = Dataset::prepare_with(&config.data, config.seed, kept.as_ref()).map_err(input)?;
     let config = dataset.complete(&config).map_err(input)?;
     // Once more, with the tokenizer's vocabulary.
     check_room(&device, &config)?;
@@ -158,9 +169,10 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
         ),
         memory: Some(memory::resident),
     };
-    let folder = match found.folder {
-        Some(folder) => folder,
-        None => RunFolder::create(&args.out).map_err(input)?,
+    let folder = match (found.folder, place) {
+        (Some(folder), _) => folder,
+        (None, Some(place)) => RunFolder::create_at(place).map_err(input)?,
+        (None, None) => RunFolder::create(&args.out).map_err(input)?,
     };
     tell(format_args!(
         "{}: {} parameters, {} training tokens, {} a step",
@@ -190,20 +202,25 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
         ));
     }
     let stop = stop_on_signals().map_err(failure)?;
-    let session =
-        Session::start(trainer, folder, &config, &dataset, from, meters, stop).map_err(failure)?;
+    let session = Session::start(trainer, folder, &config, &dataset, from, meters, stop).map_err(
+        |error| match error {
+            // What does not fit the data or the configuration as they are now.
+            SessionError::Checkpoint(_) => input(error),
+            error => failure(error),
+        },
+    )?;
     let mut progress = Progress::new("train", config.train.steps, config.train.log_every);
     let ending = session.run(&mut progress).map_err(failure)?;
     progress.finish();
     match ending {
         Ending::Finished(last) => {
             show(summary(&last))?;
-            show(format_args!("saved       {}\n", args.out.display()))?;
+            show(format_args!("saved       {}\n", value(args.out.display())))?;
         }
         Ending::Stopped { step, checkpoint } => show(format_args!(
             "stopped     after step {}, saved in {}; the same command goes on from there\n",
             grouped(step as f64),
-            checkpoint.display()
+            value(checkpoint.display())
         ))?,
     }
     Ok(())

@@ -6,11 +6,11 @@ use burn::tensor::Device;
 use clap::Args;
 use simattn::upcycle::{Upcycle, configuration, upcycle};
 use simattn_train::RunConfig;
-use simattn_train::model_folder::{Reservation, check_free};
+use simattn_train::model_folder::Reservation;
 
 use super::convert::origin;
 use super::{CliError, failure, input, open_model};
-use crate::console::show;
+use crate::console::{show, value};
 use crate::room;
 use crate::study::quantity::grouped;
 
@@ -19,7 +19,7 @@ use crate::study::quantity::grouped;
 pub struct UpcycleArgs {
     /// A folder that `train` or `convert from-hf` wrote.
     pub model: PathBuf,
-    /// The folder to make; it must not exist yet.
+    /// The folder to make; an empty one may stand there.
     pub out: PathBuf,
     /// Heads after the expansion, a multiple of the model's.
     #[arg(long, value_name = "H'")]
@@ -46,7 +46,7 @@ pub struct UpcycleArgs {
 /// [`CliError::Input`] for a model or numbers that cannot be used, [`CliError::Failure`] where the
 /// result cannot be written.
 pub fn run(args: &UpcycleArgs) -> Result<(), CliError> {
-    check_free(&args.out).map_err(input)?;
+    let reservation = Reservation::new(&args.out).map_err(input)?;
     let model = open_model(&args.model, &Device::flex())?;
     let options = Upcycle {
         expanded_heads: args.expanded_heads,
@@ -63,14 +63,13 @@ pub fn run(args: &UpcycleArgs) -> Result<(), CliError> {
         ..model.config
     };
     let json = std::fs::read(args.model.join("tokenizer.json")).map_err(input)?;
-    let reservation = Reservation::new(&args.out).map_err(input)?;
     reservation
         .save_with(&config, &json, &decoder, &origin("upcycle"))
         .map_err(failure)?;
     let cost = simattn::cost::Cost::of(decoder.config()).parameters;
     show(format_args!(
         "{}: sas, {} parameters, {} of them expansions\n",
-        args.out.display(),
+        value(args.out.display()),
         grouped(cost.total as f64),
         grouped(cost.expansion as f64)
     ))?;

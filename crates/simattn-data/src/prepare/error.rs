@@ -40,6 +40,14 @@ pub enum PrepareError {
         /// The folder.
         path: PathBuf,
     },
+    /// The folder cannot be made or written to.
+    #[error("{path}: no place for shards: {problem}; choose another folder", path = path.display())]
+    Place {
+        /// The folder, or what stands in its way.
+        path: PathBuf,
+        /// What the system says.
+        problem: String,
+    },
     /// The folder is finished.
     #[error("{path}: prepared already; remove it first to prepare it anew", path = path.display())]
     Finished {
@@ -116,7 +124,7 @@ impl PrepareError {
     pub fn is_input(&self) -> bool {
         match self {
             Self::Shard(error) | Self::Unsound { source: error, .. } => error.is_input(),
-            Self::Stopped | Self::System { .. } | Self::Data(_) => false,
+            Self::Stopped | Self::System { .. } => false,
             _ => true,
         }
     }

@@ -6,6 +6,7 @@
 use super::Place;
 use super::error::PrepareError;
 use super::identity::Identity;
+use super::place::{self, Found};
 use crate::shards::{Entry, INDEX, PARTS, Partial, hexadecimal, is_shard_name};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// The journal of an unfinished folder.
 pub(crate) const JOURNAL: &str = "prepare.json";
 /// Locked by the process that works in the folder.
-const LOCK: &str = "prepare.lock";
+pub(super) const LOCK: &str = "prepare.lock";
 const FORMAT: u32 = 2;
 /// The format without a sum.
 const WITHOUT_SUM: u32 = 1;
@@ -116,37 +117,24 @@ pub(super) struct Folder {
     pub(super) path: PathBuf,
     /// Keeps the lock.
     _lock: File,
-    /// Whether this process made it.
-    made: bool,
+    /// How it was found.
+    found: Found,
 }
 
 impl Folder {
     /// Makes the folder, or takes one that the same job began, with its journal.
     pub(super) fn open(path: &Path, identity: Identity) -> Result<(Self, Journal), PrepareError> {
-        let made = !path.exists();
-        if !made {
-            // With the journal still there, all that is left to do is to remove it.
-            if path.join(INDEX).exists() && !path.join(JOURNAL).is_file() {
-                return Err(PrepareError::Finished {
-                    path: path.to_owned(),
-                });
-            }
-            let begun = path.join(JOURNAL).is_file() || path.join(LOCK).is_file();
-            let empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-            if !path.is_dir() || !(begun || empty) {
-                return Err(PrepareError::Taken {
-                    path: path.to_owned(),
-                });
-            }
-        }
-        fs::create_dir_all(path).map_err(|error| PrepareError::system(path, &error))?;
+        let found = place::take(path)?;
         let lock = path.join(LOCK);
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .open(&lock)
-            .map_err(|error| PrepareError::system(&lock, &error))?;
+            .map_err(|error| {
+                place::give_back(&found);
+                place::unusable(&lock, &error)
+            })?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -159,7 +147,7 @@ impl Folder {
         let folder = Self {
             path: path.to_owned(),
             _lock: file,
-            made,
+            found,
         };
         let journal = match folder.read()? {
             Some(journal) => {
@@ -270,12 +258,25 @@ impl Folder {
         Ok(())
     }
 
-    /// Takes back a folder in which nothing is finished, if this process made it.
+    /// Takes back a folder in which nothing is finished, if this process began it.
     pub(super) fn discard(self, journal: &Journal) {
         let nothing = journal.train.finished.is_empty() && journal.validation.finished.is_empty();
-        if self.made && nothing {
-            // It was ours alone; if it cannot be removed, the same command goes on in it.
-            let _ = fs::remove_dir_all(&self.path);
+        if !nothing {
+            return;
+        }
+        // It was ours alone; if it cannot be emptied, the same command goes on in it.
+        match &self.found {
+            Found::Begun => {}
+            Found::Empty => {
+                let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+                for entry in entries.filter(|entry| entry.file_name() != place::OF_THE_SYSTEM) {
+                    let _ = fs::remove_file(entry.path());
+                }
+            }
+            made @ Found::Made(_) => {
+                let _ = fs::remove_dir_all(&self.path);
+                place::give_back(made);
+            }
         }
     }
 }

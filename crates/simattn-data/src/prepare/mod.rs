@@ -17,6 +17,7 @@ mod parquet;
 mod parts;
 mod pieces;
 mod pipeline;
+mod place;
 mod soundness;
 mod stream;
 mod text;
@@ -24,6 +25,7 @@ mod text;
 pub use error::PrepareError;
 pub(crate) use journal::JOURNAL;
 pub use pipeline::{Prepared, prepare};
+pub use place::check_place;
 
 use crate::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,6 @@
 //! `simattn eval`: a saved model on a text, or on tasks.
 
+mod outputs;
 mod tasks;
 mod text;
 
@@ -59,10 +60,10 @@ pub struct EvalArgs {
     /// Tokens that run together: no effect on the result but rounding.
     #[arg(long, value_name = "N", default_value_t = 2048, requires = "tasks")]
     pub batch_tokens: usize,
-    /// Write the results in lm-evaluation-harness's schema.
+    /// Write the results in lm-evaluation-harness's schema; folders above the file are made where they are missing.
     #[arg(long, value_name = "FILE", requires = "tasks")]
     pub json: Option<PathBuf>,
-    /// Write every item with every request's log-likelihood, a file of JSON lines a task.
+    /// Write every item with every request's log-likelihood, a file of JSON lines a task, into a folder that is made or empty.
     #[arg(long, value_name = "DIR", requires = "tasks")]
     pub log_samples: Option<PathBuf>,
     /// The token in front of a text, and of a request without context, as the vocabulary spells it; the end of text where left

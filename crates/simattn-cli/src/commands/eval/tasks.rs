@@ -1,18 +1,13 @@
 //! Multiple-choice and last-word tasks.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
-use simattn_eval::{
-    EvalError, Item, Scorer, Settings, Task, TaskRun, harness_json, read_tasks, run_task,
-    sample_json, tasks,
-};
+use simattn_eval::{EvalError, Item, Scorer, Settings, Task, TaskRun, read_tasks, run_task, tasks};
 
 use super::super::open_model;
+use super::outputs::Outputs;
 use super::{CliError, EvalArgs, failure, input, longest, prefix};
-use crate::console::{show, tell};
+use crate::console::{show, tell, value};
 
 /// A task that can be run: its items and those to show before them.
 struct Ready {
@@ -23,8 +18,6 @@ struct Ready {
 
 /// Scores the tasks that were asked for and prints a table.
 pub(super) fn run(args: &EvalArgs) -> Result<(), CliError> {
-    // Whatever is wrong with the data shows before the model is loaded.
-    let ready = read(args)?;
     if args.batch_tokens == 0 {
         return Err(CliError::Input(
             "--batch-tokens 0 scores nothing: give at least 1".to_owned(),
@@ -35,12 +28,9 @@ pub(super) fn run(args: &EvalArgs) -> Result<(), CliError> {
             "--limit 0 leaves no item to score: give at least 1, or leave it out".to_owned(),
         ));
     }
-    for path in [&args.json, &args.log_samples].into_iter().flatten() {
-        if path.exists() {
-            let line = format!("{}: exists already; choose another name", path.display());
-            return Err(CliError::Input(line));
-        }
-    }
+    // Whatever is wrong with places and data shows before the model is loaded.
+    let outputs = Outputs::take(args)?;
+    let ready = read(args)?;
     let device = args.device.open().map_err(input)?;
     let model = open_model(&args.model, &device)?;
     let scorer = Scorer::new(
@@ -79,30 +69,24 @@ pub(super) fn run(args: &EvalArgs) -> Result<(), CliError> {
             &settings,
             progress,
         );
-        runs.push(done.map_err(|error| match error {
-            EvalError::NotFinite { .. } => failure(error),
-            _ => input(error),
-        })?);
+        match done {
+            Ok(run) => runs.push(run),
+            Err(error) => {
+                // What was scored before it is not lost.
+                if !runs.is_empty() {
+                    show(table(&runs))?;
+                }
+                return Err(match error {
+                    EvalError::NotFinite { .. } => failure(error),
+                    _ => input(error),
+                });
+            }
+        }
     }
-    if let Some(folder) = &args.log_samples {
-        write_samples(folder, &runs)
-            .map_err(|error| failure(format!("{}: {error}", folder.display())))?;
-    }
-    if let Some(path) = &args.json {
-        let config = json!({
-            "model": "simattn",
-            "model_args": args.model.display().to_string(),
-            "limit": args.limit,
-            "fewshot_seed": args.seed,
-            "batch_tokens": args.batch_tokens,
-            "version": env!("CARGO_PKG_VERSION"),
-        });
-        let text = format!("{:#}\n", harness_json(&runs, &config));
-        write_whole(path, text.as_bytes())
-            .map_err(|error| failure(format!("{}: {error}", path.display())))?;
-    }
-    show(table(&runs))?;
-    Ok(())
+    // Hours of work may be in it: whoever waits sees it whatever becomes of the files.
+    let shown = show(table(&runs));
+    outputs.write(args, &runs).map_err(failure)?;
+    shown
 }
 
 fn read(args: &EvalArgs) -> Result<Vec<Ready>, CliError> {
@@ -165,29 +149,6 @@ fn data(task: &Task, folder: Option<&Path>) -> Result<Vec<PathBuf>, CliError> {
     Ok(vec![task.file_in(folder).map_err(input)?])
 }
 
-fn write_samples(folder: &Path, runs: &[TaskRun]) -> std::io::Result<()> {
-    fs::create_dir_all(folder)?;
-    for run in runs {
-        let path = folder.join(format!("samples_{}.jsonl", run.task.name));
-        let mut text = Vec::new();
-        for (index, item) in run.items.iter().enumerate() {
-            writeln!(text, "{}", sample_json(run, index, item))?;
-        }
-        write_whole(&path, &text)?;
-    }
-    Ok(())
-}
-
-/// Under another name first, so that a file of this name is whole.
-fn write_whole(path: &Path, contents: &[u8]) -> std::io::Result<()> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".partial");
-    let mut file = BufWriter::new(File::create(&unfinished)?);
-    file.write_all(contents)?;
-    file.into_inner()?.sync_all()?;
-    fs::rename(&unfinished, path)
-}
-
 /// One line a number.
 fn table(runs: &[TaskRun]) -> String {
     let mut lines = vec![format!(
@@ -195,18 +156,18 @@ fn table(runs: &[TaskRun]) -> String {
         "task", "items", "shots", "metric", "value", "± error"
     )];
     for run in runs {
-        for (metric, value) in &run.outcome.values {
-            let error = match value.standard_error.is_finite() {
-                true => format!("{:.4}", value.standard_error),
+        for (metric, score) in &run.outcome.values {
+            let error = match score.standard_error.is_finite() {
+                true => format!("{:.4}", score.standard_error),
                 false => "-".to_owned(),
             };
             lines.push(format!(
                 "{:<16}{:>7}{:>7}  {:<11}{:>9.4}{error:>10}",
-                run.task.name,
+                value(&run.task.name),
                 run.outcome.items,
                 run.shots,
                 metric.name(),
-                value.value,
+                score.value,
             ));
         }
     }

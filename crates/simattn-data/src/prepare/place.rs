@@ -1,0 +1,111 @@
+//! The folder that shards come to, before there is anything in it.
+
+use super::error::PrepareError;
+use super::journal::{JOURNAL, LOCK};
+use crate::shards::INDEX;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What `mkfs` puts into an empty file system.
+pub(super) const OF_THE_SYSTEM: &str = "lost+found";
+
+/// How a place was found.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Begun by a job before.
+    Begun,
+    /// An empty folder.
+    Empty,
+    /// Free; these folders were made, outermost first, the last of them the place itself.
+    Made(Vec<PathBuf>),
+}
+
+/// Whether shards can be written to a folder, tried without leaving anything there: for whoever has much to do before
+/// [`prepare`](super::prepare) begins.
+///
+/// # Errors
+///
+/// What [`prepare`](super::prepare) would say.
+pub fn check_place(path: &Path) -> Result<(), PrepareError> {
+    let found = take(path)?;
+    let probe = path.join(format!(".unfinished-{}", std::process::id()));
+    let tried = File::create(&probe).and_then(|_| fs::remove_file(&probe));
+    give_back(&found);
+    tried.map_err(|error| unusable(&probe, &error))
+}
+
+/// Looks at a place, and makes the folder where nothing stands.
+pub(super) fn take(path: &Path) -> Result<Found, PrepareError> {
+    let taken = || PrepareError::Taken {
+        path: path.to_owned(),
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Found::Made(make(path)?));
+        }
+        Err(error) => return Err(unusable(path, &error)),
+        Ok(_) => {}
+    }
+    // Of a link, what it leads to.
+    if !fs::metadata(path)
+        .map_err(|error| unusable(path, &error))?
+        .is_dir()
+    {
+        return Err(taken());
+    }
+    // With the journal still there, all that is left to do is to remove it.
+    if path.join(INDEX).exists() && !path.join(JOURNAL).is_file() {
+        return Err(PrepareError::Finished {
+            path: path.to_owned(),
+        });
+    }
+    if path.join(JOURNAL).is_file() || path.join(LOCK).is_file() {
+        return Ok(Found::Begun);
+    }
+    for entry in fs::read_dir(path).map_err(|error| unusable(path, &error))? {
+        let entry = entry.map_err(|error| unusable(path, &error))?;
+        if entry.file_name() != OF_THE_SYSTEM {
+            return Err(taken());
+        }
+    }
+    Ok(Found::Empty)
+}
+
+/// Makes a folder and those above it, all or none; gives them, outermost first.
+fn make(path: &Path) -> Result<Vec<PathBuf>, PrepareError> {
+    let missing: Vec<&Path> = path
+        .ancestors()
+        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .collect();
+    let mut made = Vec::new();
+    for folder in missing.into_iter().rev() {
+        match fs::create_dir(folder) {
+            Ok(()) => made.push(folder.to_owned()),
+            // As "a/../b" names one folder twice.
+            Err(_) if folder.is_dir() => {}
+            Err(error) => {
+                give_back(&Found::Made(made));
+                return Err(unusable(folder, &error));
+            }
+        }
+    }
+    Ok(made)
+}
+
+/// Removes the folders that were made, as far as nothing is in them. What cannot be removed could not be reported to anyone.
+pub(super) fn give_back(found: &Found) {
+    if let Found::Made(folders) = found {
+        for folder in folders.iter().rev() {
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// A place that cannot be used.
+pub(super) fn unusable(path: &Path, error: &io::Error) -> PrepareError {
+    PrepareError::Place {
+        path: path.to_owned(),
+        problem: error.to_string(),
+    }
+}
