@@ -164,6 +164,7 @@ fn what_cannot_be_compared_costs_one_line_and_leaves_nothing() {
     write("short.txt", b"One.\n\nTwo.\n");
     fs::create_dir(here.join("nothing")).expect("a folder");
     fs::create_dir(here.join("taken")).expect("a folder");
+    fs::write(here.join("taken/mine"), "mine").expect("a small file");
     let before = names(here);
     let tiny = ["--config", "tiny.toml"];
     let cases: &[(&[&str], &str)] = &[
@@ -200,6 +201,38 @@ fn what_cannot_be_compared_costs_one_line_and_leaves_nothing() {
         assert!(error.contains(named), "{arguments:?}: {error}");
         assert_eq!(names(here), before, "{arguments:?} left something");
     }
+}
+
+#[test]
+fn a_study_of_which_a_run_ends_in_nan_is_written_and_fails() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let here = folder.path();
+    let text_of = MODEL.replace("steps = 3", "steps = 1\nlearning_rate = 1e38\nclip = 0.0");
+    fs::write(here.join("tiny.toml"), text_of).expect("a small file");
+    let words = [
+        "compare",
+        "--config",
+        "tiny.toml",
+        "--variants",
+        "mha",
+        "--out",
+        "s",
+    ];
+    let output = simattn(here, &words);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let last = said.lines().last().expect("a line");
+    assert!(
+        last.contains("1 of 1 runs failed") && last.contains("mha with seed 3"),
+        "{last}"
+    );
+    assert!(last.contains("the validation loss is"), "{last}");
+    assert!(text(&output.stdout).contains("MHA"), "the table is shown");
+    let study = study(&here.join("s"));
+    assert!(matches!(
+        study.variants[0].runs[0].status,
+        RunStatus::Failed { .. }
+    ));
 }
 
 #[test]

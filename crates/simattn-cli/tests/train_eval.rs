@@ -182,6 +182,7 @@ fn wrong_input_gets_one_line_exit_code_2_and_leaves_nothing() {
     }
     fs::write(here.join("latin.txt"), b"caf\xe9").expect("a small file");
     fs::create_dir(here.join("taken")).expect("a folder");
+    fs::write(here.join("taken/mine"), "mine").expect("a small file");
     let before = names(here);
     let cases = [
         ("train nowhere.toml --out m", "nowhere.toml"),

@@ -98,8 +98,8 @@ impl RunFolder {
         let text = serde_json::to_vec(&marker)
             .map_err(io::Error::other)
             .map_err(failed(&path, "write"))?;
+        // One file, so that an empty folder too is a run's or is not.
         reservation.write(MARKER, &text)?;
-        reservation.write(LOCK, b"")?;
         let before = reservation.publish_over()?;
         Ok(Self {
             lock: lock(&path)?,

@@ -6,7 +6,7 @@ use clap::Args;
 use simattn_train::run_folder::is_run;
 use simattn_train::runs::{RunState, RunSummary, in_folder, summary};
 
-use super::{CliError, input};
+use super::{CliError, failure, input};
 use crate::console::{show, tell, value};
 use crate::study::quantity::{duration, grouped};
 use crate::study::timestamp::now;
@@ -17,7 +17,7 @@ pub struct RunsArgs {
     /// A folder of runs, or one run.
     #[arg(default_value = "runs")]
     pub folder: PathBuf,
-    /// Compare every byte of the newest checkpoint with its sum.
+    /// Compare every byte of the newest checkpoint with its sum; exit code 1 where one is damaged.
     #[arg(long)]
     pub verify: bool,
 }
@@ -26,7 +26,7 @@ pub struct RunsArgs {
 ///
 /// # Errors
 ///
-/// [`CliError::Input`] for a folder that cannot be listed.
+/// [`CliError::Input`] for a folder that cannot be listed; [`CliError::Failure`] with `--verify` where a run is damaged.
 pub fn run(args: &RunsArgs) -> Result<(), CliError> {
     let runs = if is_run(&args.folder).unwrap_or(false) {
         vec![summary(&args.folder, args.verify)]
@@ -42,7 +42,15 @@ pub fn run(args: &RunsArgs) -> Result<(), CliError> {
     for trouble in runs.iter().filter_map(|run| run.trouble.as_ref()) {
         tell(trouble);
     }
-    Ok(())
+    let damaged = runs.iter().filter(|run| run.state == RunState::Damaged);
+    match damaged.count() {
+        count if args.verify && count > 0 => Err(failure(format!(
+            "{}: {count} of {} runs damaged",
+            args.folder.display(),
+            runs.len()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// One line a run under a line of headings; columns as wide as what stands in them.

@@ -1,5 +1,7 @@
 //! Text from outside on its way into a page or a terminal.
 
+use crate::console::is_hidden;
+
 /// `text` as the content of an element or of a double-quoted attribute. Characters that no document may hold are dropped.
 pub fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -13,6 +15,8 @@ pub fn escaped(text: &str) -> String {
             '\u{FFFE}' | '\u{FFFF}' => {}
             '\n' | '\t' => safe.push(character),
             _ if character.is_control() => {}
+            // A mark of direction would turn what stands beside it too.
+            _ if is_hidden(character) => safe.extend(character.escape_unicode()),
             _ => safe.push(character),
         }
     }
