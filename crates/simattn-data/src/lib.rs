@@ -41,6 +41,7 @@
 mod background;
 mod bpe;
 mod byte_level;
+mod contain;
 mod corpus;
 mod documents;
 mod error;
@@ -58,6 +59,7 @@ mod validation;
 mod windows;
 
 pub use background::BackgroundLoader;
+pub use contain::contained;
 pub use corpus::Corpus;
 pub use documents::{Document, read_documents};
 pub use error::DataError;

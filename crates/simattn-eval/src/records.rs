@@ -104,6 +104,7 @@ mod parquet_rows {
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::record::{Field, Row};
     use serde_json::Value;
+    use simattn_data::contained;
     use std::fs::File;
     use std::path::Path;
 
@@ -114,20 +115,28 @@ mod parquet_rows {
             problem,
         };
         let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
-        let damaged = |error: ParquetError| unreadable(format!("not a Parquet file ({error})"));
-        let reader = SerializedFileReader::new(file).map_err(damaged)?;
-        let records = reader.get_row_iter(None).map_err(damaged)?;
-        for (index, record) in records.enumerate() {
+        let damaged = |problem: String| unreadable(format!("not a Parquet file ({problem})"));
+        let reader = sound(|| SerializedFileReader::new(file)).map_err(damaged)?;
+        let mut records = sound(|| reader.get_row_iter(None)).map_err(damaged)?;
+        for number in 1.. {
+            let Some(record) = sound(|| records.next().transpose()).transpose() else {
+                break;
+            };
             record
-                .map_err(|error| format!("damaged ({error})"))
+                .map_err(|problem| format!("damaged ({problem})"))
                 .and_then(|row| each(object(&row)))
                 .map_err(|problem| EvalError::Row {
                     path: path.to_owned(),
-                    row: index + 1,
+                    row: number,
                     problem,
                 })?;
         }
         Ok(())
+    }
+
+    /// What the library gives. It panics on some damaged files.
+    fn sound<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
+        contained("parquet", read)?.map_err(|error| error.to_string())
     }
 
     fn object(row: &Row) -> Fields {

@@ -109,3 +109,27 @@ fn rows_are_the_objects_that_they_stand_for() {
         assert!(error.to_string().contains("not a Parquet file"), "{error}");
     }
 }
+
+/// A column of a negative length, for one: the library's own check of it is a panic.
+#[test]
+fn damaged_metadata_of_a_parquet_file_breaks_nothing_off() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("arc_easy_test.parquet");
+    write(&path, &[("Why?", ["a", "b", "c"], "C")]);
+    let arc = Task::named("arc_easy", &tasks()).unwrap();
+    let whole = fs::read(&path).unwrap();
+    // The metadata, its length in four bytes, four of magic.
+    let end = whole.len() - 8;
+    let length = u32::from_le_bytes(whole[end..end + 4].try_into().unwrap()) as usize;
+    let mut broken_off = 0;
+    for at in end - length..end {
+        let mut damaged = whole.clone();
+        // In these numbers the last bit is the sign.
+        damaged[at] ^= 1;
+        fs::write(&path, damaged).unwrap();
+        if let Err(error) = arc.items(&path) {
+            broken_off += usize::from(error.to_string().contains("breaks off"));
+        }
+    }
+    assert!(broken_off > 0, "the test reaches no panic of the library");
+}
