@@ -5,6 +5,7 @@
 //! reader: crates/simattn-train/src/checkpoint/sums.rs except compose
 //! reader: crates/simattn-train/src/checkpoint/mod.rs except remove_leftovers
 //! reader: crates/simattn-train/src/tensors.rs
+//! reader: crates/simattn-train/src/kept_tokenizer.rs
 //! reader: crates/simattn-train/src/resume.rs
 //! reader: crates/simattn-train/src/runs.rs except in_folder fmt
 #![no_main]
@@ -14,8 +15,8 @@ use simattn_fuzz::{Place, Switches, files, models, parts};
 use simattn_train::checkpoint::{Checkpoint, folder_name};
 use simattn_train::run_folder::RunFolder;
 use simattn_train::{
-    Budget, Dataset, Meters, Resume, Resumption, RunConfig, Session, Trainer, compare_config,
-    compare_data, runs,
+    Budget, Dataset, KeptTokenizer, Meters, Resume, Resumption, RunConfig, Session, Trainer,
+    compare_config, compare_data, runs,
 };
 use std::fs;
 use std::path::Path;
@@ -175,6 +176,10 @@ fn go_on(checkpoint: &Checkpoint) {
     {
         simattn_fuzz::refused(&error);
     }
+    let data = &models::configs()[0].data;
+    if let Err(error) = KeptTokenizer::of(checkpoint, data) {
+        simattn_fuzz::refused(&error);
+    }
     let decoder = match checkpoint.decoder(config, &Device::flex().autodiff()) {
         Ok(decoder) => decoder,
         Err(error) => return simattn_fuzz::refused(&error),
@@ -186,7 +191,7 @@ fn go_on(checkpoint: &Checkpoint) {
     match Trainer::with_decoder(decoder, config, &DATA, Budget::Steps(2)) {
         Ok(mut trainer) => {
             let progress = &checkpoint.state.progress;
-            if let Err(error) = trainer.restore(progress, Some(&mut optimizer)) {
+            if let Err(error) = trainer.restore(progress, None, Some(&mut optimizer)) {
                 return simattn_fuzz::refused(&error);
             }
             // What was restored can be trained.

@@ -1,7 +1,7 @@
 //! A model folder of ours: configuration, tokenizer and weights.
 //!
 //! reader: crates/simattn/src/checkpoint.rs except save write tensors dtype shape data data_len
-//! reader: crates/simattn-train/src/model_folder.rs except new place save save_with write publish drop check_free flush failed start_from load_weights
+//! reader: crates/simattn-train/src/model_folder.rs except save save_with failed start_from load_weights
 #![no_main]
 
 use burn::tensor::Device;

@@ -1,6 +1,7 @@
 //! `--set field=value` over a configuration.
 //!
 //! reader: crates/simattn-train/src/config/overrides.rs
+//! reader: crates/simattn-train/src/config/tree.rs
 //! reader: crates/simattn-train/src/config/document.rs
 #![no_main]
 

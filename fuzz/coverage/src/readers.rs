@@ -38,14 +38,17 @@ fn reader(line: &str) -> Result<Reader, String> {
         .canonicalize()
         .map_err(|error| format!("{name}: {error}"))?;
     let source = fs::read_to_string(&path).map_err(|error| format!("{name}: {error}"))?;
-    let except = except
-        .split_whitespace()
-        .map(|item| ranges(&source, item).ok_or_else(|| format!("{name}: no {item} there")))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut all = Vec::new();
+    for item in except.split_whitespace() {
+        match ranges(&source, item) {
+            Some(ranges) => all.extend(ranges),
+            None => eprintln!("{name}: no {item} there, see the first lines of the target"),
+        }
+    }
     Ok(Reader {
         name: name.to_owned(),
         path,
-        except: except.concat(),
+        except: all,
     })
 }
 
