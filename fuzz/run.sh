@@ -32,24 +32,36 @@ stop() {
     stopped=yes
 }
 
+# Puts the seconds that finished processes have computed into `spent`, in hundredths.
+count_spent() {
+    # Not in a subshell, whose own processes these would be.
+    times >state/times
+    spent=$(awk 'NR == 2 { split($1 " " $2, t, /[ms ]+/)
+                           print int(6000 * (t[1] + t[3]) + 100 * (t[2] + t[4])) }' state/times)
+}
+
 # One process over one target, at most $2 seconds; what it came to goes into the ledger.
 once() {
-    local target=$1 seconds=$2 log=state/$1.log spent=state/$1.time status=0
+    local target=$1 seconds=$2 log=state/$1.log status=0 before
     : >"$log"
+    count_spent
+    before=$spent
     (
         ulimit -v "$ASKED_KIB"
-        TIMEFORMAT='%U %S'
         export RAYON_NUM_THREADS=1 LLVM_PROFILE_FILE=/dev/null
-        time nice -n 15 "$built/$target" "corpus/$target" -artifact_prefix="artifacts/$target/" \
+        exec nice -n 15 "$built/$target" "corpus/$target" -artifact_prefix="artifacts/$target/" \
             -max_total_time="$seconds" -timeout=0 -rss_limit_mb="$FILLED_MIB" -max_len=65536 \
             -len_control=0 -print_final_stats=1 -verbosity=1 >"$log" 2>&1
-    ) 2>"$spent" &
+    ) &
     child=$!
     wait "$child" || status=$?
+    # The signal that stops this script ends the wait before the process.
+    [ -z "$stopped" ] || wait "$child" || true
     child=
     local executions cpu find=
     executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)
-    cpu=$(tail -1 "$spent" | awk '{ printf "%d", $1 + $2 + 0.5 }')
+    count_spent
+    cpu=$(((spent - before + 50) / 100))
     if [ "$status" -ne 0 ] && [ -z "$stopped" ]; then
         find=$(grep -m1 -oE "panicked at [^ ]+|an input takes more|out-of-memory|memory allocation of|deadly signal" "$log" ||
             echo "status $status")
@@ -60,21 +72,25 @@ once() {
             cmp -s "$input" "$artifact" && rm "$input" || true
         done
     fi
-    printf '%s\t%s\t%s\t%s\t%s\n' "$(date -u +%FT%TZ)" "$target" "${cpu:-0}" \
+    printf '%s\t%s\t%s\t%s\t%s\n' "$(date -u +%FT%TZ)" "$target" "$cpu" \
         "${executions:-0}" "${find:--}" >>state/runs.tsv
 }
 
 fuzz() {
     local target=$1 end=$((SECONDS + $2)) quick=0 begun
     mkdir -p "corpus/$target" "artifacts/$target" state
-    SIMATTN_FUZZ_SEEDS="corpus/$target" LLVM_PROFILE_FILE=/dev/null "$built/$target" >/dev/null 2>&1
+    SIMATTN_FUZZ_SEEDS="corpus/$target" LLVM_PROFILE_FILE=/dev/null "$built/$target" \
+        >/dev/null 2>&1 || echo "$target: its own seeds break it" >&2
     while [ -z "$stopped" ] && [ $((end - SECONDS)) -gt 1 ] && [ "$quick" -lt 20 ]; do
         begun=$SECONDS
         once "$target" $((end - SECONDS))
         # A target that ends at once again and again has a find that has to be mended first.
         [ $((SECONDS - begun)) -ge 2 ] && quick=0 || quick=$((quick + 1))
     done
-    rm -rf /dev/shm/simattn-fuzz-*
+    # Folders of processes that are no more.
+    for folder in /dev/shm/simattn-fuzz-*; do
+        [ -d "/proc/${folder##*-}" ] || rm -rf "$folder"
+    done
 }
 
 stopped=
