@@ -87,12 +87,25 @@ pub enum DataError {
         problem: String,
     },
     /// The tokenizer does not say which token closes a document.
-    #[error("{origin}: no end-of-text token among the added tokens; add one of {tried}")]
+    #[error(
+        "{origin}: no end of text: none of {tried} is among the added tokens, and no eos_token_id of a \
+         generation_config.json or config.json in the same folder names a token; name one there"
+    )]
     NoEndOfText {
         /// The file, or what stands for it.
         origin: String,
         /// The names that were looked for.
         tried: String,
+    },
+    /// What a model's folder says about ids or chat templates cannot be.
+    #[error("{path}: field `{field}` {problem}", path = path.display())]
+    TextSettings {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
     },
     /// A byte-level vocabulary needs all bytes and the end of text.
     #[error(

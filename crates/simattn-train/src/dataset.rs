@@ -10,7 +10,9 @@ use simattn_data::shards::{
     INDEX, Index, ShardError, TOKENIZER, TokenShards, foreign_folder, is_foreign_folder,
     is_prepared,
 };
-use simattn_data::{Corpus, DataError, TokenSource, Tokenizer, TokenizerSpec, Weighted};
+use simattn_data::{
+    Corpus, DataError, TextSettings, TokenSource, Tokenizer, TokenizerSpec, Weighted,
+};
 
 use crate::checkpoint::hexadecimal;
 use crate::config::{DataConfig, RunConfig, SourceConfig, TALES};
@@ -24,6 +26,9 @@ pub struct Dataset {
     pub name: String,
     /// The tokeniser.
     pub tokenizer: Tokenizer,
+    /// What ends the texts of a model trained on it, and its chat templates: nothing, but where it goes on from a model that
+    /// has them, or the tokeniser does not say itself what ends a document.
+    pub text: TextSettings,
     /// Tokens to train on, one source or several.
     pub train: Vec<Weighted>,
     /// Tokens of the documents that were held out.
@@ -114,6 +119,7 @@ impl Dataset {
         let validation = tokenizer.encode_documents(&corpus.validation)?;
         Ok(Self {
             name: corpus.name,
+            text: text_of(&tokenizer),
             tokenizer,
             train: vec![Weighted {
                 source: Arc::new(train),
@@ -176,6 +182,7 @@ impl Dataset {
         let paths: Vec<&str> = sources.iter().map(|source| source.path.as_str()).collect();
         Ok(Self {
             name: paths.join(", "),
+            text: text_of(&tokenizer),
             tokenizer,
             train,
             validation: Arc::new(TokenShards::concatenated(validation)),
@@ -204,6 +211,14 @@ impl Dataset {
     }
 }
 
+/// What has to stand beside a tokeniser so that it is the same when it is read back.
+fn text_of(tokenizer: &Tokenizer) -> TextSettings {
+    match tokenizer.names_end_of_text() {
+        true => TextSettings::default(),
+        false => TextSettings::ending_with(tokenizer.end_of_text()),
+    }
+}
+
 /// Both parts of a prepared folder, every file checked; its tokeniser must be the one known so far, or becomes it.
 fn open_prepared(
     folder: &Path,
@@ -225,7 +240,8 @@ fn open_prepared(
         }
         None => {
             let path = folder.join(TOKENIZER);
-            let own = Tokenizer::from_file(&path)?;
+            let text = TextSettings::ending_with(index.tokenizer.end_of_text);
+            let own = Tokenizer::from_file_with(&path, &text)?;
             let origin = path.display().to_string();
             if own.fingerprint() != index.tokenizer.fingerprint {
                 return Err(differs(&own.fingerprint(), &origin).into());

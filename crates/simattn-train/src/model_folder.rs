@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use simattn::checkpoint::CheckpointError;
 use simattn::{Decoder, ModelConfig};
-use simattn_data::{DataError, Tokenizer, TokenizerSpec};
+use simattn_data::{DataError, TEXT_SETTINGS, TextSettings, Tokenizer, TokenizerSpec};
 
 use crate::checkpoint::{self, CONFIG, Checkpoint, TOKENIZER, WEIGHTS, newest_intact};
 use crate::config::{ConfigError, Override, RunConfig};
@@ -24,6 +24,8 @@ pub struct SavedModel {
     pub config: RunConfig,
     /// Its tokeniser.
     pub tokenizer: Tokenizer,
+    /// What ends its texts, and its chat templates, as far as it was imported with any.
+    pub text: TextSettings,
     /// Its weights.
     pub decoder: Decoder,
 }
@@ -163,6 +165,18 @@ impl Reservation {
         simattn::checkpoint::save(decoder, &self.unfinished.join(WEIGHTS), metadata)?;
         self.publish()
     }
+
+    /// Writes what a model's texts end with and its chat templates, where anything is known.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError::Io`] where it cannot be written.
+    pub fn write_text(&self, text: &TextSettings) -> Result<(), FolderError> {
+        match text.is_empty() {
+            true => Ok(()),
+            false => self.write(TEXT_SETTINGS, text.to_json().as_bytes()),
+        }
+    }
 }
 
 /// Reads a model folder onto `device`: one that `train` wrote, a checkpoint (whose sums are
@@ -189,7 +203,8 @@ pub fn load(folder: &Path, device: &Device) -> Result<SavedModel, FolderError> {
 fn load_files(folder: &Path, device: &Device) -> Result<SavedModel, FolderError> {
     check_whole(folder)?;
     let config = RunConfig::from_file(&folder.join(CONFIG))?;
-    let tokenizer = Tokenizer::from_file(folder.join(TOKENIZER))?;
+    let text = TextSettings::from_folder(folder, config.model.vocabulary)?;
+    let tokenizer = Tokenizer::from_file_with(folder.join(TOKENIZER), &text)?;
     let (vocabulary, needed) = (config.model.vocabulary, tokenizer.vocabulary());
     if vocabulary < needed {
         return Err(FolderError::Mismatch {
@@ -203,6 +218,7 @@ fn load_files(folder: &Path, device: &Device) -> Result<SavedModel, FolderError>
     Ok(SavedModel {
         config,
         tokenizer,
+        text,
         decoder,
     })
 }

@@ -86,13 +86,17 @@ impl Reservation {
         &self.place
     }
 
-    /// Writes one file into the folder that [`Reservation::publish`] will put in place.
+    /// Writes one file into the folder that [`Reservation::publish`] will put in place; its name may
+    /// lead into a folder within.
     ///
     /// # Errors
     ///
     /// [`FolderError::Io`] where it cannot be written.
     pub fn write(&self, name: &str, contents: &[u8]) -> Result<(), FolderError> {
         let path = self.unfinished.join(name);
+        if let Some(within) = path.parent() {
+            fs::create_dir_all(within).map_err(failed(within, "make the folder"))?;
+        }
         fs::write(&path, contents).map_err(failed(&path, "write"))
     }
 

@@ -137,6 +137,7 @@ pub struct Session {
     meters: Meters,
     config: Arc<str>,
     tokenizer: Arc<str>,
+    text: Option<Arc<str>>,
     data: Fingerprint,
     checkpoint_every: u64,
     stop: Arc<AtomicBool>,
@@ -221,6 +222,7 @@ impl Session {
             meters,
             config: config.to_toml()?.into(),
             tokenizer: dataset.tokenizer.to_json().into(),
+            text: (!dataset.text.is_empty()).then(|| dataset.text.to_json().into()),
             data,
             checkpoint_every: config.train.checkpoint_every,
             stop,
@@ -246,11 +248,13 @@ impl Session {
         let same = there.is_ok_and(|there| {
             json(&there).is_some_and(|there| Some(there) == json(self.tokenizer.as_bytes()))
         });
-        match same {
-            true => Ok(()),
-            false => self
-                .folder
-                .write(checkpoint::TOKENIZER, self.tokenizer.as_bytes()),
+        if !same {
+            self.folder
+                .write(checkpoint::TOKENIZER, self.tokenizer.as_bytes())?;
+        }
+        match &self.text {
+            Some(text) => self.folder.write(checkpoint::TEXT, text.as_bytes()),
+            None => Ok(()),
         }
     }
 
@@ -371,6 +375,7 @@ impl Session {
             data: self.data.clone(),
             config: self.config.clone(),
             tokenizer: self.tokenizer.clone(),
+            text: self.text.clone(),
             metrics_bytes,
             events_bytes,
             logs: self.logs.files(),

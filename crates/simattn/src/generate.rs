@@ -41,8 +41,8 @@ pub enum GenerateError {
     },
 }
 
-/// Continues `prompt` by the likeliest token, `count` times or until `end` comes, which is not
-/// returned. Of equals the smallest id is taken. `seen` is called with every token as it comes.
+/// Continues `prompt` by the likeliest token, `count` times or until one of `ends` comes, which is
+/// not returned. Of equals the smallest id is taken. `seen` is called with every token as it comes.
 ///
 /// The plain definition: every token is computed from the whole text before it.
 ///
@@ -53,9 +53,10 @@ pub fn greedy(
     model: &Decoder,
     prompt: &[u32],
     count: usize,
-    end: Option<u32>,
+    ends: impl IntoIterator<Item = u32>,
     mut seen: impl FnMut(u32),
 ) -> Result<Vec<u32>, GenerateError> {
+    let ends: Vec<u32> = ends.into_iter().collect();
     let config = model.config();
     if prompt.is_empty() {
         return Err(GenerateError::Empty);
@@ -85,7 +86,7 @@ pub fn greedy(
             return Err(GenerateError::NotFinite { tokens: ids.len() });
         }
         let next = likeliest(&scores);
-        if end == Some(next) {
+        if ends.contains(&next) {
             break;
         }
         seen(next);

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use clap::{Args, Subcommand, ValueEnum};
 use simattn::Decoder;
-use simattn::huggingface::{FloatType, export, import, weight_bytes};
-use simattn_data::{Tokenizer, TokenizerSpec};
+use simattn::huggingface::{FloatType, export_with, import, weight_bytes};
+use simattn_data::{TextSettings, Tokenizer, TokenizerSpec};
 use simattn_hub::ModelReference;
 use simattn_train::model_folder::Reservation;
 use simattn_train::{DataConfig, RunConfig, TrainConfig};
@@ -93,7 +93,7 @@ pub(super) fn origin(command: &str) -> BTreeMap<String, String> {
 fn from_hf(args: &FromArgs) -> Result<(), CliError> {
     let reservation = Reservation::new(&args.out).map_err(input)?;
     let source = local(&args.source)?;
-    let (decoder, _) = read_hf(&source)?;
+    let (decoder, _, text) = read_hf(&source)?;
     let config = RunConfig {
         seed: 0,
         model: decoder.config().clone(),
@@ -104,6 +104,7 @@ fn from_hf(args: &FromArgs) -> Result<(), CliError> {
         train: TrainConfig::default(),
     };
     let json = fs::read(source.join("tokenizer.json")).map_err(input)?;
+    reservation.write_text(&text).map_err(failure)?;
     reservation
         .save_with(&config, &json, &decoder, &origin("convert from-hf"))
         .map_err(failure)?;
@@ -134,26 +135,30 @@ fn local(source: &Path) -> Result<PathBuf, CliError> {
     })
 }
 
-/// A Hugging Face folder's model and tokenizer, which must belong together.
-fn read_hf(source: &Path) -> Result<(Decoder, Tokenizer), CliError> {
+/// A Hugging Face folder's model, tokenizer and what it says of text, which must belong together.
+fn read_hf(source: &Path) -> Result<(Decoder, Tokenizer, TextSettings), CliError> {
     let needed = weight_bytes(source).map_err(input)?;
     room::check("this model", needed).map_err(input)?;
     let decoder = import(source, &Device::flex()).map_err(input)?.decoder;
-    let tokenizer = Tokenizer::from_file(source.join("tokenizer.json")).map_err(input)?;
-    let (rows, ids) = (decoder.config().vocabulary, tokenizer.vocabulary());
+    let rows = decoder.config().vocabulary;
+    let text = TextSettings::from_hugging_face(source, rows).map_err(input)?;
+    let tokenizer =
+        Tokenizer::from_file_with(source.join("tokenizer.json"), &text).map_err(input)?;
+    let ids = tokenizer.vocabulary();
     if rows < ids {
         return Err(CliError::Input(format!(
             "{}: the tokenizer has {ids} ids, the model {rows}; they do not belong together",
             source.display()
         )));
     }
-    Ok((decoder, tokenizer))
+    Ok((decoder, tokenizer, text))
 }
 
 /// Either kind of folder.
 fn read_either(folder: &Path) -> Result<(Decoder, Tokenizer), CliError> {
     if folder.join("config.json").is_file() {
-        return read_hf(folder);
+        let (decoder, tokenizer, _) = read_hf(folder)?;
+        return Ok((decoder, tokenizer));
     }
     let model = open_model(folder, &Device::flex())?;
     Ok((model.decoder, model.tokenizer))
@@ -167,12 +172,19 @@ fn to_hf(args: &ToArgs) -> Result<(), CliError> {
         Dtype::F16 => FloatType::F16,
         Dtype::Bf16 => FloatType::Bf16,
     };
-    let end = model.tokenizer.end_of_text();
-    let written = export(&model.decoder, end, float).map_err(input)?;
+    let tokens = model.text.config_fields(&model.tokenizer);
+    let written = export_with(&model.decoder, &tokens, float).map_err(input)?;
+    let context = model.decoder.config().context;
+    let text = model.text.files(&model.tokenizer, context);
     let json = fs::read(args.model.join("tokenizer.json")).map_err(input)?;
     reservation
         .write("tokenizer.json", &json)
         .map_err(failure)?;
+    for (name, contents) in &text {
+        reservation
+            .write(name, contents.as_bytes())
+            .map_err(failure)?;
+    }
     for (name, contents) in &written.files {
         reservation.write(name, contents).map_err(failure)?;
     }

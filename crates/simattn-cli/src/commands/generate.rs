@@ -6,7 +6,7 @@ use clap::Args;
 use simattn::generate::{GenerateError, greedy};
 
 use super::{CliError, failure, input, open_model};
-use crate::console::show_content;
+use crate::console::{show_content, tell};
 use crate::device::DeviceChoice;
 
 /// Let a model continue a text.
@@ -44,20 +44,23 @@ pub fn run(args: &GenerateArgs) -> Result<(), CliError> {
     let model = open_model(&args.model, &device)?;
     let tokenizer = &model.tokenizer;
     let prompt = tokenizer.encode(&args.prompt).map_err(input)?;
-    let end = Some(tokenizer.end_of_text());
-    let new = greedy(&model.decoder, &prompt, args.tokens, end, |_| {});
+    let ends = model.text.generation_ends(tokenizer);
+    let new = greedy(&model.decoder, &prompt, args.tokens, ends, |_| {});
     let new = new.map_err(|error| match error {
         GenerateError::NotFinite { .. } => failure(error),
         _ => input(error),
     })?;
-    // Ids beyond the tokenizer's are rows that a padded embedding has and no text.
-    let known: Vec<u32> = new
-        .into_iter()
-        .filter(|&id| (id as usize) < tokenizer.vocabulary())
-        .collect();
+    // A padded embedding has rows, and a vocabulary with gaps ids, that stand for no text.
+    let nothing = new.iter().filter(|&&id| !tokenizer.has_token(id)).count();
+    if nothing > 0 {
+        tell(format_args!(
+            "generate: {nothing} of {} ids have no token and stand for no text",
+            new.len()
+        ));
+    }
     show_content(format_args!(
         "{}\n",
-        tokenizer.decode(&known).map_err(input)?
+        tokenizer.continuation(&prompt, &new).map_err(input)?
     ))?;
     Ok(())
 }

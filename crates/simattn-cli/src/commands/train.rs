@@ -9,7 +9,7 @@ use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use simattn::Decoder;
-use simattn_data::TokenizerSpec;
+use simattn_data::{TextSettings, TokenizerSpec};
 use simattn_train::model_folder::{self, Reservation};
 use simattn_train::run_folder::RunFolder;
 use simattn_train::{
@@ -142,10 +142,18 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
             config.model.vocabulary = from.config.model.vocabulary;
         }
     }
-    let dataset = Dataset::prepare_with(&config.data, config.seed, kept.as_ref()).map_err(input)?;
+    let mut dataset =
+        Dataset::prepare_with(&config.data, config.seed, kept.as_ref()).map_err(input)?;
     let config = dataset.complete(&config).map_err(input)?;
     // Once more, with the tokenizer's vocabulary.
     check_room(&device, &config)?;
+    if let Some(origin) = from.map(|from| &from.folder).or(args.init.as_ref()) {
+        let rows = config.model.vocabulary;
+        let text = TextSettings::from_folder(origin, rows).map_err(input)?;
+        if !text.is_empty() {
+            dataset.text = text;
+        }
+    }
     let decoder = match (from, &args.init) {
         (Some(from), _) => {
             let data = dataset.fingerprint().map_err(input)?;

@@ -63,6 +63,7 @@ pub fn run(args: &UpcycleArgs) -> Result<(), CliError> {
         ..model.config
     };
     let json = std::fs::read(args.model.join("tokenizer.json")).map_err(input)?;
+    reservation.write_text(&model.text).map_err(failure)?;
     reservation
         .save_with(&config, &json, &decoder, &origin("upcycle"))
         .map_err(failure)?;

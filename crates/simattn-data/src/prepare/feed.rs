@@ -16,6 +16,8 @@ pub(super) enum Item {
     /// A piece of a document.
     Piece {
         text: String,
+        /// Whether it is not the document's first.
+        goes_on: bool,
         side: Side,
         /// Behind the document, where the piece is its last.
         end: Option<Place>,
@@ -59,6 +61,10 @@ pub(super) struct Feed {
     /// The document that is being read, as far as it has not been cut.
     text: String,
     side: Option<Side>,
+    /// Whether a piece of it was cut off.
+    goes_on: bool,
+    /// As far it was looked through for a place to cut it.
+    seen: usize,
 }
 
 impl Feed {
@@ -82,6 +88,8 @@ impl Feed {
             waiting: 0,
             text: String::new(),
             side: None,
+            goes_on: false,
+            seen: 0,
         }
     }
 
@@ -106,6 +114,8 @@ impl Feed {
         }
         self.text.clear();
         self.side = None;
+        self.goes_on = false;
+        self.seen = 0;
         Ok(())
     }
 
@@ -135,7 +145,8 @@ impl Feed {
                 false => Side::Train,
             }
         });
-        let mut ends = self.cutter.ends(&self.text, end.is_some());
+        let (mut ends, seen) = self.cutter.ends(&self.text, self.seen, end.is_some());
+        self.seen = seen;
         if end.is_some() && ends.is_empty() {
             // The document was cut to its very end before that was known; its end of text is still to come.
             ends.push(0);
@@ -147,10 +158,12 @@ impl Feed {
             self.waiting += text.len();
             self.chunk.push(Item::Piece {
                 text,
+                goes_on: self.goes_on,
                 side,
                 end: end.filter(|_| index + 1 == last),
             });
             start = to;
+            self.goes_on = true;
         }
         self.text.drain(..start);
         if self.waiting >= self.chunk_bytes {

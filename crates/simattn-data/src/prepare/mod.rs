@@ -18,6 +18,7 @@ mod parts;
 mod pieces;
 mod pipeline;
 mod place;
+mod seams;
 mod soundness;
 mod stream;
 mod text;

@@ -295,7 +295,10 @@ impl Writer<'_> {
         let encoded: Vec<Vec<u32>> = items
             .par_iter()
             .map(|item| match item {
-                Item::Piece { text, .. } => tokenizer.encode(text),
+                Item::Piece { text, goes_on, .. } => match goes_on {
+                    true => tokenizer.encode_rest(text),
+                    false => tokenizer.encode(text),
+                },
                 Item::Bad { .. } => Ok(Vec::new()),
             })
             .collect::<Result<_, DataError>>()?;
@@ -306,7 +309,9 @@ impl Writer<'_> {
                     observer.on_bad_input(&place, &problem);
                     continue;
                 }
-                Item::Piece { text, side, end } => (text, side, end),
+                Item::Piece {
+                    text, side, end, ..
+                } => (text, side, end),
             };
             if end.is_some() {
                 ids.push(tokenizer.end_of_text());

@@ -203,7 +203,9 @@ fn retrace(
         |items| {
             for item in items {
                 let (text, side, end) = match item {
-                    Item::Piece { text, side, end } => (text, side, end),
+                    Item::Piece {
+                        text, side, end, ..
+                    } => (text, side, end),
                     Item::Bad { .. } => {
                         bad_inputs += 1;
                         continue;

@@ -43,6 +43,8 @@ pub(super) fn cached(
     let mut names: Vec<String> = all.into_iter().filter(|name| wanted(name)).collect();
     names.sort();
     names.dedup();
+    // A snapshot of an earlier version, which did not fetch them.
+    names.retain(|name| !super::is_extra(name) || folder.join(name).is_file());
     let safe = |name: &String| name.split('/').all(plain) && folder.join(name).is_file();
     (!names.is_empty() && names.iter().all(safe)).then_some((folder, names))
 }

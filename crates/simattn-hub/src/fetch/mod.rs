@@ -21,6 +21,18 @@ const MODEL_FILES: [&str; 5] = [
     "model.safetensors.index.json",
 ];
 
+/// Whether a model's file says something of its tokens or chats that it can do without.
+fn is_extra(name: &str) -> bool {
+    let files = [
+        "special_tokens_map.json",
+        "chat_template.jinja",
+        "chat_template.json",
+    ];
+    let further = name.strip_prefix("additional_chat_templates/");
+    files.contains(&name)
+        || further.is_some_and(|name| !name.contains('/') && name.ends_with(".jinja"))
+}
+
 /// Where files come from and where they are kept.
 #[derive(Clone, Debug)]
 pub struct Hub {
@@ -98,7 +110,9 @@ impl Hub {
     pub fn model_folder(&self, reference: &ModelReference) -> Result<PathBuf, HubError> {
         let text = reference.to_string();
         let wanted = |name: &str| {
-            MODEL_FILES.contains(&name) || (name.ends_with(".safetensors") && !name.contains('/'))
+            MODEL_FILES.contains(&name)
+                || (name.ends_with(".safetensors") && !name.contains('/'))
+                || is_extra(name)
         };
         let (folder, names) = self.fetch(&text, &reference.repository, RepoType::Model, wanted)?;
         let has = |end: &str| names.iter().any(|name| name.ends_with(end));

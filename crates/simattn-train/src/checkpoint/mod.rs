@@ -8,6 +8,7 @@
 //! | `optimizer.safetensors` | what the optimiser remembers: AdamW's moments, Muon's momentum |
 //! | `state.json` | a [`State`]: step, tokens, seconds, loader position, lengths of the logs |
 //! | `config.toml`, `tokenizer.json` | as in a model folder, which a checkpoint therefore is |
+//! | `text.json` | likewise, where the model has one |
 //! | `SHA256SUMS` | a SHA-256 for each of them, as `sha256sum -c SHA256SUMS` reads it |
 //!
 //! No generator has a state to save: every stream of chance is derived from the seed and a name,
@@ -42,9 +43,10 @@ pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 pub(crate) const STATE: &str = "state.json";
 pub(crate) const CONFIG: &str = "config.toml";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
+pub(crate) const TEXT: &str = simattn_data::TEXT_SETTINGS;
 pub(crate) const SUMS: &str = "SHA256SUMS";
 
-/// The files that have a sum, in the order of their names.
+/// The files that have a sum, in the order of their names; [`TEXT`] comes after them where it is there.
 pub(crate) const SUMMED: [&str; 5] = [CONFIG, WEIGHTS, OPTIMIZER, STATE, TOKENIZER];
 
 /// The name of the checkpoint after `step` updates.

@@ -8,7 +8,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::error::{CheckpointError, failed};
-use super::{SUMMED, SUMS};
+use super::{SUMMED, SUMS, TEXT};
 
 /// Bytes read at a time.
 const PIECE: usize = 1 << 18;
@@ -42,7 +42,8 @@ pub(crate) fn hexadecimal(hasher: Sha256) -> String {
 /// The contents of `SHA256SUMS` for the files that lie in `folder`.
 pub(super) fn compose(folder: &Path) -> Result<String, CheckpointError> {
     let mut text = String::new();
-    for name in SUMMED {
+    let text_settings = folder.join(TEXT).exists().then_some(TEXT);
+    for name in SUMMED.into_iter().chain(text_settings) {
         let path = folder.join(name);
         let sum = of_file(&path).map_err(failed(&path, "read"))?;
         text.push_str(&format!("{sum}  {name}\n"));
@@ -85,6 +86,22 @@ pub(super) fn verify(folder: &Path, names: &[&'static str]) -> Result<(), Checkp
                 return Err(damaged(name, "does not match its SHA-256"));
             }
         }
+    }
+    // A file that belongs to the model only as far as it was written with it.
+    let text_settings = folder.join(TEXT);
+    if let Some((sum, after)) = rest.split_once(&format!("  {TEXT}\n")) {
+        rest = after;
+        if !text_settings.is_file() {
+            return Err(CheckpointError::Missing {
+                path: folder.to_owned(),
+                file: TEXT,
+            });
+        }
+        if of_file(&text_settings).map_err(failed(&text_settings, "read"))? != sum {
+            return Err(damaged(TEXT, "does not match its SHA-256"));
+        }
+    } else if text_settings.exists() {
+        return Err(damaged(TEXT, "was not written with the checkpoint"));
     }
     if !rest.is_empty() {
         return Err(damaged(SUMS, "has more lines than a checkpoint has files"));

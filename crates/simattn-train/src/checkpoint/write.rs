@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::error::{CheckpointError, failed};
 use super::state::{FORMAT, Snapshot, State};
 use super::{
-    CONFIG, OPTIMIZER, STATE, SUMS, TOKENIZER, WEIGHTS, folder_name, remove_leftovers, sums,
+    CONFIG, OPTIMIZER, STATE, SUMS, TEXT, TOKENIZER, WEIGHTS, folder_name, remove_leftovers, sums,
 };
 use crate::dataset::Fingerprint;
 use crate::fault;
@@ -23,6 +23,8 @@ pub(crate) struct Contents {
     pub(crate) config: Arc<str>,
     /// `tokenizer.json`.
     pub(crate) tokenizer: Arc<str>,
+    /// `text.json`, where the model has one.
+    pub(crate) text: Option<Arc<str>>,
     pub(crate) metrics_bytes: u64,
     pub(crate) events_bytes: u64,
     /// The logs, whose bytes up to those lengths must be on the disk before the checkpoint is.
@@ -79,6 +81,9 @@ impl Contents {
         };
         write(CONFIG, self.config.as_bytes())?;
         write(TOKENIZER, self.tokenizer.as_bytes())?;
+        if let Some(text) = &self.text {
+            write(TEXT, text.as_bytes())?;
+        }
         write(STATE, &self.state(partial)?)?;
         pass("checkpoint.state", partial)?;
         let text = sums::compose(partial)?;

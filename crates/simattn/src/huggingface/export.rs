@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use half::{bf16, f16};
 use safetensors::{Dtype, View};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{
     CONFIG, HuggingFaceError as Error, WEIGHTS,
@@ -65,17 +65,35 @@ impl View for Stored {
     }
 }
 
-/// Writes `config.json`, weights, the tokenizer's settings, a model card and, where the model's
-/// form is not one that `transformers` has, the Python files that run it. `end_of_text` is the id
-/// that ends a generation. The tokenizer.json itself is the caller's to add.
+/// As [`export_with`] of a model that knows no other special token than the end of text.
+///
+/// # Errors
+/// As [`export_with`].
+pub fn export(model: &Decoder, end_of_text: u32, float: FloatType) -> Result<Export, Error> {
+    let tokens = [
+        ("bos_token_id", Value::Null),
+        ("eos_token_id", end_of_text.into()),
+    ];
+    let tokens = tokens.map(|(field, value)| (field.to_owned(), value));
+    export_with(model, &tokens.into_iter().collect(), float)
+}
+
+/// Writes `config.json`, weights, a model card and, where the model's form is not one that
+/// `transformers` has, the Python files that run it. `tokens` are the fields of `config.json` that
+/// name token ids: `eos_token_id`, a number or a list, ends a generation. The tokenizer's files and
+/// `generation_config.json` are the caller's to add.
 ///
 /// # Errors
 /// [`Error::Broken`] for a weight that is not finite, [`Error::Range`] for one that the type cannot
 /// hold.
-pub fn export(model: &Decoder, end_of_text: u32, float: FloatType) -> Result<Export, Error> {
+pub fn export_with(
+    model: &Decoder,
+    tokens: &Map<String, Value>,
+    float: FloatType,
+) -> Result<Export, Error> {
     let config = model.config();
     let family = Family::of(config);
-    let mut fields = family.write(config, end_of_text);
+    let mut fields = family.write(config, tokens);
     fields["dtype"] = json!(match float {
         FloatType::F32 => "float32",
         FloatType::F16 => "float16",
@@ -84,14 +102,6 @@ pub fn export(model: &Decoder, end_of_text: u32, float: FloatType) -> Result<Exp
     let mut files = vec![
         (CONFIG.to_owned(), pretty(&fields)),
         ("README.md".to_owned(), card(model, family).into_bytes()),
-        (
-            "tokenizer_config.json".to_owned(),
-            pretty(&json!({
-                "tokenizer_class": "PreTrainedTokenizerFast",
-                "model_max_length": config.context,
-                "clean_up_tokenization_spaces": false,
-            })),
-        ),
     ];
     if family == Family::Simattn {
         for (name, text) in [
@@ -105,7 +115,7 @@ pub fn export(model: &Decoder, end_of_text: u32, float: FloatType) -> Result<Exp
     Ok(Export { family, files })
 }
 
-fn pretty(value: &serde_json::Value) -> Vec<u8> {
+fn pretty(value: &Value) -> Vec<u8> {
     format!("{value:#}\n").into_bytes()
 }
 

@@ -1,4 +1,4 @@
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     HuggingFaceError as Error,
@@ -123,8 +123,9 @@ impl Family {
         Ok((family, config))
     }
 
-    /// The `config.json` of a model that [`Family::of`] gave this family for.
-    pub(super) fn write(self, config: &ModelConfig, end_of_text: u32) -> Value {
+    /// The `config.json` of a model that [`Family::of`] gave this family for, with `tokens`, the
+    /// fields that name token ids.
+    pub(super) fn write(self, config: &ModelConfig, tokens: &Map<String, Value>) -> Value {
         let mut fields = match self {
             Self::GptNeoX => neox_fields(config),
             Self::Gpt2 => gpt2_fields(config),
@@ -136,10 +137,11 @@ impl Family {
             ("architectures", json!([self.architecture()])),
             ("vocab_size", json!(config.vocabulary)),
             ("tie_word_embeddings", json!(config.tied)),
-            ("bos_token_id", Value::Null),
-            ("eos_token_id", json!(end_of_text)),
         ] {
             fields[field] = value;
+        }
+        for (field, value) in tokens {
+            fields[field] = value.clone();
         }
         fields
     }

@@ -23,7 +23,7 @@ mod simattn_type;
 mod weights;
 
 pub use error::HuggingFaceError;
-pub use export::{Export, FloatType, export};
+pub use export::{Export, FloatType, export, export_with};
 pub use families::Family;
 pub use import::{Imported, import, weight_bytes};
 pub use weights::Weights;
