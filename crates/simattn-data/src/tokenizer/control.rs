@@ -72,7 +72,7 @@ pub(super) fn keep_from_text(
     }
     names.retain(|name, _| name.chars().nth(1).is_some() && unknown.as_deref() != Some(name));
     let hidden = Hidden::new(names, value);
-    if let Some(model) = hidden.from(foreign.model.get_model(), &value["model"])? {
+    if let Some(model) = hidden.in_model(foreign.model.get_model(), &value["model"])? {
         foreign.model.with_model(model);
         foreign.hidden = hidden.names.into_values().collect();
     } else {
@@ -132,14 +132,14 @@ impl Hidden {
     }
 
     /// A model that does not find them; `None` where the given one does not either.
-    fn from(
+    fn in_model(
         &self,
         model: &ModelWrapper,
         value: &Value,
     ) -> tokenizers::Result<Option<ModelWrapper>> {
         match model {
             // Built from what was read, for scores would not come through text unchanged.
-            ModelWrapper::Unigram(unigram) => self.from_unigram(unigram, value),
+            ModelWrapper::Unigram(unigram) => self.in_unigram(unigram, value),
             ModelWrapper::BPE(_) => {
                 let (kept, dropped) = self.merges(value);
                 if dropped == 0 && value["ignore_merges"] != Value::Bool(true) {
@@ -154,7 +154,7 @@ impl Hidden {
         }
     }
 
-    fn from_unigram(
+    fn in_unigram(
         &self,
         unigram: &Unigram,
         value: &Value,
