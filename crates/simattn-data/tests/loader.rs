@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use simattn_data::{
-    BackgroundLoader, Batch, Cursor, DataError, Loader, Position, TokenSet, TokenSource,
-    ValidationSample, Weighted,
+    BackgroundLoader, Batch, Cursor, DataError, Loader, OtherWindows, Position, TokenSet,
+    TokenSource, ValidationSample, Weighted,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -265,4 +265,92 @@ fn a_failing_read_reaches_whoever_waits_and_can_be_tried_again() {
         assert_eq!(got.unwrap(), next);
     }
     assert_eq!(failures, 1);
+}
+
+#[test]
+fn a_position_of_other_windows_goes_on_at_the_same_share_of_the_epoch() {
+    let before = |tokens| OtherWindows {
+        context: 10,
+        tokens,
+    };
+    // 100 windows of 10 tokens were 40 of 100; of 25 tokens they are 16 of 40.
+    let mut loader = Loader::new(counting(1000), 1, 25, 7).unwrap();
+    let at = Position {
+        sources: vec![Cursor {
+            epoch: 0,
+            window: 40,
+            rows: 40,
+        }],
+    };
+    loader.seek_share(&at, &before(vec![Some(1000)])).unwrap();
+    let cursor = loader.position().sources[0];
+    assert_eq!((cursor.epoch, cursor.window, cursor.rows), (0, 16, 40));
+    // A window beyond the epoch ends it.
+    let beyond = single(3, 5000);
+    loader
+        .seek_share(&beyond, &before(vec![Some(1000)]))
+        .unwrap();
+    let cursor = loader.position().sources[0];
+    assert_eq!((cursor.epoch, cursor.window), (3, loader.windows()[0]));
+    loader.next_batch().unwrap();
+    assert_eq!(loader.position().sources[0].epoch, 4);
+    // Where nothing is known of the tokens the next epoch begins, and is whole.
+    loader.seek_share(&at, &before(vec![None])).unwrap();
+    let cursor = loader.position().sources[0];
+    assert_eq!((cursor.epoch, cursor.window, cursor.rows), (1, 0, 40));
+    // The same windows: the same place.
+    let same = OtherWindows {
+        context: 25,
+        tokens: vec![Some(1000)],
+    };
+    loader.seek_share(&single(2, 13), &same).unwrap();
+    assert_eq!(loader.position(), single(2, 13));
+    let sources = loader.seek_share(&at, &before(vec![None, None]));
+    assert!(matches!(sources, Err(DataError::SourcesDiffer { .. })));
+    assert_eq!(loader.position(), single(2, 13), "it stays where it was");
+}
+
+#[test]
+fn no_source_makes_up_for_weights_of_the_past() {
+    let sources = [1.0, 1.0].map(|weight| Weighted {
+        source: from(0, 500),
+        weight,
+    });
+    let mut loader = Loader::mixed(sources.to_vec(), 4, 10, 3).unwrap();
+    let at = |window, rows| Cursor {
+        epoch: 0,
+        window,
+        rows,
+    };
+    let position = Position {
+        sources: vec![at(36, 36), at(4, 4)],
+    };
+    let before = OtherWindows {
+        context: 10,
+        tokens: vec![Some(500); 2],
+    };
+    loader.seek_share(&position, &before).unwrap();
+    loader.next_batch().unwrap();
+    let windows: Vec<u64> = loader.position().sources.iter().map(|s| s.window).collect();
+    assert_eq!(windows, [38, 6], "half of the rows from each");
+    let rows: u64 = loader.position().sources.iter().map(|s| s.rows).sum();
+    assert_eq!(rows, 44);
+}
+
+#[test]
+fn a_loader_in_the_background_goes_on_as_the_loader_does() {
+    let before = OtherWindows {
+        context: 10,
+        tokens: vec![Some(1000)],
+    };
+    let mut loader = Loader::new(counting(1000), 2, 25, 7).unwrap();
+    let mut background = BackgroundLoader::new(loader.clone());
+    background.next_batch().unwrap();
+    loader.seek_share(&single(0, 40), &before).unwrap();
+    background.seek_share(&single(0, 40), &before).unwrap();
+    assert_eq!(*background.position(), loader.position());
+    assert_eq!(
+        background.next_batch().unwrap(),
+        loader.next_batch().unwrap()
+    );
 }

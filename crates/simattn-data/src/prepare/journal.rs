@@ -184,7 +184,8 @@ impl Folder {
         for entry in fs::read_dir(&self.path).map_err(refused)? {
             let name = entry.map_err(refused)?.file_name();
             let unfinished = format!("{JOURNAL}.partial");
-            if name != LOCK && name != unfinished.as_str() {
+            let nothing = [LOCK, &unfinished, place::OF_THE_SYSTEM];
+            if !nothing.iter().any(|known| name == *known) {
                 return Err(PrepareError::Journal {
                     path: self.path.join(JOURNAL),
                     problem: format!("it is missing, beside {}", name.to_string_lossy()),
