@@ -16,10 +16,12 @@ use std::time::Instant;
 
 use definition::{relative_error, simulated, wide};
 use simattn_kernels::call::{
-    self, Aggregation, AttentionOptions, AttentionShape, ExpansionOptions, RopePlacement,
+    self, Aggregation, AttentionOptions, AttentionShape, ExpansionOptions, Qkv, RopePlacement,
     SasOptions, SasShape,
 };
-use simattn_kernels::cpu::attention::{HeadLayout, Heads, attention_backward, attention_forward};
+use simattn_kernels::cpu::attention::{
+    BackwardInputs, HeadLayout, Heads, attention_backward, attention_forward,
+};
 use simattn_kernels::cpu::sas_attention::{
     Expansion, Rotation, SasInputs, SasWeights, sas_attention_backward, sas_attention_forward,
 };
@@ -388,14 +390,16 @@ impl Plain {
                     };
                     black_box(attention_backward(
                         &this.shape,
-                        q,
-                        k,
-                        v,
-                        out,
-                        &sums,
-                        g,
+                        &BackwardInputs {
+                            q,
+                            k,
+                            v,
+                            out,
+                            log_sum_exp: &sums,
+                            out_gradient: g,
+                        },
                         &this.options,
-                        [q.layout; 3],
+                        Qkv::from([q.layout; 3]),
                     ));
                 }),
             },

@@ -6,9 +6,10 @@ use definition::{
     Sizes, attention, attention_gradients, normal, relative_error, token_major, wide,
 };
 use proptest::prelude::*;
-use simattn_kernels::call::{AttentionOptions, AttentionShape};
+use simattn_kernels::call::{AttentionOptions, AttentionShape, Qkv};
 use simattn_kernels::cpu::attention::{
-    AttentionGradients, HeadLayout, Heads, attention_backward_on, attention_forward_on,
+    AttentionGradients, BackwardInputs, HeadLayout, Heads, attention_backward_on,
+    attention_forward_on,
 };
 use simattn_kernels::cpu::simd::InstructionSet;
 
@@ -90,14 +91,20 @@ impl Case {
         let gradients = attention_backward_on(
             set,
             &shape,
-            q,
-            k,
-            v,
-            out_heads,
-            &sums,
-            g,
+            &BackwardInputs {
+                q,
+                k,
+                v,
+                out: out_heads,
+                log_sum_exp: &sums,
+                out_gradient: g,
+            },
             &self.options,
-            [q.layout, k.layout, v.layout],
+            Qkv {
+                q: q.layout,
+                k: k.layout,
+                v: v.layout,
+            },
         );
         (out, sums, gradients)
     }

@@ -7,7 +7,6 @@ pub mod activation;
 pub mod adamw;
 pub mod attention;
 mod blocked;
-mod blocked_backward;
 mod correlate;
 pub mod embedding;
 mod expansion;

@@ -11,8 +11,10 @@ use burn::tensor::{Bytes, DType, Shape, Tensor};
 use super::cube::has_gpu_kernels;
 use super::flex::{has_kernels, tensor, values};
 use super::portable_attention;
-use crate::call::{AttentionOptions, AttentionShape};
-use crate::cpu::attention::{HeadLayout, Heads, attention_backward, attention_forward};
+use crate::call::{AttentionOptions, AttentionShape, Qkv};
+use crate::cpu::attention::{
+    BackwardInputs, HeadLayout, Heads, attention_backward, attention_forward,
+};
 
 /// Softmax attention: `q` [B, H, T, D'], `k` [B, G, S, D'], `v` [B, G, S, D] → [B, H, T, D]; see
 /// [`reference::attention`](crate::reference::attention).
@@ -170,18 +172,20 @@ impl AttentionGradients for Flex {
         } = shape;
         let gradients = attention_backward(
             &shape,
-            heads(&q),
-            heads(&k),
-            heads(&v),
-            heads(&out),
-            values(&sums),
-            heads(&dy),
+            &BackwardInputs {
+                q: heads(&q),
+                k: heads(&k),
+                v: heads(&v),
+                out: heads(&out),
+                log_sum_exp: values(&sums),
+                out_gradient: heads(&dy),
+            },
             &options,
-            [
-                HeadLayout::token_major(count, queries, width),
-                HeadLayout::token_major(kv_heads, keys, width),
-                HeadLayout::token_major(kv_heads, keys, value_width),
-            ],
+            Qkv {
+                q: HeadLayout::token_major(count, queries, width),
+                k: HeadLayout::token_major(kv_heads, keys, width),
+                v: HeadLayout::token_major(kv_heads, keys, value_width),
+            },
         );
         [
             token_major(gradients.q, [batch, count, queries, width]),

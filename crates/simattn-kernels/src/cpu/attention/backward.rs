@@ -1,97 +1,185 @@
-use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::backward_block::{BackwardBlock, SumBlocks};
 use super::lanes::pack;
 use super::plan::{Plan, Scratch};
 use super::{AttentionGradients, HeadLayout, Heads};
-use crate::call::{AttentionOptions, AttentionShape};
-use crate::cpu::blocked::{BLOCK, Geometry};
-use crate::cpu::blocked_backward::{self, Head};
+use crate::call::{AttentionOptions, AttentionShape, Qkv};
+use crate::cpu::blocked::{BLOCK, Geometry, HeadBackward};
 use crate::cpu::memory::{Room, Shared, read_at};
 use crate::cpu::output::filled;
 use crate::cpu::simd::InstructionSet;
-use crate::cpu::tile::{dot, load, store};
-use crate::cpu::transpose::transpose;
+use crate::cpu::tile::dot;
 
-/// Gradients of q, k and v, from the output, its gradient and the log-sum-exp of [`attention_forward`](super::attention_forward).
+/// What backward reads: what went into forward, what came out of it, and the gradient of the output.
+#[derive(Clone, Copy, Debug)]
+pub struct BackwardInputs<'a> {
+    /// [B, H, T, D']
+    pub q: Heads<'a>,
+    /// [B, G, S, D']
+    pub k: Heads<'a>,
+    /// [B, G, S, D]
+    pub v: Heads<'a>,
+    /// The output, [B, H, T, D].
+    pub out: Heads<'a>,
+    /// The log-sum-exp of every query, [B, H, T].
+    pub log_sum_exp: &'a [f32],
+    /// Gradient of the output.
+    pub out_gradient: Heads<'a>,
+}
+
+/// Gradients of q, k and v of [`attention_forward`](super::attention_forward).
 ///
-/// The gradients of q, k and v are laid out as `gradient_layouts` say, densely. A query that sees no key gives and gets zeros.
+/// They are laid out as `layouts` say, densely. A query that sees no key gives and gets zeros.
 ///
 /// # Panics
 /// If the slices are shorter than the shape asks, or G does not divide H.
-#[allow(clippy::too_many_arguments)]
 pub fn attention_backward(
     shape: &AttentionShape,
-    q: Heads<'_>,
-    k: Heads<'_>,
-    v: Heads<'_>,
-    out: Heads<'_>,
-    log_sum_exp: &[f32],
-    out_gradient: Heads<'_>,
+    inputs: &BackwardInputs<'_>,
     options: &AttentionOptions,
-    gradient_layouts: [HeadLayout; 3],
+    layouts: Qkv<HeadLayout>,
 ) -> AttentionGradients {
-    attention_backward_on(
-        InstructionSet::current(),
-        shape,
-        q,
-        k,
-        v,
-        out,
-        log_sum_exp,
-        out_gradient,
-        options,
-        gradient_layouts,
-    )
+    attention_backward_on(InstructionSet::current(), shape, inputs, options, layouts)
 }
 
 /// [`attention_backward`] on a chosen instruction set.
-#[allow(clippy::too_many_arguments)]
 pub fn attention_backward_on(
     set: InstructionSet,
     shape: &AttentionShape,
-    q: Heads<'_>,
-    k: Heads<'_>,
-    v: Heads<'_>,
-    out: Heads<'_>,
-    log_sum_exp: &[f32],
-    out_gradient: Heads<'_>,
+    inputs: &BackwardInputs<'_>,
     options: &AttentionOptions,
-    gradient_layouts: [HeadLayout; 3],
+    layouts: Qkv<HeadLayout>,
 ) -> AttentionGradients {
-    shape.check(q, k, v);
+    inputs.check(shape);
     let AttentionShape {
         batch,
         heads,
         kv_heads,
         queries,
-        keys,
         width,
         value_width,
+        ..
     } = *shape;
-    for heads_of in [out, out_gradient] {
-        assert!(
-            heads_of.layout.end(batch, heads, queries, value_width) <= heads_of.values.len(),
-            "output shorter than its layout"
+    let geometry = shape.geometry(options);
+    let plan = Plan::new(batch * kv_heads, heads / kv_heads, geometry.query_blocks());
+    let (k_size, v_size) = (
+        geometry.key_blocks() * width * BLOCK,
+        geometry.key_blocks() * value_width * BLOCK,
+    );
+    let mut rooms = Rooms::default();
+    let lanes = Lanes::pack(set, &mut rooms, shape, inputs, options.scale as f32);
+    let delta = Shared::room(&mut rooms.delta, batch * heads * queries);
+    find_deltas(shape, &geometry, inputs, delta);
+    let backward = Backward {
+        set,
+        shape: *shape,
+        scale: options.scale as f32,
+        geometry,
+        plan,
+        log_sum_exp: inputs.log_sum_exp,
+        lanes,
+        delta,
+        k_size,
+        v_size,
+        dk: Shared::room(&mut rooms.dk, plan.tasks() * k_size),
+        dv: Shared::room(&mut rooms.dv, plan.tasks() * v_size),
+    };
+    // In this order: the gradients of keys and values are complete when those of the queries are.
+    let q = backward.attend(layouts.q);
+    AttentionGradients {
+        q,
+        k: backward.unpack(backward.dk, layouts.k, width),
+        v: backward.unpack(backward.dv, layouts.v, value_width),
+    }
+}
+
+impl BackwardInputs<'_> {
+    fn check(&self, shape: &AttentionShape) {
+        shape.check(self.q, self.k, self.v);
+        let AttentionShape {
+            batch,
+            heads,
+            queries,
+            value_width,
+            ..
+        } = *shape;
+        for x in [self.out, self.out_gradient] {
+            assert!(
+                x.layout.end(batch, heads, queries, value_width) <= x.values.len(),
+                "output shorter than its layout"
+            );
+        }
+        assert_eq!(
+            self.log_sum_exp.len(),
+            batch * heads * queries,
+            "log-sum-exp"
         );
     }
-    assert_eq!(log_sum_exp.len(), batch * heads * queries, "log-sum-exp");
-    let geometry = shape.geometry(options);
+}
+
+/// The memory of one call.
+#[derive(Default)]
+struct Rooms {
+    q: Room,
+    k: Room,
+    v: Room,
+    out_gradient: Room,
+    delta: Room,
+    dk: Room,
+    dv: Room,
+}
+
+/// What backward reads, in lane order.
+struct Lanes {
+    /// Multiplied by the scale; each block becomes its gradient.
+    q: Shared,
+    k: Shared,
+    v: Shared,
+    out_gradient: Shared,
+}
+
+impl Lanes {
+    fn pack(
+        set: InstructionSet,
+        rooms: &mut Rooms,
+        shape: &AttentionShape,
+        inputs: &BackwardInputs<'_>,
+        scale: f32,
+    ) -> Self {
+        let n = *shape;
+        let of_queries = |width| [n.batch, n.heads, n.queries, width];
+        let of_keys = |width| [n.batch, n.kv_heads, n.keys, width];
+        Self {
+            q: pack(set, &mut rooms.q, inputs.q, of_queries(n.width), scale),
+            k: pack(set, &mut rooms.k, inputs.k, of_keys(n.width), 1.0),
+            v: pack(set, &mut rooms.v, inputs.v, of_keys(n.value_width), 1.0),
+            out_gradient: pack(
+                set,
+                &mut rooms.out_gradient,
+                inputs.out_gradient,
+                of_queries(n.value_width),
+                1.0,
+            ),
+        }
+    }
+}
+
+/// Writes output · its gradient of every query.
+fn find_deltas(
+    shape: &AttentionShape,
+    geometry: &Geometry,
+    inputs: &BackwardInputs<'_>,
+    delta: Shared,
+) {
+    let AttentionShape {
+        batch,
+        heads,
+        queries,
+        value_width,
+        ..
+    } = *shape;
     let blocks = geometry.query_blocks();
-    let scale = options.scale as f32;
-    let mut rooms: [Room; 7] = Default::default();
-    let [q_room, k_room, v_room, g_room, delta_room, dk_room, dv_room] = &mut rooms;
-    let q_lanes = pack(set, q_room, q, [batch, heads, queries, width], scale);
-    let k_lanes = pack(set, k_room, k, [batch, kv_heads, keys, width], 1.0);
-    let v_lanes = pack(set, v_room, v, [batch, kv_heads, keys, value_width], 1.0);
-    let g_lanes = pack(
-        set,
-        g_room,
-        out_gradient,
-        [batch, heads, queries, value_width],
-        1.0,
-    );
-    let delta = Shared::room(delta_room, batch * heads * queries);
     (0..batch * heads * blocks)
         .into_par_iter()
         .for_each(|task| {
@@ -100,96 +188,147 @@ pub fn attention_backward_on(
             for token in block * BLOCK..block * BLOCK + geometry.queries_in(block) {
                 let row = |x: Heads<'_>| x.layout.at(b, h, token);
                 let (o, g) = (
-                    &out.values[row(out)..][..value_width],
-                    &out_gradient.values[row(out_gradient)..][..value_width],
+                    &inputs.out.values[row(inputs.out)..][..value_width],
+                    &inputs.out_gradient.values[row(inputs.out_gradient)..][..value_width],
                 );
                 // SAFETY: one value for each query, written by the one task that has it.
                 unsafe { *delta.at(head * queries + token, 1) = dot(o, g) };
             }
         });
-    let share = heads / kv_heads;
-    let plan = Plan::new(batch * kv_heads, share, blocks);
-    let (k_size, v_size) = (
-        geometry.key_blocks() * width * BLOCK,
-        geometry.key_blocks() * value_width * BLOCK,
-    );
-    let dk = Shared::room(dk_room, plan.tasks() * k_size);
-    let dv = Shared::room(dv_room, plan.tasks() * v_size);
-    let dense = |layout: HeadLayout, heads, tokens, width| {
+}
+
+/// One call after its inputs are packed.
+struct Backward<'a> {
+    set: InstructionSet,
+    shape: AttentionShape,
+    scale: f32,
+    geometry: Geometry,
+    plan: Plan,
+    log_sum_exp: &'a [f32],
+    lanes: Lanes,
+    delta: Shared,
+    /// Values of one head of k and of v.
+    k_size: usize,
+    v_size: usize,
+    /// Gradients of k and v, one head for every task.
+    dk: Shared,
+    dv: Shared,
+}
+
+impl Backward<'_> {
+    /// Values of a gradient laid out densely.
+    fn dense(&self, layout: HeadLayout, heads: usize, tokens: usize, width: usize) -> usize {
+        let batch = self.shape.batch;
         let len = batch * heads * tokens * width;
         assert!(
             layout.end(batch, heads, tokens, width) <= len,
             "a gradient's layout is not dense"
         );
         len
-    };
-    let len = dense(gradient_layouts[0], heads, queries, width);
-    // SAFETY: the plan covers every query block of every head once; each writes its own rows; the layout is dense.
-    let q_gradient = unsafe {
-        filled(len, |gradient| {
-            let gradient = Shared::from_output(gradient);
-            (0..plan.tasks())
-                .into_par_iter()
-                .with_max_len(1)
-                .for_each(|task| {
-                    let kv = task / plan.parts;
-                    let (b, g) = (kv / kv_heads, kv % kv_heads);
-                    let (dk, dv) = (dk.at(task * k_size, k_size), dv.at(task * v_size, v_size));
-                    // This task's own part of each room.
-                    dk.write_bytes(0, k_size);
-                    dv.write_bytes(0, v_size);
-                    let mut scratch = Scratch::take();
-                    for (member, block) in plan.items(task) {
-                        let h = g * share + member;
-                        let head = b * heads + h;
-                        let q_at = (head * blocks + block) * width * BLOCK;
-                        let g_at = (head * blocks + block) * value_width * BLOCK;
-                        let count = geometry.queries_in(block);
-                        let row = head * queries + block * BLOCK;
-                        let to = gradient_layouts[0].at(b, h, block * BLOCK);
-                        set.run(BackwardBlock {
-                            geometry: &geometry,
-                            block,
-                            head: Head {
-                                query: q_lanes.at(q_at, width * BLOCK),
-                                keys: k_lanes.at(kv * k_size, k_size),
-                                values: v_lanes.at(kv * v_size, v_size),
-                                out_gradient: g_lanes.at(g_at, value_width * BLOCK),
-                                log_sum_exp: read_at(log_sum_exp, row, count),
-                                delta: delta.at(row, count),
-                                query_gradient: q_lanes.at(q_at, width * BLOCK),
-                                key_gradient: dk,
-                                value_gradient: dv,
-                            },
-                            scale,
-                            target: gradient
-                                .at(to, (count - 1) * gradient_layouts[0].token_stride + width),
-                            target_stride: gradient_layouts[0].token_stride,
-                            scratch: &mut scratch,
-                        });
-                    }
-                    scratch.give_back();
-                });
-        })
-    };
-    let unpack = |from: Shared, layout: HeadLayout, width: usize| {
-        let len = dense(layout, kv_heads, keys, width);
+    }
+
+    /// The gradient of q; leaves every task's part of those of k and v.
+    fn attend(&self, layout: HeadLayout) -> Vec<f32> {
+        let AttentionShape {
+            heads,
+            queries,
+            width,
+            ..
+        } = self.shape;
+        let len = self.dense(layout, heads, queries, width);
+        // SAFETY: the plan covers every query block of every head once; each writes its own rows; the layout is dense.
+        unsafe {
+            filled(len, |gradient| {
+                let gradient = Shared::from_output(gradient);
+                (0..self.plan.tasks())
+                    .into_par_iter()
+                    .with_max_len(1)
+                    .for_each(|task| self.attend_task(task, layout, gradient));
+            })
+        }
+    }
+
+    /// The query blocks of one task, which read one head of k and v.
+    fn attend_task(&self, task: usize, layout: HeadLayout, gradient: Shared) {
+        let AttentionShape {
+            heads,
+            kv_heads,
+            queries,
+            width,
+            value_width,
+            ..
+        } = self.shape;
+        let blocks = self.geometry.query_blocks();
+        let (k_size, v_size) = (self.k_size, self.v_size);
+        let kv = task / self.plan.parts;
+        let (b, g) = (kv / kv_heads, kv % kv_heads);
+        let dk = self.dk.at(task * k_size, k_size);
+        let dv = self.dv.at(task * v_size, v_size);
+        // SAFETY: this task's own part of each room.
+        unsafe {
+            dk.write_bytes(0, k_size);
+            dv.write_bytes(0, v_size);
+        }
+        let mut scratch = Scratch::take();
+        for (member, block) in self.plan.items(task) {
+            let h = g * (heads / kv_heads) + member;
+            let head = b * heads + h;
+            let q_at = (head * blocks + block) * width * BLOCK;
+            let g_at = (head * blocks + block) * value_width * BLOCK;
+            let count = self.geometry.queries_in(block);
+            let row = head * queries + block * BLOCK;
+            let to = layout.at(b, h, block * BLOCK);
+            let query = self.lanes.q.at(q_at, width * BLOCK);
+            let out_gradient = self.lanes.out_gradient.at(g_at, value_width * BLOCK);
+            self.set.run(BackwardBlock {
+                geometry: &self.geometry,
+                block,
+                head: HeadBackward {
+                    query,
+                    keys: self.lanes.k.at(kv * k_size, k_size),
+                    values: self.lanes.v.at(kv * v_size, v_size),
+                    out_gradient,
+                    log_sum_exp: read_at(self.log_sum_exp, row, count),
+                    delta: self.delta.at(row, count),
+                    query_gradient: query,
+                    key_gradient: dk,
+                    value_gradient: dv,
+                },
+                scale: self.scale,
+                target: gradient.at(to, (count - 1) * layout.token_stride + width),
+                target_stride: layout.token_stride,
+                scratch: &mut scratch,
+            });
+        }
+        scratch.give_back();
+    }
+
+    /// The gradient of k or v from the tasks' parts.
+    fn unpack(&self, from: Shared, layout: HeadLayout, width: usize) -> Vec<f32> {
+        let AttentionShape {
+            batch,
+            kv_heads,
+            keys,
+            ..
+        } = self.shape;
+        let parts = self.plan.parts;
+        let blocks = self.geometry.key_blocks();
+        let len = self.dense(layout, kv_heads, keys, width);
         // SAFETY: the tasks cover every block of every head; each writes its own rows; the layout is dense.
         unsafe {
             filled(len, |gradient| {
                 let gradient = Shared::from_output(gradient);
-                let blocks = geometry.key_blocks();
                 (0..batch * kv_heads * blocks)
                     .into_par_iter()
                     .for_each(|task| {
                         let (kv, block) = (task / blocks, task % blocks);
                         let (size, count) = (width * BLOCK, (keys - block * BLOCK).min(BLOCK));
-                        let at = (kv * plan.parts * blocks + block) * size;
+                        let at = (kv * parts * blocks + block) * size;
                         let to = layout.at(kv / kv_heads, kv % kv_heads, block * BLOCK);
-                        set.run(SumBlocks {
-                            parts: plan.parts,
+                        self.set.run(SumBlocks {
+                            parts,
                             part_stride: blocks * size,
-                            from: from.at(at, (plan.parts - 1) * blocks * size + size),
+                            from: from.at(at, (parts - 1) * blocks * size + size),
                             width,
                             count,
                             target: gradient.at(to, (count - 1) * layout.token_stride + width),
@@ -197,98 +336,6 @@ pub fn attention_backward_on(
                         });
                     });
             })
-        }
-    };
-    AttentionGradients {
-        q: q_gradient,
-        k: unpack(dk, gradient_layouts[1], width),
-        v: unpack(dv, gradient_layouts[2], value_width),
-    }
-}
-
-struct BackwardBlock<'a> {
-    geometry: &'a Geometry,
-    block: usize,
-    head: Head,
-    scale: f32,
-    target: *mut f32,
-    target_stride: usize,
-    scratch: &'a mut Scratch,
-}
-
-impl WithSimd for BackwardBlock<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Scratch { gradient, backward } = self.scratch;
-        let width = self.geometry.width;
-        let count = self.geometry.queries_in(self.block);
-        // SAFETY: ranges checked where this was built.
-        unsafe {
-            blocked_backward::backward(
-                simd,
-                self.geometry,
-                self.block,
-                self.head,
-                gradient,
-                backward,
-            );
-            let scale = simd.splat_f32s(self.scale);
-            for i in 0..width * BLOCK / S::F32_LANES {
-                let place = self.head.query_gradient.add(i * S::F32_LANES);
-                store(simd, place, simd.mul_f32s(load(simd, place), scale));
-            }
-            transpose(
-                simd,
-                width,
-                count,
-                self.head.query_gradient,
-                BLOCK,
-                self.target,
-                self.target_stride,
-            );
-        }
-    }
-}
-
-/// Adds the parts of one block in order and brings it into token order.
-struct SumBlocks {
-    parts: usize,
-    part_stride: usize,
-    from: *mut f32,
-    width: usize,
-    count: usize,
-    target: *mut f32,
-    target_stride: usize,
-}
-
-impl WithSimd for SumBlocks {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        // SAFETY: ranges checked where this was built; each block belongs to one task.
-        unsafe {
-            for part in 1..self.parts {
-                for i in 0..self.width * BLOCK / S::F32_LANES {
-                    let at = i * S::F32_LANES;
-                    let sum = simd.add_f32s(
-                        load(simd, self.from.add(at)),
-                        load(simd, self.from.add(part * self.part_stride + at)),
-                    );
-                    store(simd, self.from.add(at), sum);
-                }
-            }
-            transpose(
-                simd,
-                self.width,
-                self.count,
-                self.from,
-                BLOCK,
-                self.target,
-                self.target_stride,
-            );
         }
     }
 }

@@ -5,7 +5,7 @@ use super::few::{FEW, FewQueries};
 use super::lanes::{PackBlock, pack};
 use super::{HeadLayout, Heads};
 use crate::call::{AttentionOptions, AttentionShape};
-use crate::cpu::blocked::{self, BLOCK, ForwardScratch, Geometry};
+use crate::cpu::blocked::{self, BLOCK, ForwardScratch, Geometry, HeadForward};
 use crate::cpu::memory::{Room, Shared, read_at, with_scratch};
 use crate::cpu::output::{Output, filled};
 use crate::cpu::simd::InstructionSet;
@@ -97,6 +97,7 @@ pub fn attention_forward_on(
                     with_scratch(
                         [width * BLOCK, value_width * BLOCK],
                         |[query_lanes, out_lanes]| {
+                            let query_lanes = query_lanes.as_mut_ptr();
                             set.run(ForwardBlock {
                                 geometry: &geometry,
                                 block,
@@ -106,16 +107,19 @@ pub fn attention_forward_on(
                                     (count - 1) * q.layout.token_stride + width,
                                 ),
                                 query_stride: q.layout.token_stride,
-                                query_lanes: query_lanes.as_mut_ptr(),
-                                keys: key_lanes.at(kv * key_size, key_size),
-                                values: value_lanes.at(kv * value_size, value_size),
-                                out_lanes: out_lanes.as_mut_ptr(),
+                                query_lanes,
+                                head: HeadForward {
+                                    query: query_lanes,
+                                    keys: key_lanes.at(kv * key_size, key_size),
+                                    values: value_lanes.at(kv * value_size, value_size),
+                                    out: out_lanes.as_mut_ptr(),
+                                    log_sum_exp: sums.at(head * queries + block * BLOCK, count),
+                                },
                                 out: out.at(
                                     out_layout.at(b, h, block * BLOCK),
                                     (count - 1) * out_layout.token_stride + value_width,
                                 ),
                                 out_stride: out_layout.token_stride,
-                                log_sum_exp: sums.at(head * queries + block * BLOCK, count),
                             });
                         },
                     );
@@ -208,12 +212,10 @@ struct ForwardBlock<'a> {
     query: *const f32,
     query_stride: usize,
     query_lanes: *mut f32,
-    keys: *const f32,
-    values: *const f32,
-    out_lanes: *mut f32,
+    /// Reads the packed query; writes its output in lane order.
+    head: HeadForward,
     out: *mut f32,
     out_stride: usize,
-    log_sum_exp: *mut f32,
 }
 
 impl WithSimd for ForwardBlock<'_> {
@@ -227,35 +229,23 @@ impl WithSimd for ForwardBlock<'_> {
         let count = geometry.queries_in(block);
         let (width, value_width) = (geometry.width, geometry.value_width);
         let mut scratch = ForwardScratch::default();
-        let query = self.query_lanes;
         PackBlock {
             source: self.query,
             source_stride: self.query_stride,
             count,
             width,
             factor: geometry.options.scale as f32,
-            target: query,
+            target: self.query_lanes,
         }
         .with_simd(simd);
-        let out = self.out_lanes;
         // SAFETY: ranges checked where this was built.
         unsafe {
-            blocked::forward(
-                simd,
-                geometry,
-                block,
-                query,
-                self.keys,
-                self.values,
-                out,
-                self.log_sum_exp,
-                &mut scratch,
-            );
+            blocked::forward(simd, geometry, block, self.head, &mut scratch);
             transpose(
                 simd,
                 value_width,
                 count,
-                out,
+                self.head.out,
                 BLOCK,
                 self.out,
                 self.out_stride,

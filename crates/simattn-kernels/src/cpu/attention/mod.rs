@@ -1,17 +1,18 @@
 //! Softmax attention on slices, forward and backward.
 //!
-//! Keys and values are brought into lane order once (see `blocked.rs`); then every block of 64 queries of
+//! Keys and values are brought into lane order once (see `blocked`); then every block of 64 queries of
 //! every head is a task. Backward takes every key/value head as a task, with all query heads that read it; if there are
 //! few, their queries are dealt to up to 32 tasks, whose sums are added in order. Memory beside inputs and outputs: a copy of
 //! k and v forward; backward a copy of q, k, v and the output's gradient and one to 32 / (B·G) of the gradients of k and v.
 
 mod backward;
+mod backward_block;
 mod few;
 mod forward;
 mod lanes;
 mod plan;
 
-pub use backward::{attention_backward, attention_backward_on};
+pub use backward::{BackwardInputs, attention_backward, attention_backward_on};
 pub use forward::{attention_forward, attention_forward_on};
 pub(super) use lanes::PackBlock;
 pub(super) use plan::{Plan, Scratch};

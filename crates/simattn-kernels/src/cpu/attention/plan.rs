@@ -1,6 +1,6 @@
 //! How backward is cut into tasks, and what each thread keeps between them.
 
-use crate::cpu::blocked_backward::BackwardScratch;
+use crate::cpu::blocked::BackwardScratch;
 
 /// How the query blocks that read one key/value head are dealt to tasks: by shape alone.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ impl Plan {
     }
 }
 
-/// A thread's buffers for [`blocked_backward`].
+/// A thread's buffers for [`backward`](crate::cpu::blocked::backward).
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// Gradient of one block of queries.

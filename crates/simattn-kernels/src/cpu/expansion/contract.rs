@@ -2,11 +2,13 @@
 
 use pulp::{Simd, WithSimd};
 
+use super::convolutions::Convolutions;
 use super::lanes::{copy, rotate, zero_planes};
 use super::minimal_filtering::{self, MinimalCorrelation};
 use super::{Chunk, Prepared, Sizes, chunk_len};
+use crate::call::Stage;
 use crate::cpu::correlate::{Rows, add_up, correlate};
-use crate::cpu::tile::{Finish, Left, Right, Target, product};
+use crate::cpu::tile::{Finish, Left, Product, Right, Target};
 use crate::cpu::transpose::transpose;
 
 /// Backward of [`ExpandChunk`].
@@ -25,7 +27,7 @@ pub struct ContractChunk<'a> {
     pub head_stride: usize,
     /// Buffers of the sizes [`Prepared::room`].
     pub room: [*mut f32; 6],
-    /// The first five of them again.
+    /// Buffers of the sizes [`Prepared::gradient_room`].
     pub gradient_room: [*mut f32; 5],
     /// Gradients of the weights, added to, [`Prepared::gradient_len`] values.
     pub weight_gradient: *mut f32,
@@ -39,198 +41,211 @@ impl WithSimd for ContractChunk<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let plan = self.plan;
-        let Sizes {
-            heads,
-            expanded_heads,
-            width,
-            expanded_width,
-            ..
-        } = plan.sizes;
-        let padding = plan.padding();
-        let offsets = plan.offsets();
-        let [input, first, _, _, active, room] = self.room;
-        let [d_input, d_first, d_expanded, d_wide, d_result] = self.gradient_room;
-        let tokens = chunk_len(S::F32_LANES);
-        let (plane_in, plane) = (heads * tokens, expanded_heads * tokens);
-        let sums = |offset: usize| self.weight_gradient.wrapping_add(offset);
+        let heads = plan.sizes.heads;
+        let [input, ..] = self.room;
         // SAFETY: the buffers have the sizes of `room`, the rest by the promise of the builder.
         unsafe {
             plan.read_tokens(simd, self.chunk, self.source, input);
-            let inner = input.wrapping_add(padding * plane_in);
-            // Gradient of what left the head stage, between zero planes.
-            let d_inner = d_expanded.wrapping_add(padding * plane);
-            if let Some(stage) = &plan.weights.features {
-                let expanded = if plan.weights.heads.is_some() {
-                    self.kept
-                } else {
-                    inner.cast_const()
-                };
-                plan.collect(simd, self.chunk, self.gradient, self.head_stride, d_result);
-                plan.first_map(simd, expanded, active, None);
-                // Features are rows, heads are steps.
-                let rows = |pointer: *const f32| Rows {
-                    pointer,
-                    row_stride: plane,
-                    step_stride: tokens,
-                };
-                let wide = expanded_width;
-                correlate(
-                    simd,
-                    wide,
-                    wide,
-                    expanded_heads,
-                    rows(d_result),
-                    rows(active),
-                    sums(offsets.features[2]),
-                );
-                add_up(
-                    simd,
-                    wide,
-                    expanded_heads,
-                    rows(d_result),
-                    sums(offsets.features[3]),
-                );
-                let lanes = S::F32_LANES;
-                let vectors = plane / lanes;
-                let target = |pointer: *mut f32| Target {
-                    pointer,
-                    row_stride: plane,
-                    vector_stride: lanes,
-                };
-                let right = |pointer: *const f32| Right {
-                    pointer,
-                    vector_stride: lanes,
-                    step_stride: plane,
-                };
-                if plan.options.residual {
-                    copy(simd, d_result, d_wide, wide * plane);
-                }
-                let left = Left {
-                    pointer: stage.second_weight.as_ptr(),
-                    row_stride: 1,
-                    step_stride: wide,
-                };
-                product(
-                    simd,
-                    wide,
-                    vectors,
-                    wide,
-                    left,
-                    right(d_result),
-                    target(d_wide),
-                    plan.through(active),
-                );
-                correlate(
-                    simd,
-                    wide,
-                    width,
-                    expanded_heads,
-                    rows(d_wide),
-                    rows(expanded),
-                    sums(offsets.features[0]),
-                );
-                add_up(
-                    simd,
-                    wide,
-                    expanded_heads,
-                    rows(d_wide),
-                    sums(offsets.features[1]),
-                );
-                let left = Left {
-                    pointer: stage.first_weight.as_ptr(),
-                    row_stride: 1,
-                    step_stride: width,
-                };
-                product(
-                    simd,
-                    width,
-                    vectors,
-                    wide,
-                    left,
-                    right(d_wide),
-                    target(d_inner),
-                    Finish::Store,
-                );
-            } else {
-                plan.collect(simd, self.chunk, self.gradient, self.head_stride, d_inner);
-            }
-            let mut d_source = d_inner;
-            if plan.weights.heads.is_some() {
-                zero_planes(simd, d_expanded, padding, width, plane);
-                zero_planes(simd, d_first, padding, width, plane);
-                plan.first_convolution(simd, input, first, None, room);
-                // Heads are rows, features are steps.
-                let rows = |pointer: *const f32, plane: usize| Rows {
-                    pointer,
-                    row_stride: tokens,
-                    step_stride: plane,
-                };
-                plan.correlate_taps(
-                    simd,
-                    expanded_heads,
-                    first,
-                    d_inner,
-                    sums(offsets.heads[2]),
-                    room,
-                );
-                add_up(
-                    simd,
-                    expanded_heads,
-                    width,
-                    rows(d_inner, plane),
-                    sums(offsets.heads[3]),
-                );
-                let d_first_inner = d_first.wrapping_add(padding * plane);
-                if plan.options.residual {
-                    copy(simd, d_inner, d_first_inner, width * plane);
-                }
-                let through = plan.through(first.wrapping_add(padding * plane));
-                plan.convolve(
-                    simd,
-                    3,
-                    [expanded_heads, expanded_heads],
-                    d_expanded,
-                    d_first_inner,
-                    through,
-                    room,
-                );
-                plan.correlate_taps(
-                    simd,
-                    heads,
-                    input,
-                    d_first_inner,
-                    sums(offsets.heads[0]),
-                    room,
-                );
-                let left = rows(d_first_inner, plane);
-                add_up(simd, expanded_heads, width, left, sums(offsets.heads[1]));
-                plan.convolve(
-                    simd,
-                    2,
-                    [expanded_heads, heads],
-                    d_first,
-                    d_input,
-                    Finish::Store,
-                    room,
-                );
-                d_source = d_input;
-            }
+            let d_inner = self.features(simd);
+            let d_source = match &plan.convolutions {
+                Some(convolutions) => self.heads(simd, convolutions, d_inner),
+                None => d_inner,
+            };
             if let Some(rotation) = plan.before {
                 rotate(simd, &rotation, self.chunk, d_source, heads, -1.0);
             }
+            let tokens = chunk_len(S::F32_LANES);
             for head in 0..heads {
                 let from = d_source.add(head * tokens);
                 transpose(
                     simd,
-                    width,
+                    plan.sizes.width,
                     self.chunk.count,
                     from,
-                    plane_in,
-                    self.target.add(head * width),
-                    heads * width,
+                    heads * tokens,
+                    self.target.add(head * plan.sizes.width),
+                    heads * plan.sizes.width,
                 );
             }
         }
+    }
+}
+
+impl ContractChunk<'_> {
+    /// Where the gradient of a weight is added up.
+    fn sums(&self, offset: usize) -> *mut f32 {
+        self.weight_gradient.wrapping_add(offset)
+    }
+
+    /// Backward of the feature stage, if there is one: the gradient of what left the head stage, between zero planes if the
+    /// head stage wants it so.
+    #[inline(always)]
+    unsafe fn features<S: Simd>(&self, simd: S) -> *mut f32 {
+        let plan = self.plan;
+        let padding = plan.padding();
+        let tokens = chunk_len(S::F32_LANES);
+        let (plane_in, plane) = (
+            plan.sizes.heads * tokens,
+            plan.sizes.expanded_heads * tokens,
+        );
+        let [input, ..] = self.room;
+        let [_, _, d_expanded, _, d_result] = self.gradient_room;
+        let d_inner = d_expanded.wrapping_add(padding * plane);
+        // SAFETY: as `with_simd`.
+        unsafe {
+            let Some(stage) = &plan.weights.features else {
+                plan.collect(simd, self.chunk, self.gradient, self.head_stride, d_inner);
+                return d_inner;
+            };
+            let expanded = if plan.weights.heads.is_some() {
+                self.kept
+            } else {
+                input.wrapping_add(padding * plane_in).cast_const()
+            };
+            plan.collect(simd, self.chunk, self.gradient, self.head_stride, d_result);
+            self.feature_maps(simd, stage, expanded, d_inner);
+        }
+        d_inner
+    }
+
+    /// Backward of both maps along the features, from the gradient of their result.
+    #[inline(always)]
+    unsafe fn feature_maps<S: Simd>(
+        &self,
+        simd: S,
+        stage: &Stage<&[f32]>,
+        expanded: *const f32,
+        d_inner: *mut f32,
+    ) {
+        let plan = self.plan;
+        let Sizes {
+            expanded_heads,
+            width,
+            expanded_width: wide,
+            ..
+        } = plan.sizes;
+        let [first_weight, first_bias, second_weight, second_bias] =
+            plan.offsets().features.map(|offset| self.sums(offset));
+        let [_, _, _, _, active, _] = self.room;
+        let [_, _, _, d_wide, d_result] = self.gradient_room;
+        let tokens = chunk_len(S::F32_LANES);
+        let plane = expanded_heads * tokens;
+        let vectors = plane / S::F32_LANES;
+        // Features are rows, heads are steps.
+        let rows = |pointer: *const f32| Rows {
+            pointer,
+            row_stride: plane,
+            step_stride: tokens,
+        };
+        // SAFETY: as `with_simd`.
+        unsafe {
+            plan.first_map(simd, expanded, active, None);
+            correlate(
+                simd,
+                wide,
+                wide,
+                expanded_heads,
+                rows(d_result),
+                rows(active),
+                second_weight,
+            );
+            add_up(simd, wide, expanded_heads, rows(d_result), second_bias);
+            if plan.options.residual {
+                copy(simd, d_result, d_wide, wide * plane);
+            }
+            Product {
+                rows: wide,
+                vectors,
+                steps: wide,
+                left: Left::columns(stage.second_weight.as_ptr(), wide),
+                right: Right::rows::<S>(d_result, plane),
+                target: Target::rows::<S>(d_wide, plane),
+                finish: plan.through(active),
+            }
+            .run(simd);
+            correlate(
+                simd,
+                wide,
+                width,
+                expanded_heads,
+                rows(d_wide),
+                rows(expanded),
+                first_weight,
+            );
+            add_up(simd, wide, expanded_heads, rows(d_wide), first_bias);
+            Product {
+                rows: width,
+                vectors,
+                steps: wide,
+                left: Left::columns(stage.first_weight.as_ptr(), width),
+                right: Right::rows::<S>(d_wide, plane),
+                target: Target::rows::<S>(d_inner, plane),
+                finish: Finish::Store,
+            }
+            .run(simd);
+        }
+    }
+
+    /// Backward of both convolutions, from the gradient of their result; the gradient of their input.
+    #[inline(always)]
+    unsafe fn heads<S: Simd>(
+        &self,
+        simd: S,
+        convolutions: &Convolutions,
+        d_inner: *mut f32,
+    ) -> *mut f32 {
+        let plan = self.plan;
+        let Sizes {
+            heads,
+            expanded_heads,
+            width,
+            ..
+        } = plan.sizes;
+        let padding = plan.padding();
+        let [first_weight, first_bias, second_weight, second_bias] =
+            plan.offsets().heads.map(|offset| self.sums(offset));
+        let [input, first, _, _, _, room] = self.room;
+        let [d_input, d_first, d_expanded, _, _] = self.gradient_room;
+        let tokens = chunk_len(S::F32_LANES);
+        let plane = expanded_heads * tokens;
+        // Heads are rows, features are steps.
+        let rows = |pointer: *const f32| Rows {
+            pointer,
+            row_stride: tokens,
+            step_stride: plane,
+        };
+        // SAFETY: as `with_simd`.
+        unsafe {
+            zero_planes(simd, d_expanded, padding, width, plane);
+            zero_planes(simd, d_first, padding, width, plane);
+            plan.first_convolution(simd, input, first, None, room);
+            plan.correlate_taps(simd, expanded_heads, first, d_inner, second_weight, room);
+            add_up(simd, expanded_heads, width, rows(d_inner), second_bias);
+            let d_first_inner = d_first.wrapping_add(padding * plane);
+            if plan.options.residual {
+                copy(simd, d_inner, d_first_inner, width * plane);
+            }
+            let through = plan.through(first.wrapping_add(padding * plane));
+            plan.convolve(
+                simd,
+                &convolutions.second_back,
+                d_expanded,
+                d_first_inner,
+                through,
+                room,
+            );
+            plan.correlate_taps(simd, heads, input, d_first_inner, first_weight, room);
+            add_up(simd, expanded_heads, width, rows(d_first_inner), first_bias);
+            plan.convolve(
+                simd,
+                &convolutions.first_back,
+                d_first,
+                d_input,
+                Finish::Store,
+                room,
+            );
+        }
+        d_input
     }
 }
 

@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::{Chunk, Prepared, Sizes, chunk_len};
+use super::{Chunk, Prepared, chunk_len};
 
 /// Expands one chunk.
 pub struct ExpandChunk<'a> {
@@ -28,19 +28,13 @@ impl WithSimd for ExpandChunk<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let plan = self.plan;
-        let Sizes {
-            heads,
-            expanded_heads,
-            width,
-            expanded_width,
-            ..
-        } = plan.sizes;
         let padding = plan.padding();
         let [input, first, expanded, wide, active, room] = self.room;
         // SAFETY: the buffers have the sizes of `room`, source and target hold the chunk by the promise of the builder.
         unsafe {
             plan.read_tokens(simd, self.chunk, self.source, input);
-            let mut result = input.wrapping_add(padding * heads * chunk_len(S::F32_LANES));
+            let mut result =
+                input.wrapping_add(padding * plan.sizes.heads * chunk_len(S::F32_LANES));
             if plan.weights.heads.is_some() {
                 let expanded = if self.kept.is_null() {
                     expanded
@@ -56,16 +50,7 @@ impl WithSimd for ExpandChunk<'_> {
                 plan.second_map(simd, active, wide);
                 result = wide;
             }
-            let _ = width;
-            plan.deliver(
-                simd,
-                self.chunk,
-                result,
-                expanded_heads,
-                expanded_width,
-                self.target,
-                self.head_stride,
-            );
+            plan.deliver(simd, self.chunk, result, self.target, self.head_stride);
         }
     }
 }

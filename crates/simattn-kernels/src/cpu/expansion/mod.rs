@@ -6,6 +6,7 @@
 //! ever copied to line it up, and all of a chunk stays in the second-level cache.
 
 mod contract;
+mod convolutions;
 mod expand;
 mod lanes;
 mod minimal_filtering;
@@ -18,7 +19,7 @@ pub use expand::ExpandChunk;
 pub use prepared::Prepared;
 
 use super::blocked::EDGE;
-use crate::call::{self, Stage};
+use crate::call::{self, ExpansionOptions, Stage};
 
 /// Weights of an expansion.
 pub type Expansion<'a> = call::Expansion<Stage<&'a [f32]>>;
@@ -58,6 +59,23 @@ pub struct Sizes {
     pub expanded_width: usize,
     /// κ; 1 without a head stage.
     pub kernel_size: usize,
+}
+
+/// An expansion as it is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpansionCall<'a> {
+    /// Sizes.
+    pub sizes: Sizes,
+    /// Weights of the stages that there are.
+    pub weights: Expansion<'a>,
+    /// Residuals and ReLU.
+    pub options: ExpansionOptions,
+    /// The rotation in front of the stages.
+    pub before: Option<Rotation<'a>>,
+    /// The rotation behind them.
+    pub after: Option<Rotation<'a>>,
+    /// What the result is multiplied by.
+    pub factor: f32,
 }
 
 /// A chunk's place in its tensor.

@@ -10,20 +10,22 @@ use crate::cpu::tile::{load, store};
 impl Prepared<'_> {
     /// Rotates, multiplies, and places a result where attention reads it.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
     pub(super) unsafe fn deliver<S: Simd>(
         &self,
         simd: S,
         chunk: Chunk,
         result: *mut f32,
-        heads: usize,
-        width: usize,
         target: *mut f32,
         head_stride: usize,
     ) {
         let lanes = S::F32_LANES;
         let tokens = chunk_len(lanes);
         let factor = simd.splat_f32s(self.factor);
+        let Sizes {
+            expanded_heads: heads,
+            expanded_width: width,
+            ..
+        } = self.sizes;
         // SAFETY: `result` holds [width][heads][tokens], the target as promised by the builder.
         unsafe {
             if let Some(rotation) = self.after {

@@ -1,6 +1,9 @@
 //! An expansion that is ready to run: sizes checked, weights ordered.
 
-use super::{Expansion, ExpansionGradients, Rotation, Sizes, chunk_len, minimal_filtering};
+use super::convolutions::{Convolutions, ordered};
+use super::{
+    Expansion, ExpansionCall, ExpansionGradients, Rotation, Sizes, chunk_len, minimal_filtering,
+};
 use crate::call::{ExpansionOptions, Stage};
 
 /// An expansion ready to run: weights of the convolutions brought into the order of the rows they meet.
@@ -10,9 +13,8 @@ pub struct Prepared<'a> {
     pub sizes: Sizes,
     pub(super) weights: Expansion<'a>,
     pub(super) options: ExpansionOptions,
-    /// [H'][κ][H], [H'][κ][H'], and for backward [H][κ][H'], [H'][κ][H'] with the taps reversed; for minimal filtering its
-    /// filters, [8][outputs][inputs].
-    pub(super) convolutions: [Vec<f32>; 4],
+    /// Those of the head stage, if there is one.
+    pub(super) convolutions: Option<Convolutions>,
     pub(super) before: Option<Rotation<'a>>,
     pub(super) after: Option<Rotation<'a>>,
     /// What the result is multiplied by.
@@ -36,115 +38,26 @@ impl<'a> Prepared<'a> {
     ///
     /// # Panics
     /// If a weight's length does not fit the sizes or κ is even.
-    #[allow(clippy::too_many_arguments)]
-    pub fn new(
-        sizes: Sizes,
-        weights: Expansion<'a>,
-        options: ExpansionOptions,
-        before: Option<Rotation<'a>>,
-        after: Option<Rotation<'a>>,
-        factor: f32,
-        lanes: usize,
-        tokens: usize,
-    ) -> Self {
-        let Sizes {
-            heads,
-            expanded_heads,
-            width,
-            expanded_width,
-            kernel_size,
-        } = sizes;
-        let minimal = minimal_filtering::applies(lanes, &sizes, tokens);
-        let ordered =
-            |outputs: usize, inputs: usize, weight: &dyn Fn(usize, usize, usize) -> f32| {
-                if minimal {
-                    minimal_filtering::filters(outputs, inputs, weight)
-                } else {
-                    ordered(outputs, kernel_size, inputs, weight)
-                }
-            };
-        let mut convolutions: [Vec<f32>; 4] = Default::default();
-        if let Some(stage) = &weights.heads {
-            assert!(
-                kernel_size % 2 == 1,
-                "the kernel size {kernel_size} is even"
-            );
-            assert_eq!(
-                stage.first_weight.len(),
-                expanded_heads * heads * kernel_size,
-                "first convolution"
-            );
-            assert_eq!(
-                stage.second_weight.len(),
-                expanded_heads * expanded_heads * kernel_size,
-                "second convolution"
-            );
-            assert_eq!(
-                stage.first_bias.len(),
-                expanded_heads,
-                "bias of the first convolution"
-            );
-            assert_eq!(
-                stage.second_bias.len(),
-                expanded_heads,
-                "bias of the second convolution"
-            );
-            let forward = |w: &[f32], inputs: usize| {
-                let at = move |o: usize, tap: usize, i: usize| (o * inputs + i) * kernel_size + tap;
-                ordered(expanded_heads, inputs, &|o, tap, i| w[at(o, tap, i)])
-            };
-            let backward = |w: &[f32], inputs: usize| {
-                let at = move |o: usize, tap: usize, i: usize| (o * inputs + i) * kernel_size + tap;
-                ordered(inputs, expanded_heads, &|i, tap, o| {
-                    w[at(o, kernel_size - 1 - tap, i)]
-                })
-            };
-            convolutions = [
-                forward(stage.first_weight, heads),
-                forward(stage.second_weight, expanded_heads),
-                backward(stage.first_weight, heads),
-                backward(stage.second_weight, expanded_heads),
-            ];
-        } else {
-            assert_eq!(
-                (heads, kernel_size),
-                (expanded_heads, 1),
-                "without a head stage heads and κ do not change"
-            );
-        }
-        if let Some(stage) = &weights.features {
-            assert_eq!(
-                stage.first_weight.len(),
-                expanded_width * width,
-                "first feature map"
-            );
-            assert_eq!(
-                stage.second_weight.len(),
-                expanded_width * expanded_width,
-                "second feature map"
-            );
-            assert_eq!(
-                stage.first_bias.len(),
-                expanded_width,
-                "bias of the first feature map"
-            );
-            assert_eq!(
-                stage.second_bias.len(),
-                expanded_width,
-                "bias of the second feature map"
-            );
-        } else {
-            assert_eq!(
-                width, expanded_width,
-                "without a feature stage the width does not change"
-            );
-        }
-        for (rotation, width) in [(before, width), (after, expanded_width)] {
+    pub fn new(call: ExpansionCall<'a>, lanes: usize, tokens: usize) -> Self {
+        check_weights(&call.sizes, &call.weights);
+        let ExpansionCall {
+            sizes,
+            weights,
+            options,
+            before,
+            after,
+            factor,
+        } = call;
+        for (rotation, width) in [(before, sizes.width), (after, sizes.expanded_width)] {
             assert!(
                 rotation.is_none_or(|r| 2 * r.half <= width),
                 "more features rotate than there are"
             );
         }
+        let minimal = minimal_filtering::applies(lanes, &sizes, tokens);
+        let convolutions = weights
+            .heads
+            .map(|stage| Convolutions::new(&sizes, &stage, minimal));
         Self {
             sizes,
             weights,
@@ -190,6 +103,12 @@ impl<'a> Prepared<'a> {
                 0
             },
         ]
+    }
+
+    /// Values of the buffers that gradients need beside those: the first five of them again.
+    pub fn gradient_room(&self) -> [usize; 5] {
+        let [input, first, expanded, wide, active, _] = self.room();
+        [input, first, expanded, wide, active]
     }
 
     /// Values between the head and the feature stage that backward wants kept for one chunk; 0 if it needs none.
@@ -286,12 +205,49 @@ impl<'a> Prepared<'a> {
     }
 }
 
-fn ordered(a: usize, b: usize, c: usize, value: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
-    let mut out = Vec::with_capacity(a * b * c);
-    for i in 0..a {
-        for j in 0..b {
-            out.extend((0..c).map(|k| value(i, j, k)));
-        }
+/// # Panics
+/// If a weight does not fit the sizes.
+fn check_weights(sizes: &Sizes, weights: &Expansion<'_>) {
+    let Sizes {
+        heads,
+        expanded_heads,
+        width,
+        expanded_width,
+        kernel_size,
+    } = *sizes;
+    if let Some(stage) = &weights.heads {
+        assert!(
+            kernel_size % 2 == 1,
+            "the kernel size {kernel_size} is even"
+        );
+        let lens = Stage {
+            first_weight: expanded_heads * heads * kernel_size,
+            first_bias: expanded_heads,
+            second_weight: expanded_heads * expanded_heads * kernel_size,
+            second_bias: expanded_heads,
+        };
+        let got = stage.map(<[f32]>::len, <[f32]>::len);
+        assert_eq!(got, lens, "weights of a head stage");
+    } else {
+        assert_eq!(
+            (heads, kernel_size),
+            (expanded_heads, 1),
+            "without a head stage heads and κ do not change"
+        );
     }
-    out
+    if let Some(stage) = &weights.features {
+        let lens = Stage {
+            first_weight: expanded_width * width,
+            first_bias: expanded_width,
+            second_weight: expanded_width * expanded_width,
+            second_bias: expanded_width,
+        };
+        let got = stage.map(<[f32]>::len, <[f32]>::len);
+        assert_eq!(got, lens, "weights of a feature stage");
+    } else {
+        assert_eq!(
+            width, expanded_width,
+            "without a feature stage the width does not change"
+        );
+    }
 }

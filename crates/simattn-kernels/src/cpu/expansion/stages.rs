@@ -2,10 +2,11 @@
 
 use pulp::Simd;
 
+use super::convolutions::Convolution;
 use super::lanes::{rotate, zero, zero_planes};
 use super::minimal_filtering::{self, MinimalConvolution};
 use super::{Chunk, Prepared, Sizes, chunk_len};
-use crate::cpu::tile::{Expand, Finish, Left, Right, Target, product};
+use crate::cpu::tile::{Expand, Finish, Left, Product, Right, Target};
 use crate::cpu::transpose::transpose;
 
 impl Prepared<'_> {
@@ -45,22 +46,25 @@ impl Prepared<'_> {
         }
     }
 
-    /// Convolution `index` of `convolutions`, from `[inputs, outputs]` heads, on padded planes.
+    /// A convolution on padded planes.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
     pub(super) unsafe fn convolve<S: Simd>(
         &self,
         simd: S,
-        index: usize,
-        [inputs, outputs]: [usize; 2],
+        convolution: &Convolution,
         from: *const f32,
         to: *mut f32,
         finish: Finish,
         room: *mut f32,
     ) {
+        let Convolution {
+            ref filters,
+            inputs,
+            outputs,
+        } = *convolution;
         if minimal_filtering::on_vectors_of(S::F32_LANES) && self.minimal {
             simd.vectorize(MinimalConvolution {
-                filters: &self.convolutions[index],
+                filters,
                 inputs,
                 outputs,
                 width: self.sizes.width,
@@ -72,36 +76,30 @@ impl Prepared<'_> {
             return;
         }
         let steps = self.sizes.kernel_size * inputs;
-        let left = Left {
-            pointer: self.convolutions[index].as_ptr(),
-            row_stride: steps,
-            step_stride: 1,
-        };
         let tokens = chunk_len(S::F32_LANES);
         for part in 0..tokens / S::F32_LANES {
             let at = part * S::F32_LANES;
             // SAFETY: the planes hold width + κ − 1 (from) and width (to) times their heads of the chunk's tokens.
             unsafe {
-                let right = Right {
-                    pointer: from.add(at),
-                    vector_stride: inputs * tokens,
-                    step_stride: tokens,
-                };
-                let target = Target {
-                    pointer: to.add(at),
-                    row_stride: tokens,
-                    vector_stride: outputs * tokens,
-                };
-                product(
-                    simd,
-                    outputs,
-                    self.sizes.width,
+                // The κ·H rows of one feature begin at the feature: the right operand overlaps itself.
+                Product {
+                    rows: outputs,
+                    vectors: self.sizes.width,
                     steps,
-                    left,
-                    right,
-                    target,
-                    finish.moved_by(at),
-                );
+                    left: Left::rows(filters.as_ptr(), steps),
+                    right: Right {
+                        pointer: from.add(at),
+                        vector_stride: inputs * tokens,
+                        step_stride: tokens,
+                    },
+                    target: Target {
+                        pointer: to.add(at),
+                        row_stride: tokens,
+                        vector_stride: outputs * tokens,
+                    },
+                    finish: finish.moved_by(at),
+                }
+                .run(simd);
             }
         }
     }
@@ -117,12 +115,11 @@ impl Prepared<'_> {
         room: *mut f32,
     ) {
         let Sizes {
-            heads,
             expanded_heads,
             width,
             ..
         } = self.sizes;
-        let Some(stage) = &self.weights.heads else {
+        let (Some(stage), Some(convolutions)) = (&self.weights.heads, &self.convolutions) else {
             return;
         };
         let tokens = chunk_len(S::F32_LANES);
@@ -144,8 +141,7 @@ impl Prepared<'_> {
             });
             self.convolve(
                 simd,
-                0,
-                [heads, expanded_heads],
+                &convolutions.first,
                 input,
                 plain.unwrap_or(inner),
                 finish,
@@ -162,13 +158,14 @@ impl Prepared<'_> {
         expanded: *mut f32,
         room: *mut f32,
     ) {
-        let heads = self.sizes.expanded_heads;
-        let Some(stage) = &self.weights.heads else {
+        let (Some(stage), Some(convolutions)) = (&self.weights.heads, &self.convolutions) else {
             return;
         };
         let finish = self.second(stage.second_bias);
         // SAFETY: padded and plain planes of H' heads.
-        unsafe { self.convolve(simd, 1, [heads, heads], active, expanded, finish, room) }
+        unsafe {
+            self.convolve(simd, &convolutions.second, active, expanded, finish, room);
+        }
     }
 
     /// F1: its activation to `active`, itself to `plain`.
@@ -191,40 +188,25 @@ impl Prepared<'_> {
         };
         let lanes = S::F32_LANES;
         let plane = expanded_heads * chunk_len(lanes);
-        let target = |pointer| Target {
-            pointer,
-            row_stride: plane,
-            vector_stride: lanes,
-        };
         let finish = Finish::Expand(Expand {
             bias: stage.first_bias.as_ptr(),
             accumulate: false,
             keep: plain.is_some() && self.options.residual,
-            activated: target(active),
+            activated: Target::rows::<S>(active, plane),
             relu: self.options.relu,
         });
-        let left = Left {
-            pointer: stage.first_weight.as_ptr(),
-            row_stride: width,
-            step_stride: 1,
-        };
-        let right = Right {
-            pointer: from,
-            vector_stride: lanes,
-            step_stride: plane,
-        };
         // SAFETY: planes of H' heads; weights of the checked sizes.
         unsafe {
-            product(
-                simd,
-                expanded_width,
-                plane / lanes,
-                width,
-                left,
-                right,
-                target(plain.unwrap_or(active)),
+            Product {
+                rows: expanded_width,
+                vectors: plane / lanes,
+                steps: width,
+                left: Left::rows(stage.first_weight.as_ptr(), width),
+                right: Right::rows::<S>(from, plane),
+                target: Target::rows::<S>(plain.unwrap_or(active), plane),
                 finish,
-            )
+            }
+            .run(simd);
         }
     }
 
@@ -240,34 +222,18 @@ impl Prepared<'_> {
         };
         let lanes = S::F32_LANES;
         let plane = expanded_heads * chunk_len(lanes);
-        let left = Left {
-            pointer: stage.second_weight.as_ptr(),
-            row_stride: expanded_width,
-            step_stride: 1,
-        };
-        let right = Right {
-            pointer: active,
-            vector_stride: lanes,
-            step_stride: plane,
-        };
-        let target = Target {
-            pointer: wide,
-            row_stride: plane,
-            vector_stride: lanes,
-        };
-        let finish = self.second(stage.second_bias);
         // SAFETY: planes of H' heads; weights of the checked sizes.
         unsafe {
-            product(
-                simd,
-                expanded_width,
-                plane / lanes,
-                expanded_width,
-                left,
-                right,
-                target,
-                finish,
-            )
+            Product {
+                rows: expanded_width,
+                vectors: plane / lanes,
+                steps: expanded_width,
+                left: Left::rows(stage.second_weight.as_ptr(), expanded_width),
+                right: Right::rows::<S>(active, plane),
+                target: Target::rows::<S>(wide, plane),
+                finish: self.second(stage.second_bias),
+            }
+            .run(simd);
         }
     }
 
@@ -277,11 +243,7 @@ impl Prepared<'_> {
             bias: bias.as_ptr(),
             accumulate: self.options.residual,
             keep: true,
-            activated: Target {
-                pointer: std::ptr::null_mut(),
-                row_stride: 0,
-                vector_stride: 0,
-            },
+            activated: Target::NOWHERE,
             relu: false,
         })
     }

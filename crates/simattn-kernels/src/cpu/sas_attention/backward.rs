@@ -2,19 +2,16 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::call::Call;
+use super::contraction::{Contraction, parts};
+use super::operand::{Expanded, Operand, share_of};
 use super::{SasGradients, SasInputs, SasWeights};
 use crate::call::{SasOptions, SasShape};
 use crate::cpu::attention::{PackBlock, Plan, Scratch};
-use crate::cpu::blocked::{BLOCK, Geometry};
-use crate::cpu::blocked_backward::{self, Head};
-use crate::cpu::expansion::{Chunk, ContractChunk};
-use crate::cpu::memory::{Room, Shared, read_at, with_scratch};
+use crate::cpu::blocked::{self, BLOCK, Geometry, HeadBackward};
+use crate::cpu::memory::{Room, Shared, read_at};
 use crate::cpu::output::{Output, filled};
 use crate::cpu::simd::InstructionSet;
 use crate::cpu::tile::{load, store};
-
-/// Tokens whose gradients of the weights are added up in one buffer.
-const PART: usize = 2 * BLOCK;
 
 /// Gradients of [`sas_attention_forward`](super::sas_attention_forward), from its inputs, its log-sum-exp and the gradient of its output.
 ///
@@ -68,7 +65,10 @@ pub fn sas_attention_backward_on(
         out_len,
         "the output's gradient does not fit the output"
     );
-    let mut sums = [0, 1, 2].map(|which| vec![0.0; call.plans[which].gradient_len()]);
+    let mut sums = call
+        .operands
+        .each_ref()
+        .map(|operand| vec![0.0; operand.expansion.gradient_len()]);
     let (mut k, mut v) = (Vec::new(), Vec::new());
     let fill = |q: Output<'_>| {
         let q = Shared::from_output(q);
@@ -86,18 +86,19 @@ pub fn sas_attention_backward_on(
     };
     // SAFETY: as for v.
     let q = unsafe { filled(inputs.q.len(), fill) };
-    let [q_weights, k_weights, v_weights] =
-        [0, 1, 2].map(|which| call.plans[which].gradients(&sums[which]));
+    let [of_q, of_k, of_v] = &call.operands;
+    let [q_sums, k_sums, v_sums] = &sums;
     SasGradients {
         q,
         k,
         v,
-        q_weights,
-        k_weights,
-        v_weights,
+        q_weights: of_q.expansion.gradients(q_sums),
+        k_weights: of_k.expansion.gradients(k_sums),
+        v_weights: of_v.expansion.gradients(v_sums),
     }
 }
 
+/// The four phases, for some elements of the batch at a time.
 fn backward_into(
     call: &Call<'_>,
     log_sum_exp: &[f32],
@@ -105,68 +106,131 @@ fn backward_into(
     targets: [Shared; 3],
     sums: &mut [Vec<f32>; 3],
 ) {
-    let SasShape {
-        batch,
-        queries,
-        expanded_heads,
-        head_dim,
-        ..
-    } = call.shape;
-    let geometry = &call.geometry;
-    let (out_heads, blocks) = (expanded_heads / call.groups, geometry.query_blocks());
+    let batch = call.shape.batch;
     let in_work = call.in_work().min(batch.max(1));
-    let mut rooms: [Room; 12] = Default::default();
-    let [
-        q,
-        k,
-        v,
-        kept_q,
-        kept_k,
-        kept_v,
-        out_lanes,
-        dk,
-        dv,
-        part_q,
-        part_k,
-        part_v,
-    ] = &mut rooms;
-    let lanes = [
-        Shared::room(q, in_work * call.size(0)),
-        Shared::room(k, in_work * call.size(1)),
-        Shared::room(v, in_work * call.size(2)),
-    ];
-    let kept = [
-        Shared::room(kept_q, in_work * call.kept_size(0)),
-        Shared::room(kept_k, in_work * call.kept_size(1)),
-        Shared::room(kept_v, in_work * call.kept_size(2)),
-    ];
-    let out_size = blocks * head_dim * BLOCK;
-    let out_lanes = Shared::room(out_lanes, in_work * out_heads * out_size);
-    let plan = Plan::new(
-        in_work * call.kv_heads,
-        expanded_heads / call.kv_heads,
-        blocks,
-    );
-    let (k_size, v_size) = (call.head_size(1), call.head_size(2));
-    let dk = Shared::room(dk, in_work * call.kv_heads * plan.parts * k_size);
-    let dv = Shared::room(dv, in_work * call.kv_heads * plan.parts * v_size);
-    let parts = [0, 1, 2].map(|which| call.source(which).1.div_ceil(PART));
-    let part_rooms = [
-        Shared::room(part_q, in_work * parts[0] * call.plans[0].gradient_len()),
-        Shared::room(part_k, in_work * parts[1] * call.plans[1].gradient_len()),
-        Shared::room(part_v, in_work * parts[2] * call.plans[2].gradient_len()),
-    ];
+    let mut rooms = Rooms::default();
+    let backward = Backward::new(call, &mut rooms, in_work, targets);
     for first in (0..batch).step_by(in_work) {
-        let count = (batch - first).min(in_work);
-        call.expand(first, count, lanes, Some(kept));
-        // The output's gradient into lanes, shared by the groups.
-        (0..count * out_heads * blocks)
+        let work = Work {
+            first,
+            count: (batch - first).min(in_work),
+        };
+        backward.pack(work, out_gradient);
+        backward.attend(work, log_sum_exp);
+        backward.sum(work);
+        backward.contract(work);
+        backward.add_weight_gradients(work, sums);
+    }
+}
+
+/// Batch elements `first .. first + count`, which are worked on together.
+#[derive(Clone, Copy)]
+struct Work {
+    first: usize,
+    count: usize,
+}
+
+/// The memory of one call; that of operands is of q, k and v.
+#[derive(Default)]
+struct Rooms {
+    lanes: [Room; 3],
+    kept: [Room; 3],
+    out_gradient: Room,
+    key_gradient: Room,
+    value_gradient: Room,
+    weight_gradients: [Room; 3],
+}
+
+/// Memory of `len` values for each operand.
+fn rooms_for(
+    rooms: &mut [Room; 3],
+    call: &Call<'_>,
+    len: impl Fn(&Operand<'_>) -> usize,
+) -> [Shared; 3] {
+    let [q, k, v] = rooms;
+    let [of_q, of_k, of_v] = &call.operands;
+    [(q, of_q), (k, of_k), (v, of_v)].map(|(room, operand)| Shared::room(room, len(operand)))
+}
+
+/// One call, and where its values are between the phases.
+struct Backward<'a> {
+    call: &'a Call<'a>,
+    /// How the queries are dealt to tasks.
+    plan: Plan,
+    /// q, k and v, expanded.
+    expanded: [Expanded<'a>; 3],
+    /// Gradient of the output, shared by the groups: for each batch element in work its heads, in lane order.
+    out_gradient: Shared,
+    contractions: [Contraction<'a>; 3],
+}
+
+impl<'a> Backward<'a> {
+    fn new(call: &'a Call<'a>, rooms: &mut Rooms, in_work: usize, targets: [Shared; 3]) -> Self {
+        let blocks = call.geometry.query_blocks();
+        let [q, k, v] = &call.operands;
+        let lanes = rooms_for(&mut rooms.lanes, call, |operand| in_work * operand.size());
+        let kept = rooms_for(&mut rooms.kept, call, |operand| {
+            in_work * operand.kept_size()
+        });
+        let out_size = blocks * call.shape.head_dim * BLOCK;
+        let out_gradient = Shared::room(
+            &mut rooms.out_gradient,
+            in_work * call.out_heads() * out_size,
+        );
+        let share = call.shape.expanded_heads / call.kv_heads;
+        let plan = Plan::new(in_work * call.kv_heads, share, blocks);
+        let heads = in_work * call.kv_heads * plan.parts;
+        let key_gradient = Shared::room(&mut rooms.key_gradient, heads * k.head_size());
+        let value_gradient = Shared::room(&mut rooms.value_gradient, heads * v.head_size());
+        let weight_gradients = rooms_for(&mut rooms.weight_gradients, call, |operand| {
+            in_work * parts(operand) * operand.expansion.gradient_len()
+        });
+        // The gradient of a block of queries goes where the block was.
+        let gradients = [
+            (lanes[0], q.head_size()),
+            (key_gradient, plan.parts * k.head_size()),
+            (value_gradient, plan.parts * v.head_size()),
+        ];
+        let expanded = [0, 1, 2].map(|i| Expanded {
+            operand: &call.operands[i],
+            lanes: lanes[i],
+            kept: Some(kept[i]),
+        });
+        let contractions = [0, 1, 2].map(|i| {
+            let (gradient, head_stride) = gradients[i];
+            Contraction {
+                operand: &call.operands[i],
+                kept: kept[i],
+                gradient,
+                head_stride,
+                weight_gradients: weight_gradients[i],
+                target: targets[i],
+            }
+        });
+        Self {
+            call,
+            plan,
+            expanded,
+            out_gradient,
+            contractions,
+        }
+    }
+
+    /// Expands q, k and v, and brings the output's gradient into lanes, shared by the groups.
+    fn pack(&self, work: Work, out_gradient: &[f32]) {
+        let call = self.call;
+        call.expand(work.first, work.count, &self.expanded);
+        let SasShape {
+            queries, head_dim, ..
+        } = call.shape;
+        let (out_heads, blocks) = (call.out_heads(), call.geometry.query_blocks());
+        (0..work.count * out_heads * blocks)
             .into_par_iter()
             .for_each(|task| {
                 let (head, block) = (task / blocks, task % blocks);
-                let (b, h) = (first + head / out_heads, head % out_heads);
+                let (b, h) = (work.first + head / out_heads, head % out_heads);
                 let row = out_heads * head_dim;
-                let tokens = geometry.queries_in(block);
+                let tokens = call.geometry.queries_in(block);
                 let from = (b * queries + block * BLOCK) * row + h * head_dim;
                 call.set.run(PackBlock {
                     source: read_at(out_gradient, from, (tokens - 1) * row + head_dim),
@@ -174,141 +238,117 @@ fn backward_into(
                     count: tokens,
                     width: head_dim,
                     factor: 1.0 / call.groups as f32,
-                    target: out_lanes.at(task * head_dim * BLOCK, head_dim * BLOCK),
+                    target: self
+                        .out_gradient
+                        .at(task * head_dim * BLOCK, head_dim * BLOCK),
                 });
             });
-        let kv_heads = call.kv_heads;
-        (0..count * kv_heads * plan.parts)
+    }
+
+    /// Gradients of the expanded q, in its place, and every task's part of those of the expanded k and v.
+    fn attend(&self, work: Work, log_sum_exp: &[f32]) {
+        (0..work.count * self.call.kv_heads * self.plan.parts)
             .into_par_iter()
             .with_max_len(1)
-            .for_each(|task| {
-                let kv = task / plan.parts;
-                let (element, g) = (kv / kv_heads, kv % kv_heads);
-                let (dk, dv) = (dk.at(task * k_size, k_size), dv.at(task * v_size, v_size));
-                // SAFETY: this task's own part of each room.
-                unsafe {
-                    dk.write_bytes(0, k_size);
-                    dv.write_bytes(0, v_size);
-                }
-                let share = expanded_heads / kv_heads;
-                let mut scratch = Scratch::take();
-                for (member, block) in plan.items(task) {
-                    let expanded = g * share + member;
-                    let row =
-                        ((first + element) * expanded_heads + expanded) * queries + block * BLOCK;
-                    let head_at = |which: usize, head: usize| {
-                        element * call.size(which) + head * call.head_size(which)
-                    };
-                    let block_size = geometry.width * BLOCK;
-                    let query = lanes[0].at(head_at(0, expanded) + block * block_size, block_size);
-                    let out_at = (element * out_heads + expanded % out_heads) * out_size
-                        + block * head_dim * BLOCK;
-                    let head = Head {
-                        query,
-                        keys: lanes[1].at(head_at(1, g), k_size),
-                        values: lanes[2].at(head_at(2, g), v_size),
-                        out_gradient: out_lanes.at(out_at, head_dim * BLOCK),
-                        log_sum_exp: read_at(log_sum_exp, row, geometry.queries_in(block)),
-                        delta: std::ptr::null(),
-                        query_gradient: query,
-                        key_gradient: dk,
-                        value_gradient: dv,
-                    };
-                    call.set.run(BackwardOfBlock {
-                        geometry,
-                        block,
-                        head,
-                        scratch: &mut scratch,
-                    });
-                }
-                scratch.give_back();
-            });
-        if plan.parts > 1 {
-            for (room, size) in [(dk, k_size), (dv, v_size)] {
-                (0..count * kv_heads).into_par_iter().for_each(|kv| {
-                    call.set.run(SumParts {
-                        parts: plan.parts,
-                        len: size,
-                        values: room.at(kv * plan.parts * size, plan.parts * size),
-                    });
-                });
-            }
+            .for_each(|task| self.attend_task(work, task, log_sum_exp));
+    }
+
+    /// The query blocks of one task, which read one head of k and v.
+    fn attend_task(&self, work: Work, task: usize, log_sum_exp: &[f32]) {
+        let (call, geometry) = (self.call, &self.call.geometry);
+        let SasShape {
+            queries,
+            expanded_heads,
+            head_dim,
+            ..
+        } = call.shape;
+        let [q, k, v] = &self.expanded;
+        let [_, of_k, of_v] = &self.contractions;
+        let (out_heads, blocks) = (call.out_heads(), geometry.query_blocks());
+        let kv = task / self.plan.parts;
+        let (element, g) = (kv / call.kv_heads, kv % call.kv_heads);
+        let (k_size, v_size) = (k.operand.head_size(), v.operand.head_size());
+        let key_gradient = of_k.gradient.at(task * k_size, k_size);
+        let value_gradient = of_v.gradient.at(task * v_size, v_size);
+        // SAFETY: this task's own part of each room.
+        unsafe {
+            key_gradient.write_bytes(0, k_size);
+            value_gradient.write_bytes(0, v_size);
         }
-        let all: usize = parts.iter().sum();
-        (0..count * all)
+        let share = expanded_heads / call.kv_heads;
+        let (block_size, out_block) = (geometry.width * BLOCK, head_dim * BLOCK);
+        let mut scratch = Scratch::take();
+        for (member, block) in self.plan.items(task) {
+            let expanded = g * share + member;
+            let row =
+                ((work.first + element) * expanded_heads + expanded) * queries + block * BLOCK;
+            let query = q.lanes.at(
+                q.head_at(element, expanded) + block * block_size,
+                block_size,
+            );
+            let out_at = (element * out_heads + expanded % out_heads) * blocks + block;
+            call.set.run(BackwardOfBlock {
+                geometry,
+                block,
+                head: HeadBackward {
+                    query,
+                    keys: k.head(element, g),
+                    values: v.head(element, g),
+                    out_gradient: self.out_gradient.at(out_at * out_block, out_block),
+                    log_sum_exp: read_at(log_sum_exp, row, geometry.queries_in(block)),
+                    delta: std::ptr::null(),
+                    query_gradient: query,
+                    key_gradient,
+                    value_gradient,
+                },
+                scratch: &mut scratch,
+            });
+        }
+        scratch.give_back();
+    }
+
+    /// Adds the tasks' parts of the gradients of the expanded k and v, in order.
+    fn sum(&self, work: Work) {
+        let parts = self.plan.parts;
+        if parts == 1 {
+            return;
+        }
+        let [_, k, v] = &self.contractions;
+        for of in [k, v] {
+            let len = of.operand.head_size();
+            (0..work.count * self.call.kv_heads)
+                .into_par_iter()
+                .for_each(|kv| {
+                    self.call.set.run(SumParts {
+                        parts,
+                        len,
+                        values: of.gradient.at(kv * parts * len, parts * len),
+                    });
+                });
+        }
+    }
+
+    /// Gradients of the compact q, k and v, and of the weights by parts of the tokens.
+    fn contract(&self, work: Work) {
+        let all: usize = self.contractions.iter().map(|of| parts(of.operand)).sum();
+        (0..work.count * all)
             .into_par_iter()
             .with_max_len(1)
             .for_each(|task| {
-                let (element, mut part) = (task / all, task % all);
-                let mut which = 0;
-                while part >= parts[which] {
-                    part -= parts[which];
-                    which += 1;
-                }
-                let prepared = &call.plans[which];
-                let (source, tokens) = call.source(which);
-                let (heads, width) = (prepared.sizes.heads, prepared.sizes.width);
-                let len = prepared.gradient_len();
-                let weight_gradient =
-                    part_rooms[which].at((element * parts[which] + part) * len, len);
-                // SAFETY: this part's own buffer.
-                unsafe { weight_gradient.write_bytes(0, len) };
-                let room = prepared.room();
-                let gradient_room = [room[0], room[1], room[2], room[3], room[4]];
-                let (gradient, head_stride) = match which {
-                    0 => (
-                        lanes[0].at(element * call.size(0), call.size(0)),
-                        call.head_size(0),
-                    ),
-                    1 => (
-                        dk.at(element * kv_heads * plan.parts * k_size, 1),
-                        plan.parts * k_size,
-                    ),
-                    _ => (
-                        dv.at(element * kv_heads * plan.parts * v_size, 1),
-                        plan.parts * v_size,
-                    ),
-                };
-                with_scratch(room, |values| {
-                    with_scratch(gradient_room, |gradients| {
-                        let (values, gradients) = (
-                            values.map(|r| r.as_mut_ptr()),
-                            gradients.map(|r| r.as_mut_ptr()),
-                        );
-                        for token in (part * PART..((part + 1) * PART).min(tokens))
-                            .step_by(prepared.chunk_len)
-                        {
-                            let chunk = Chunk {
-                                token,
-                                count: (tokens - token).min(prepared.chunk_len),
-                            };
-                            let at = ((first + element) * tokens + token) * heads * width;
-                            let kept_at = element * call.kept_size(which)
-                                + token / prepared.chunk_len * prepared.kept();
-                            let block_at = token / BLOCK * prepared.sizes.expanded_width * BLOCK
-                                + token % BLOCK;
-                            call.set.run(ContractChunk {
-                                plan: prepared,
-                                chunk,
-                                source: read_at(source, at, chunk.count * heads * width),
-                                kept: kept[which].at(kept_at, prepared.kept()),
-                                gradient: gradient.wrapping_add(block_at),
-                                head_stride,
-                                room: values,
-                                gradient_room: gradients,
-                                weight_gradient,
-                                target: targets[which].at(at, chunk.count * heads * width),
-                            });
-                        }
-                    });
-                });
+                let (element, at) = (task / all, task % all);
+                let (of, part) = share_of(&self.contractions, |of| parts(of.operand), at);
+                of.contract_part(self.call.set, work.first, element, part);
             });
-        for which in 0..3 {
-            let len = sums[which].len();
-            for part in 0..count * parts[which] {
-                for (i, sum) in sums[which].iter_mut().enumerate() {
-                    // SAFETY: the tasks above, all ended, wrote this part.
-                    *sum += unsafe { *part_rooms[which].at(part * len + i, 1) };
+    }
+
+    /// Adds the parts' gradients of the weights, in order.
+    fn add_weight_gradients(&self, work: Work, sums: &mut [Vec<f32>; 3]) {
+        for (of, sums) in self.contractions.iter().zip(sums) {
+            let len = sums.len();
+            for part in 0..work.count * parts(of.operand) {
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    // SAFETY: the tasks of the contraction, all ended, wrote this part.
+                    *sum += unsafe { *of.weight_gradients.at(part * len + i, 1) };
                 }
             }
         }
@@ -318,7 +358,7 @@ fn backward_into(
 struct BackwardOfBlock<'a> {
     geometry: &'a Geometry,
     block: usize,
-    head: Head,
+    head: HeadBackward,
     scratch: &'a mut Scratch,
 }
 
@@ -330,7 +370,7 @@ impl WithSimd for BackwardOfBlock<'_> {
         let Scratch { gradient, backward } = self.scratch;
         // SAFETY: ranges checked where this was built.
         unsafe {
-            blocked_backward::backward(
+            blocked::backward(
                 simd,
                 self.geometry,
                 self.block,

@@ -3,11 +3,12 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{Expansion, Rotation, SasInputs, SasWeights};
-use crate::call::{Aggregation, RopePlacement, SasOptions, SasShape};
+use super::operand::{Compact, Expanded, Operand, share_of};
+use super::{SasInputs, SasWeights};
+use crate::call::{Aggregation, SasOptions, SasShape};
 use crate::cpu::blocked::{BLOCK, Geometry};
-use crate::cpu::expansion::{Chunk, ExpandChunk, Prepared, Sizes, chunk_len};
-use crate::cpu::memory::{Shared, read_at, with_scratch};
+use crate::cpu::expansion::{Chunk, ExpandChunk, chunk_len};
+use crate::cpu::memory::{read_at, with_scratch};
 use crate::cpu::simd::InstructionSet;
 use crate::cpu::tile::store;
 
@@ -19,9 +20,8 @@ pub(super) struct Call<'a> {
     pub(super) set: InstructionSet,
     pub(super) shape: SasShape,
     pub(super) geometry: Geometry,
-    pub(super) inputs: SasInputs<'a>,
-    /// Of q, k and v.
-    pub(super) plans: [Prepared<'a>; 3],
+    /// q, k and v.
+    pub(super) operands: [Operand<'a>; 3],
     /// Heads of the expanded k and v.
     pub(super) kv_heads: usize,
     /// Groups that are averaged, r; 1 if all heads are kept.
@@ -42,122 +42,48 @@ impl<'a> Call<'a> {
         } else {
             InstructionSet::Scalar
         };
+        check_inputs(shape, &inputs);
+        let kv_heads = check_heads(shape, weights);
+        let groups = groups(shape, options.aggregation);
         let SasShape {
-            batch,
             queries,
             keys,
             heads,
-            kv_heads,
             expanded_heads,
             head_dim,
             expanded_head_dim,
-            kernel_size,
+            ..
         } = *shape;
-        assert_eq!(
-            inputs.q.len(),
-            batch * queries * heads * head_dim,
-            "q is not [B, T, H, D]"
-        );
-        assert_eq!(
-            inputs.k.len(),
-            batch * keys * kv_heads * head_dim,
-            "k is not [B, S, G, D]"
-        );
-        assert_eq!(
-            inputs.v.len(),
-            batch * keys * kv_heads * head_dim,
-            "v is not [B, S, G, D]"
-        );
-        assert!(weights.v.features.is_none(), "v keeps its width");
-        assert_eq!(
-            weights.k.heads.is_some(),
-            weights.v.heads.is_some(),
-            "k and v have the same heads"
-        );
-        let groups = match options.aggregation {
-            Aggregation::Peaa => expanded_heads / heads,
-            Aggregation::Full => 1,
+        let (q_rotation, k_rotation) = inputs.rotations.unzip();
+        let q = Compact {
+            source: inputs.q,
+            tokens: queries,
+            heads,
+            weights: weights.q,
+            rotation: q_rotation,
+            expanded_width: expanded_head_dim,
+            factor: options.attention.scale as f32,
         };
-        assert!(
-            groups > 0 && (groups == 1 || groups * heads == expanded_heads),
-            "heads do not divide the expanded heads"
-        );
-        let kv_expanded = if weights.k.heads.is_some() {
-            expanded_heads
-        } else {
-            kv_heads
+        let k = Compact {
+            source: inputs.k,
+            tokens: keys,
+            heads: shape.kv_heads,
+            weights: weights.k,
+            rotation: k_rotation,
+            expanded_width: expanded_head_dim,
+            factor: 1.0,
         };
-        assert!(
-            kv_expanded > 0 && expanded_heads % kv_expanded == 0,
-            "key/value heads do not divide the heads"
-        );
-        let plan = |weights: Expansion<'a>,
-                    heads: usize,
-                    tokens: usize,
-                    rotation: Option<Rotation<'a>>,
-                    width: usize,
-                    factor: f64| {
-            let sizes = Sizes {
-                heads,
-                expanded_heads: if weights.heads.is_some() {
-                    expanded_heads
-                } else {
-                    heads
-                },
-                width: head_dim,
-                expanded_width: width,
-                kernel_size: if weights.heads.is_some() {
-                    kernel_size
-                } else {
-                    1
-                },
-            };
-            let at = |placement| rotation.filter(|r| options.rope == placement && r.half > 0);
-            let (before, after) = (at(RopePlacement::Before), at(RopePlacement::After));
-            Prepared::new(
-                sizes,
-                weights,
-                options.expansion,
-                before,
-                after,
-                factor as f32,
-                set.lanes(),
-                tokens,
-            )
+        let v = Compact {
+            source: inputs.v,
+            weights: weights.v,
+            rotation: None,
+            expanded_width: head_dim,
+            ..k
         };
-        for (rotation, tokens) in inputs
-            .rotations
-            .iter()
-            .flat_map(|r| [(r.0, queries), (r.1, keys)])
-        {
-            let needed = tokens * rotation.half;
-            assert!(
-                rotation.cos.len() >= needed && rotation.sin.len() >= needed,
-                "the rotation ends before the tokens"
-            );
-        }
-        let rotations = inputs.rotations;
-        let plans = [
-            plan(
-                weights.q,
-                heads,
-                queries,
-                rotations.map(|r| r.0),
-                expanded_head_dim,
-                options.attention.scale,
-            ),
-            plan(
-                weights.k,
-                kv_heads,
-                keys,
-                rotations.map(|r| r.1),
-                expanded_head_dim,
-                1.0,
-            ),
-            plan(weights.v, kv_heads, keys, None, head_dim, 1.0),
-        ];
+        let operands = [q, k, v].map(|compact| compact.operand(set, shape, options));
         assert_eq!(
-            plans[0].sizes.expanded_heads, expanded_heads,
+            operands[0].expanded_heads(),
+            expanded_heads,
             "q's expanded heads"
         );
         let geometry = Geometry {
@@ -171,9 +97,8 @@ impl<'a> Call<'a> {
             set,
             shape: *shape,
             geometry,
-            inputs,
-            plans,
-            kv_heads: kv_expanded,
+            operands,
+            kv_heads,
             groups,
         }
     }
@@ -183,98 +108,141 @@ impl<'a> Call<'a> {
         (TOKENS_IN_WORK / self.shape.queries.max(self.shape.keys).max(1)).max(1)
     }
 
-    /// Input values and tokens of q (0), k (1) or v (2).
-    pub(super) fn source(&self, which: usize) -> (&'a [f32], usize) {
-        match which {
-            0 => (self.inputs.q, self.shape.queries),
-            1 => (self.inputs.k, self.shape.keys),
-            _ => (self.inputs.v, self.shape.keys),
-        }
-    }
-
-    /// Expanded values of one batch element.
-    pub(super) fn size(&self, which: usize) -> usize {
-        let sizes = self.plans[which].sizes;
-        sizes.expanded_heads * self.head_size(which)
-    }
-
-    /// Expanded values of one head.
-    pub(super) fn head_size(&self, which: usize) -> usize {
-        self.source(which).1.div_ceil(BLOCK) * self.plans[which].sizes.expanded_width * BLOCK
-    }
-
-    /// Values kept between the stages for one batch element.
-    pub(super) fn kept_size(&self, which: usize) -> usize {
-        let plan = &self.plans[which];
-        self.source(which).1.div_ceil(plan.chunk_len) * plan.kept()
+    /// Heads of the output.
+    pub(super) fn out_heads(&self) -> usize {
+        self.shape.expanded_heads / self.groups
     }
 
     /// Expands q, k and v of `count` batch elements from `first`.
-    pub(super) fn expand(
-        &self,
-        first: usize,
-        count: usize,
-        lanes: [Shared; 3],
-        kept: Option<[Shared; 3]>,
-    ) {
-        let blocks = [0, 1, 2].map(|which| self.source(which).1.div_ceil(BLOCK));
-        let all: usize = blocks.iter().sum();
+    pub(super) fn expand(&self, first: usize, count: usize, expanded: &[Expanded<'_>; 3]) {
+        let all: usize = expanded.iter().map(|x| x.operand.blocks()).sum();
         (0..count * all)
             .into_par_iter()
             .with_max_len(1)
             .for_each(|task| {
-                let (element, mut block) = (task / all, task % all);
-                let mut which = 0;
-                while block >= blocks[which] {
-                    block -= blocks[which];
-                    which += 1;
-                }
-                let plan = &self.plans[which];
-                let (source, tokens) = self.source(which);
-                let token_size = plan.sizes.heads * plan.sizes.width;
-                let (size, head_size) = (self.size(which), self.head_size(which));
-                let block_size = plan.sizes.expanded_width * BLOCK;
-                with_scratch(plan.room(), |room| {
-                    let room = room.map(|r| r.as_mut_ptr());
-                    for at in (0..BLOCK).step_by(plan.chunk_len) {
-                        let token = block * BLOCK + at;
-                        // Chunks behind the last token are expanded as well, so that every lane is written.
-                        let chunk = Chunk {
-                            token,
-                            count: tokens.saturating_sub(token).min(plan.chunk_len),
-                        };
-                        let from = ((first + element) * tokens + token.min(tokens)) * token_size;
-                        let target = lanes[which].at(element * size + block * block_size + at, 1);
-                        if chunk.count == 0 {
-                            self.set.run(ZeroLanes {
-                                heads: plan.sizes.expanded_heads,
-                                head_stride: head_size,
-                                width: plan.sizes.expanded_width,
-                                target,
-                            });
-                            continue;
-                        }
-                        let kept = match kept {
-                            Some(kept) if plan.kept() > 0 => kept[which].at(
-                                element * self.kept_size(which)
-                                    + token / plan.chunk_len * plan.kept(),
-                                plan.kept(),
-                            ),
-                            _ => std::ptr::null_mut(),
-                        };
-                        self.set.run(ExpandChunk {
-                            plan,
-                            chunk,
-                            source: read_at(source, from, chunk.count * token_size),
-                            room,
-                            target,
-                            head_stride: head_size,
-                            kept,
-                        });
-                    }
-                });
+                let (element, at) = (task / all, task % all);
+                let (expanded, block) = share_of(expanded, |x| x.operand.blocks(), at);
+                self.expand_block(expanded, first, element, block);
             });
     }
+
+    /// Expands one block of one operand of batch element `first + element`.
+    fn expand_block(&self, expanded: &Expanded<'_>, first: usize, element: usize, block: usize) {
+        let operand = expanded.operand;
+        let (expansion, tokens) = (&operand.expansion, operand.tokens);
+        let sizes = expansion.sizes;
+        let token_size = sizes.heads * sizes.width;
+        let block_size = sizes.expanded_width * BLOCK;
+        with_scratch(expansion.room(), |room| {
+            let room = room.map(|r| r.as_mut_ptr());
+            for at in (0..BLOCK).step_by(expansion.chunk_len) {
+                let token = block * BLOCK + at;
+                // Chunks behind the last token are expanded as well, so that every lane is written.
+                let chunk = Chunk {
+                    token,
+                    count: tokens.saturating_sub(token).min(expansion.chunk_len),
+                };
+                let from = ((first + element) * tokens + token.min(tokens)) * token_size;
+                let to = element * operand.size() + block * block_size + at;
+                let target = expanded.lanes.at(to, 1);
+                if chunk.count == 0 {
+                    self.set.run(ZeroLanes {
+                        heads: sizes.expanded_heads,
+                        head_stride: operand.head_size(),
+                        width: sizes.expanded_width,
+                        target,
+                    });
+                    continue;
+                }
+                let kept = match expanded.kept {
+                    Some(kept) if expansion.kept() > 0 => {
+                        kept.at(operand.kept_at(element, token), expansion.kept())
+                    }
+                    _ => std::ptr::null_mut(),
+                };
+                self.set.run(ExpandChunk {
+                    plan: expansion,
+                    chunk,
+                    source: read_at(operand.source, from, chunk.count * token_size),
+                    room,
+                    target,
+                    head_stride: operand.head_size(),
+                    kept,
+                });
+            }
+        });
+    }
+}
+
+fn check_inputs(shape: &SasShape, inputs: &SasInputs<'_>) {
+    let SasShape {
+        batch,
+        queries,
+        keys,
+        heads,
+        kv_heads,
+        head_dim,
+        ..
+    } = *shape;
+    assert_eq!(
+        inputs.q.len(),
+        batch * queries * heads * head_dim,
+        "q is not [B, T, H, D]"
+    );
+    assert_eq!(
+        inputs.k.len(),
+        batch * keys * kv_heads * head_dim,
+        "k is not [B, S, G, D]"
+    );
+    assert_eq!(
+        inputs.v.len(),
+        batch * keys * kv_heads * head_dim,
+        "v is not [B, S, G, D]"
+    );
+    for (rotation, tokens) in inputs
+        .rotations
+        .iter()
+        .flat_map(|r| [(r.0, queries), (r.1, keys)])
+    {
+        let needed = tokens * rotation.half;
+        assert!(
+            rotation.cos.len() >= needed && rotation.sin.len() >= needed,
+            "the rotation ends before the tokens"
+        );
+    }
+}
+
+/// Heads of the expanded k and v.
+fn check_heads(shape: &SasShape, weights: &SasWeights<'_>) -> usize {
+    assert!(weights.v.features.is_none(), "v keeps its width");
+    assert_eq!(
+        weights.k.heads.is_some(),
+        weights.v.heads.is_some(),
+        "k and v have the same heads"
+    );
+    let expanded = if weights.k.heads.is_some() {
+        shape.expanded_heads
+    } else {
+        shape.kv_heads
+    };
+    assert!(
+        expanded > 0 && shape.expanded_heads.is_multiple_of(expanded),
+        "key/value heads do not divide the heads"
+    );
+    expanded
+}
+
+/// Groups that are averaged.
+fn groups(shape: &SasShape, aggregation: Aggregation) -> usize {
+    let groups = match aggregation {
+        Aggregation::Peaa => shape.expanded_heads / shape.heads,
+        Aggregation::Full => 1,
+    };
+    assert!(
+        groups > 0 && (groups == 1 || groups * shape.heads == shape.expanded_heads),
+        "heads do not divide the expanded heads"
+    );
+    groups
 }
 
 /// Writes zeros to a chunk's lanes of a block, all heads and features.

@@ -2,9 +2,10 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::call::Call;
+use super::operand::Expanded;
 use super::{SasInputs, SasWeights};
 use crate::call::{SasOptions, SasShape};
-use crate::cpu::blocked::{self, BLOCK, ForwardScratch};
+use crate::cpu::blocked::{self, BLOCK, ForwardScratch, HeadForward};
 use crate::cpu::memory::{Room, Shared, with_scratch};
 use crate::cpu::output::{Output, filled};
 use crate::cpu::simd::InstructionSet;
@@ -43,7 +44,7 @@ pub fn sas_attention_forward_on(
         head_dim,
         ..
     } = *shape;
-    let out_heads = expanded_heads / call.groups;
+    let out_heads = call.out_heads();
     let mut log_sum_exp = Vec::new();
     let fill = |out: Output<'_>| {
         let out = Shared::from_output(out);
@@ -65,17 +66,19 @@ fn forward_into(call: &Call<'_>, out: Shared, sums: Shared) {
         ..
     } = call.shape;
     let geometry = &call.geometry;
-    let (out_heads, blocks) = (expanded_heads / call.groups, geometry.query_blocks());
+    let (out_heads, blocks) = (call.out_heads(), geometry.query_blocks());
     let in_work = call.in_work().min(batch);
     let mut rooms: [Room; 3] = Default::default();
-    let mut which = 0;
-    let lanes = rooms.each_mut().map(|room| {
-        which += 1;
-        Shared::room(room, in_work * call.size(which - 1))
+    let [q, k, v] = &mut rooms;
+    let [of_q, of_k, of_v] = &call.operands;
+    let expanded = [(of_q, q), (of_k, k), (of_v, v)].map(|(operand, room)| Expanded {
+        operand,
+        lanes: Shared::room(room, in_work * operand.size()),
+        kept: None,
     });
     for first in (0..batch).step_by(in_work) {
         let count = (batch - first).min(in_work);
-        call.expand(first, count, lanes, None);
+        call.expand(first, count, &expanded);
         (0..count * out_heads * blocks)
             .into_par_iter()
             .with_max_len(1)
@@ -93,7 +96,7 @@ fn forward_into(call: &Call<'_>, out: Shared, sums: Shared) {
                 with_scratch([head_dim * BLOCK, head_dim * BLOCK], |[one, sum]| {
                     call.set.run(AttendGroups {
                         call,
-                        lanes,
+                        expanded: &expanded,
                         element,
                         head,
                         block,
@@ -115,13 +118,16 @@ fn forward_into(call: &Call<'_>, out: Shared, sums: Shared) {
 /// One block of queries of one head of the output: attention of the r expanded heads behind it, averaged.
 struct AttendGroups<'a> {
     call: &'a Call<'a>,
-    lanes: [Shared; 3],
+    expanded: &'a [Expanded<'a>; 3],
     element: usize,
     head: usize,
     block: usize,
+    /// Output of one group, `[D][64]`.
     one: *mut f32,
+    /// Sum of the groups, `[D][64]`.
     sum: *mut f32,
     out: *mut f32,
+    /// Of all heads of the batch element.
     log_sum_exp: *mut f32,
     scratch: &'a mut ForwardScratch,
 }
@@ -130,51 +136,13 @@ impl WithSimd for AttendGroups<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self {
-            call,
-            lanes,
-            element,
-            head,
-            block,
-            one,
-            sum,
-            ..
-        } = self;
-        let geometry = &call.geometry;
-        let SasShape {
-            queries,
-            expanded_heads,
-            head_dim,
-            ..
-        } = call.shape;
-        let out_heads = expanded_heads / call.groups;
-        let width = geometry.width;
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let (groups, head_dim) = (self.call.groups, self.call.shape.head_dim);
+        let (one, sum) = (self.one, self.sum);
         // SAFETY: rooms hold whole heads; outputs were checked where this was built.
         unsafe {
-            for group in 0..call.groups {
-                let expanded = group * out_heads + head;
-                let kv = expanded / (expanded_heads / call.kv_heads);
-                let to = if group == 0 { sum } else { one };
-                let head_at = |which: usize, head: usize, len: usize| {
-                    lanes[which]
-                        .at(
-                            element * call.size(which) + head * call.head_size(which),
-                            len,
-                        )
-                        .cast_const()
-                };
-                blocked::forward(
-                    simd,
-                    geometry,
-                    block,
-                    head_at(0, expanded, call.head_size(0)).add(block * width * BLOCK),
-                    head_at(1, kv, call.head_size(1)),
-                    head_at(2, kv, call.head_size(2)),
-                    to,
-                    self.log_sum_exp.add(expanded * queries + block * BLOCK),
-                    self.scratch,
-                );
+            for group in 0..groups {
+                self.attend(simd, group);
                 if group > 0 {
                     for at in (0..head_dim * BLOCK).step_by(S::F32_LANES) {
                         store(
@@ -185,8 +153,8 @@ impl WithSimd for AttendGroups<'_> {
                     }
                 }
             }
-            if call.groups > 1 {
-                let share = simd.splat_f32s(1.0 / call.groups as f32);
+            if groups > 1 {
+                let share = simd.splat_f32s(1.0 / groups as f32);
                 for at in (0..head_dim * BLOCK).step_by(S::F32_LANES) {
                     store(
                         simd,
@@ -198,12 +166,48 @@ impl WithSimd for AttendGroups<'_> {
             transpose(
                 simd,
                 head_dim,
-                geometry.queries_in(block),
+                self.call.geometry.queries_in(self.block),
                 sum,
                 BLOCK,
                 self.out,
-                out_heads * head_dim,
+                self.call.out_heads() * head_dim,
             );
+        }
+    }
+}
+
+impl AttendGroups<'_> {
+    /// Attention of one group's head: the first group's goes to the sum, the others' beside it.
+    #[inline(always)]
+    unsafe fn attend<S: Simd>(&mut self, simd: S, group: usize) {
+        let Self {
+            call,
+            element,
+            head,
+            block,
+            ..
+        } = *self;
+        let [q, k, v] = self.expanded;
+        let geometry = &call.geometry;
+        let SasShape {
+            queries,
+            expanded_heads,
+            ..
+        } = call.shape;
+        let expanded = group * call.out_heads() + head;
+        let kv = expanded / (expanded_heads / call.kv_heads);
+        // SAFETY: as `with_simd`.
+        unsafe {
+            let head = HeadForward {
+                query: q
+                    .head(element, expanded)
+                    .add(block * geometry.width * BLOCK),
+                keys: k.head(element, kv),
+                values: v.head(element, kv),
+                out: if group == 0 { self.sum } else { self.one },
+                log_sum_exp: self.log_sum_exp.add(expanded * queries + block * BLOCK),
+            };
+            blocked::forward(simd, geometry, block, head, self.scratch);
         }
     }
 }

@@ -11,7 +11,9 @@
 
 mod backward;
 mod call;
+mod contraction;
 mod forward;
+mod operand;
 
 pub use backward::{sas_attention_backward, sas_attention_backward_on};
 pub use forward::{sas_attention_forward, sas_attention_forward_on};

@@ -4,7 +4,7 @@ use pulp::{Simd, WithSimd};
 
 use super::points::{gather_outputs, spread_inputs};
 use super::{OUTPUTS, POINTS, TOGETHER};
-use crate::cpu::tile::{Finish, Left, Right, Target, load, product, store};
+use crate::cpu::tile::{Finish, Left, Product, Right, Target, load, store};
 
 /// One convolution of a chunk, one vector of tokens.
 pub(in crate::cpu::expansion) struct MinimalConvolution<'a> {
@@ -55,31 +55,16 @@ impl WithSimd for MinimalConvolution<'_> {
                     }
                 }
                 for p in 0..POINTS {
-                    let left = Left {
-                        pointer: self.filters.as_ptr().add(p * outputs * inputs),
-                        row_stride: inputs,
-                        step_stride: 1,
-                    };
-                    let right = Right {
-                        pointer: spread.add(p * inputs * row),
-                        vector_stride: lanes,
-                        step_stride: row,
-                    };
-                    let target = Target {
-                        pointer: results.add(p * outputs * row),
-                        row_stride: row,
-                        vector_stride: lanes,
-                    };
-                    product(
-                        simd,
-                        outputs,
-                        count,
-                        inputs,
-                        left,
-                        right,
-                        target,
-                        Finish::Store,
-                    );
+                    Product {
+                        rows: outputs,
+                        vectors: count,
+                        steps: inputs,
+                        left: Left::rows(self.filters.as_ptr().add(p * outputs * inputs), inputs),
+                        right: Right::rows::<S>(spread.add(p * inputs * row), row),
+                        target: Target::rows::<S>(results.add(p * outputs * row), row),
+                        finish: Finish::Store,
+                    }
+                    .run(simd);
                 }
                 for head in 0..outputs {
                     for v in 0..count {
