@@ -1,14 +1,13 @@
 use burn::backend::autodiff::Autodiff;
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, Flex, backend_extension};
+use burn::backend::{Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 
 use super::activation::{ActivationGradients, ActivationOps, gelu, swiglu};
+use super::autodiff::{Differentiable, parts};
 use super::linear::{LinearGradients, LinearOps, has_linear_kernels, linear};
+use super::maybe::{Maybe, dispatched};
 use crate::call::GeluForm;
 
 /// `gelu(x) · weightᵀ + bias`: `x` [.., F], `weight` [O, F], `bias` `[O]` → [.., O].
@@ -24,11 +23,12 @@ pub fn gelu_linear<const R: usize>(
     if !has_linear_kernels(&x, &weight, bias.as_ref()) {
         return linear(gelu(x, form), weight, bias);
     }
-    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
-    Tensor::from_dispatch(match bias {
-        Some(bias) => Dispatch::linear_of_gelu_with_bias(x, weight, bias.into_dispatch(), form),
-        None => Dispatch::linear_of_gelu(x, weight, form),
-    })
+    Tensor::from_dispatch(Dispatch::linear_of_gelu(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        dispatched(bias),
+        form,
+    ))
 }
 
 /// `(silu(gate) · up) · weightᵀ + bias`: `gate` and `up` [.., F], `weight` [O, F], `bias` `[O]` → [.., O].
@@ -47,79 +47,42 @@ pub fn swiglu_linear<const R: usize>(
         return linear(swiglu(gate, up), weight, bias);
     }
     let [gate, up] = [gate, up].map(Tensor::into_dispatch);
-    let weight = weight.into_dispatch();
-    Tensor::from_dispatch(match bias {
-        Some(bias) => Dispatch::linear_of_swiglu_with_bias(gate, up, weight, bias.into_dispatch()),
-        None => Dispatch::linear_of_swiglu(gate, up, weight),
-    })
+    Tensor::from_dispatch(Dispatch::linear_of_swiglu(
+        gate,
+        up,
+        weight.into_dispatch(),
+        dispatched(bias),
+    ))
 }
 
-/// Linear maps of an activation as operations of a backend.
+/// Linear maps of an activation as operations of a backend: on every one the two operations after each other.
 #[backend_extension(Autodiff, Flex, Cube: cfg(feature = "cube"))]
-pub trait ActivatedLinearOps: Backend {
-    /// gelu(x) · weightᵀ
-    fn linear_of_gelu(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        form: GeluForm,
-    ) -> FloatTensor<Self>;
+pub trait ActivatedLinearOps: ActivationOps + LinearOps {
     /// gelu(x) · weightᵀ + bias
-    fn linear_of_gelu_with_bias(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        form: GeluForm,
-    ) -> FloatTensor<Self>;
-    /// (silu(a) · b) · weightᵀ
-    fn linear_of_swiglu(
-        a: FloatTensor<Self>,
-        b: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-    ) -> FloatTensor<Self>;
-    /// (silu(a) · b) · weightᵀ + bias
-    fn linear_of_swiglu_with_bias(
-        a: FloatTensor<Self>,
-        b: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self>;
-}
-
-impl ActivatedLinearOps for Flex {
     fn linear_of_gelu(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        #[extension_type] bias: Maybe<Self>,
         form: GeluForm,
     ) -> FloatTensor<Self> {
-        Self::linear_map(Self::gelu_of(x, form), weight)
+        Self::linear_map(Self::gelu_of(x, Maybe::Absent, form), weight, bias)
     }
 
-    fn linear_of_gelu_with_bias(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        form: GeluForm,
-    ) -> FloatTensor<Self> {
-        Self::linear_map_with_bias(Self::gelu_of(x, form), weight, bias)
-    }
-
+    /// (silu(a) · b) · weightᵀ + bias
     fn linear_of_swiglu(
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        #[extension_type] bias: Maybe<Self>,
     ) -> FloatTensor<Self> {
-        Self::linear_map(Self::swiglu_of(a, b), weight)
-    }
-
-    fn linear_of_swiglu_with_bias(
-        a: FloatTensor<Self>,
-        b: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        Self::linear_map_with_bias(Self::swiglu_of(a, b), weight, bias)
+        Self::linear_map(Self::swiglu_of(a, b), weight, bias)
     }
 }
+
+impl ActivatedLinearOps for Flex {}
+
+#[cfg(feature = "cube")]
+impl ActivatedLinearOps for burn_cubecl::CubeBackend {}
 
 /// [`ActivatedLinearOps`] with the gradients of its parts.
 pub trait ActivatedLinearGradients:
@@ -129,97 +92,60 @@ pub trait ActivatedLinearGradients:
 
 impl<B: ActivatedLinearOps + ActivationGradients + LinearGradients> ActivatedLinearGradients for B {}
 
-/// The gradients of weight, bias and activation of a linear map, as far as somebody asks for them.
+/// Gradients of a linear map's activation, weight and bias, as far as they are wanted.
 fn linear_gradients<B: ActivatedLinearGradients>(
     dy: FloatTensor<B>,
     activation: impl FnOnce() -> FloatTensor<B>,
     weight: FloatTensor<B>,
-    wanted: Wanted,
-) -> LinearGradientsOf<B> {
-    let bias = wanted.bias.then(|| B::linear_db(dy.clone()));
+    [to_activation, to_weight, to_bias]: [bool; 3],
+) -> [Option<FloatTensor<B>>; 3] {
+    let of_bias = to_bias.then(|| B::linear_db(dy.clone()));
     // The activation lives for this one product.
-    let of_weight = wanted
-        .weight
-        .then(|| B::linear_dw(dy.clone(), activation()));
-    let of_activation = wanted.activation.then(|| B::linear_dx(dy, weight));
-    LinearGradientsOf {
-        bias,
-        weight: of_weight,
-        activation: of_activation,
-    }
+    let of_weight = to_weight.then(|| B::linear_dw(dy.clone(), activation()));
+    let of_activation = to_activation.then(|| B::linear_dx(dy, weight));
+    [of_activation, of_weight, of_bias]
 }
 
-struct Wanted {
-    activation: bool,
-    weight: bool,
-    bias: bool,
-}
-
-struct LinearGradientsOf<B: Backend> {
-    activation: Option<FloatTensor<B>>,
-    weight: Option<FloatTensor<B>>,
-    bias: Option<FloatTensor<B>>,
-}
-
-/// x (0), weight (1) and, with N = 3, bias (2).
+/// Of x, weight and bias.
 #[derive(Debug)]
 struct LinearOfGelu(GeluForm);
 
-impl<B: ActivatedLinearGradients, const N: usize> Backward<B, N> for LinearOfGelu {
+impl<B: ActivatedLinearGradients> Differentiable<B, 3> for LinearOfGelu {
     /// x and weight.
-    type State = [FloatTensor<B>; 2];
+    type Kept = [FloatTensor<B>; 2];
 
-    fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let dy = gradients.consume::<B>(&ops.node);
-        let [x, weight] = ops.state;
-        let wanted = Wanted {
-            activation: ops.parents[0].is_some(),
-            weight: ops.parents[1].is_some(),
-            bias: ops.parents.get(2).is_some_and(Option::is_some),
-        };
-        let again = || B::gelu_of(x.clone(), self.0);
-        let found = linear_gradients::<B>(dy, again, weight, wanted);
-        let of_x = found.activation.map(|dy| B::gelu_dx(x, None, dy, self.0));
-        for (node, gradient) in ops
-            .parents
-            .into_iter()
-            .zip([of_x, found.weight, found.bias])
-        {
-            if let Some((node, gradient)) = node.zip(gradient) {
-                gradients.register::<B>(node.id, gradient);
-            }
-        }
+    fn gradients(
+        self,
+        [x, weight]: Self::Kept,
+        dy: FloatTensor<B>,
+        wanted: [bool; 3],
+    ) -> [Option<FloatTensor<B>>; 3] {
+        let again = || B::gelu_of(x.clone(), Maybe::Absent, self.0);
+        let [activation, weight, bias] = linear_gradients::<B>(dy, again, weight, wanted);
+        let of_x = activation.map(|dy| B::gelu_dx(x, Maybe::Absent, dy, self.0));
+        [of_x, weight, bias]
     }
 }
 
-/// a (0), b (1), weight (2) and, with N = 4, bias (3).
+/// Of a, b, weight and bias.
 #[derive(Debug)]
 struct LinearOfSwiGlu;
 
-impl<B: ActivatedLinearGradients, const N: usize> Backward<B, N> for LinearOfSwiGlu {
+impl<B: ActivatedLinearGradients> Differentiable<B, 4> for LinearOfSwiGlu {
     /// a, b and weight.
-    type State = [FloatTensor<B>; 3];
+    type Kept = [FloatTensor<B>; 3];
 
-    fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let dy = gradients.consume::<B>(&ops.node);
-        let [a, b, weight] = ops.state;
-        let wanted = Wanted {
-            activation: ops.parents[0].is_some() || ops.parents[1].is_some(),
-            weight: ops.parents[2].is_some(),
-            bias: ops.parents.get(3).is_some_and(Option::is_some),
-        };
+    fn gradients(
+        self,
+        [a, b, weight]: Self::Kept,
+        dy: FloatTensor<B>,
+        [to_a, to_b, to_weight, to_bias]: [bool; 4],
+    ) -> [Option<FloatTensor<B>>; 4] {
         let again = || B::swiglu_of(a.clone(), b.clone());
-        let found = linear_gradients::<B>(dy, again, weight, wanted);
-        let (of_a, of_b) = found
-            .activation
-            .map(|dy| B::swiglu_gradients(a, b, dy))
-            .unzip();
-        let all = [of_a, of_b, found.weight, found.bias];
-        for (node, gradient) in ops.parents.into_iter().zip(all) {
-            if let Some((node, gradient)) = node.zip(gradient) {
-                gradients.register::<B>(node.id, gradient);
-            }
-        }
+        let wanted = [to_a || to_b, to_weight, to_bias];
+        let [activation, weight, bias] = linear_gradients::<B>(dy, again, weight, wanted);
+        let (of_a, of_b) = activation.map(|dy| B::swiglu_gradients(a, b, dy)).unzip();
+        [of_a, of_b, weight, bias]
     }
 }
 
@@ -227,84 +153,30 @@ impl<B: ActivatedLinearGradients, C: CheckpointStrategy> ActivatedLinearOps for 
     fn linear_of_gelu(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
         form: GeluForm,
     ) -> FloatTensor<Self> {
-        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
-        match Backward::<B, 2>::prepare::<C>(LinearOfGelu(form), [x_node, weight_node])
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(prepared) => prepared.finish(
-                [x.clone(), weight.clone()],
-                B::linear_of_gelu(x, weight, form),
-            ),
-            OpsKind::UnTracked(prepared) => prepared.finish(B::linear_of_gelu(x, weight, form)),
-        }
-    }
-
-    fn linear_of_gelu_with_bias(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        form: GeluForm,
-    ) -> FloatTensor<Self> {
-        let ((x, x_node), (weight, weight_node), (bias, bias_node)) =
-            (x.into_parts(), weight.into_parts(), bias.into_parts());
+        let ([x, weight], [x_node, weight_node]) = parts([x, weight]);
+        let (bias, bias_node) = bias.into_parts(&weight);
         let nodes = [x_node, weight_node, bias_node];
-        match Backward::<B, 3>::prepare::<C>(LinearOfGelu(form), nodes)
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(prepared) => prepared.finish(
-                [x.clone(), weight.clone()],
-                B::linear_of_gelu_with_bias(x, weight, bias, form),
-            ),
-            OpsKind::UnTracked(prepared) => {
-                prepared.finish(B::linear_of_gelu_with_bias(x, weight, bias, form))
-            }
-        }
+        LinearOfGelu(form).record::<C>(nodes, |recorded| {
+            let kept = recorded.then(|| [x.clone(), weight.clone()]);
+            (B::linear_of_gelu(x, weight, bias, form), kept)
+        })
     }
 
     fn linear_of_swiglu(
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
     ) -> FloatTensor<Self> {
-        let ((a, a_node), (b, b_node), (weight, weight_node)) =
-            (a.into_parts(), b.into_parts(), weight.into_parts());
-        let nodes = [a_node, b_node, weight_node];
-        match Backward::<B, 3>::prepare::<C>(LinearOfSwiGlu, nodes)
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(prepared) => prepared.finish(
-                [a.clone(), b.clone(), weight.clone()],
-                B::linear_of_swiglu(a, b, weight),
-            ),
-            OpsKind::UnTracked(prepared) => prepared.finish(B::linear_of_swiglu(a, b, weight)),
-        }
-    }
-
-    fn linear_of_swiglu_with_bias(
-        a: FloatTensor<Self>,
-        b: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let ((a, a_node), (b, b_node)) = (a.into_parts(), b.into_parts());
-        let ((weight, weight_node), (bias, bias_node)) = (weight.into_parts(), bias.into_parts());
+        let ([a, b, weight], [a_node, b_node, weight_node]) = parts([a, b, weight]);
+        let (bias, bias_node) = bias.into_parts(&weight);
         let nodes = [a_node, b_node, weight_node, bias_node];
-        match Backward::<B, 4>::prepare::<C>(LinearOfSwiGlu, nodes)
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(prepared) => prepared.finish(
-                [a.clone(), b.clone(), weight.clone()],
-                B::linear_of_swiglu_with_bias(a, b, weight, bias),
-            ),
-            OpsKind::UnTracked(prepared) => {
-                prepared.finish(B::linear_of_swiglu_with_bias(a, b, weight, bias))
-            }
-        }
+        LinearOfSwiGlu.record::<C>(nodes, |recorded| {
+            let kept = recorded.then(|| [a.clone(), b.clone(), weight.clone()]);
+            (B::linear_of_swiglu(a, b, weight, bias), kept)
+        })
     }
 }

@@ -22,11 +22,13 @@
 mod activated_linear;
 mod activation;
 mod attention;
-mod cube;
+mod autodiff;
 mod embedding;
 mod flex;
+mod gpu;
 mod linear;
 mod loss;
+mod maybe;
 mod norm;
 mod normed_linear;
 mod optimizer;
@@ -36,7 +38,7 @@ mod rotary;
 mod sas_attention;
 
 #[cfg(feature = "cube")]
-pub use cube::loss::head_with_gradients;
+pub use loss::cube::head_with_gradients;
 
 pub use activated_linear::{gelu_linear, swiglu_linear};
 pub use activation::{bias_gelu, gelu, swiglu, swiglu_packed};

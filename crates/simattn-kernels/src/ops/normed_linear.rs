@@ -1,14 +1,12 @@
 use burn::backend::autodiff::Autodiff;
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, Flex, backend_extension};
+use burn::backend::{Dispatch, Flex, backend_extension};
 use burn::tensor::{DType, Tensor};
 
+use super::autodiff::{Differentiable, parts};
 use super::linear::{LinearGradients, LinearOps, has_linear_kernels, linear};
+use super::maybe::{Maybe, dispatched};
 use super::norm::{NormOps, has_norm_kernels, layer_norm, rms_norm};
 
 /// A normalised tensor, which knows what it was worked out from.
@@ -82,131 +80,108 @@ pub fn normed_linear<const R: usize>(
     let Some(source) = x.source.as_ref().filter(|_| on_kernels) else {
         return linear(value, weight, bias);
     };
-    let (raw, scale) = (
-        source.x.clone().into_dispatch(),
-        source.weight.clone().into_dispatch(),
-    );
-    // Every tensor argument is there always; the form says which of them mean something.
-    let form = NormedForm {
-        epsilon: source.epsilon,
-        shifted: source.bias.is_some(),
-        bias: bias.is_some(),
-    };
-    let shift = source.bias.clone().unwrap_or_else(|| source.weight.clone());
-    let bias = bias.unwrap_or_else(|| source.weight.clone().detach());
     Tensor::from_dispatch(Dispatch::linear_of_normed(
         value.into_dispatch(),
         weight.into_dispatch(),
-        bias.into_dispatch(),
-        raw,
-        scale,
-        shift.into_dispatch(),
-        form,
+        dispatched(bias),
+        source.x.clone().into_dispatch(),
+        source.weight.clone().into_dispatch(),
+        dispatched(source.bias.clone()),
+        source.epsilon,
     ))
-}
-
-/// What a call is, beside its tensors.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct NormedForm {
-    /// The norm's ε.
-    pub epsilon: f64,
-    /// Whether the norm is a LayerNorm, with a shift.
-    pub shifted: bool,
-    /// Whether the map has a bias.
-    pub bias: bool,
 }
 
 /// Linear maps of a normalised tensor as an operation of a backend.
 #[backend_extension(Autodiff, Flex, Cube: cfg(feature = "cube"))]
-pub trait NormedLinearOps: Backend {
-    /// `x · weightᵀ + bias`, where `x` is the norm of `raw` with `scale` and `shift`, which are constants here.
+pub trait NormedLinearOps: LinearOps {
+    /// `x · weightᵀ + bias`, where `x` is the norm of `raw` with `scale` and `shift` (LayerNorm, without it RMSNorm), which are
+    /// constants here.
     fn linear_of_normed(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        raw: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
-        form: NormedForm,
-    ) -> FloatTensor<Self>;
-}
-
-impl NormedLinearOps for Flex {
-    fn linear_of_normed(
-        x: FlexTensor,
-        weight: FlexTensor,
-        bias: FlexTensor,
-        _: FlexTensor,
-        _: FlexTensor,
-        _: FlexTensor,
-        form: NormedForm,
-    ) -> FlexTensor {
-        match form.bias {
-            true => Self::linear_map_with_bias(x, weight, bias),
-            false => Self::linear_map(x, weight),
-        }
+        #[extension_type] bias: Maybe<Self>,
+        _raw: FloatTensor<Self>,
+        _scale: FloatTensor<Self>,
+        #[extension_type] _shift: Maybe<Self>,
+        _epsilon: f64,
+    ) -> FloatTensor<Self> {
+        Self::linear_map(x, weight, bias)
     }
 }
 
-/// x (0), weight (1) and bias (2).
+impl NormedLinearOps for Flex {}
+
+#[cfg(feature = "cube")]
+impl NormedLinearOps for burn_cubecl::CubeBackend {}
+
+/// Of x, weight and bias.
 #[derive(Debug)]
-struct LinearOfNormed(NormedForm);
+struct LinearOfNormed {
+    epsilon: f64,
+}
 
-impl<B: NormOps + LinearGradients> Backward<B, 3> for LinearOfNormed {
-    /// The tensor before the norm, the norm's scale and shift, and the map's weight.
-    type State = [FloatTensor<B>; 4];
+/// What [`LinearOfNormed`] reads in backward.
+#[derive(Clone, Debug)]
+struct Kept<T, M> {
+    /// The tensor before the norm.
+    raw: T,
+    /// The norm's weight and bias.
+    scale: T,
+    shift: M,
+    /// The map's weight.
+    weight: T,
+}
 
-    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let dy = gradients.consume::<B>(&ops.node);
-        let ([to_x, to_weight, to_bias], [raw, scale, shift, weight]) = (ops.parents, ops.state);
-        let NormedForm {
-            epsilon,
-            shifted,
-            bias,
-        } = self.0;
-        if let Some(node) = to_bias.filter(|_| bias) {
-            gradients.register::<B>(node.id, B::linear_db(dy.clone()));
-        }
-        if let Some(node) = to_weight {
-            let x = match shifted {
-                true => B::layer_normalise(raw, scale, shift, epsilon),
-                false => B::rms_normalise(raw, scale, epsilon),
-            };
-            gradients.register::<B>(node.id, B::linear_dw(dy.clone(), x));
-        }
-        if let Some(node) = to_x {
-            gradients.register::<B>(node.id, B::linear_dx(dy, weight));
-        }
+impl<B: NormOps + LinearGradients> Differentiable<B, 3> for LinearOfNormed {
+    type Kept = Kept<FloatTensor<B>, Maybe<B>>;
+
+    fn gradients(
+        self,
+        kept: Self::Kept,
+        dy: FloatTensor<B>,
+        [to_x, to_weight, to_bias]: [bool; 3],
+    ) -> [Option<FloatTensor<B>>; 3] {
+        let Kept {
+            raw,
+            scale,
+            shift,
+            weight,
+        } = kept;
+        let db = to_bias.then(|| B::linear_db(dy.clone()));
+        let dw = to_weight.then(|| {
+            let x = B::normalise(raw, scale, shift, self.epsilon);
+            B::linear_dw(dy.clone(), x)
+        });
+        let dx = to_x.then(|| B::linear_dx(dy, weight));
+        [dx, dw, db]
     }
 }
 
 impl<B, C> NormedLinearOps for Autodiff<B, C>
 where
-    B: NormedLinearOps + NormOps + LinearOps + LinearGradients,
+    B: NormOps + LinearGradients,
     C: CheckpointStrategy,
 {
     fn linear_of_normed(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
+        bias: Maybe<Self>,
         raw: FloatTensor<Self>,
         scale: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
-        form: NormedForm,
+        shift: Maybe<Self>,
+        epsilon: f64,
     ) -> FloatTensor<Self> {
-        let ((x, x_node), (weight, weight_node), (bias, bias_node)) =
-            (x.into_parts(), weight.into_parts(), bias.into_parts());
-        let [raw, scale, shift] = [raw, scale, shift].map(|constant| constant.into_primitive());
-        let kept = [raw, scale, shift, weight.clone()];
-        let [raw, scale, shift, _] = kept.clone();
-        let y = B::linear_of_normed(x, weight, bias, raw, scale, shift, form);
-        match LinearOfNormed(form)
-            .prepare::<C>([x_node, weight_node, bias_node])
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(prepared) => prepared.finish(kept, y),
-            OpsKind::UnTracked(prepared) => prepared.finish(y),
-        }
+        let ([x, weight], [x_node, weight_node]) = parts([x, weight]);
+        let (bias, bias_node) = bias.into_parts(&weight);
+        let nodes = [x_node, weight_node, bias_node];
+        (LinearOfNormed { epsilon }).record::<C>(nodes, |recorded| {
+            let kept = recorded.then(|| Kept {
+                raw: raw.into_primitive(),
+                scale: scale.into_primitive(),
+                shift: shift.constant(),
+                weight: weight.clone(),
+            });
+            (B::linear_map(x, weight, bias), kept)
+        })
     }
 }

@@ -5,16 +5,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::backend::autodiff::Autodiff;
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{
     AutodiffBackend, Backend, DispatchKindConversion, DispatchTensor, Flex, TensorMetadata,
 };
 use burn::tensor::{DType, Shape, Tensor};
+
+use super::autodiff::Differentiable;
 
 /// Float tensors of any ranks, one after another: what [`recomputed`] hands to its function.
 #[derive(Clone, Debug, Default)]
@@ -153,35 +152,33 @@ fn record<B: Dispatched, const N: usize>(
     let y = function(Tensors(constants.map(B::autodiff).collect()));
     let y = B::of_plain(any(y).without_autodiff().into_dispatch());
     let again = Again(Arc::new(Mutex::new(function)));
-    B::autodiff(
-        match Backward::<B, N>::prepare::<NoCheckpointing>(Recomputed, nodes)
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(prepared) => prepared.finish((values, again), y),
-            OpsKind::UnTracked(prepared) => prepared.finish(y),
-        },
-    )
+    let recorded = Recomputed
+        .record::<NoCheckpointing>(nodes, |recorded| (y, recorded.then_some((values, again))));
+    B::autodiff(recorded)
 }
 
+/// Of N inputs, of which the first ones exist.
 #[derive(Debug)]
 struct Recomputed;
 
-impl<B: Dispatched, const N: usize> Backward<B, N> for Recomputed {
-    type State = (Vec<FloatTensor<B>>, Again);
+impl<B: Dispatched, const N: usize> Differentiable<B, N> for Recomputed {
+    type Kept = (Vec<FloatTensor<B>>, Again);
 
-    fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let dy = gradients.consume::<B>(&ops.node);
-        let (inputs, again) = ops.state;
+    fn gradients(
+        self,
+        (inputs, again): Self::Kept,
+        dy: FloatTensor<B>,
+        wanted: [bool; N],
+    ) -> [Option<FloatTensor<B>>; N] {
         // A graph of its own: Burn holds the outer one's lock while this runs.
         let leaves: Vec<FloatTensor<Autodiff<B>>> = inputs
             .into_iter()
-            .zip(&ops.parents)
-            .map(|(input, parent)| {
+            .zip(wanted)
+            .map(|(input, wanted)| {
                 let leaf = Autodiff::<B>::from_inner(input);
-                match parent {
-                    Some(_) => leaf.require_grad(),
-                    None => leaf,
+                match wanted {
+                    true => leaf.require_grad(),
+                    false => leaf,
                 }
             })
             .collect();
@@ -193,14 +190,14 @@ impl<B: Dispatched, const N: usize> Backward<B, N> for Recomputed {
             let dy = Autodiff::<B>::from_inner(dy);
             Autodiff::<B>::float_sum(Autodiff::<B>::float_mul(y, dy)).backward()
         });
-        for (node, leaf) in ops.parents.into_iter().zip(leaves) {
-            let Some(node) = node else { continue };
+        let mut leaves = leaves.into_iter();
+        wanted.map(|wanted| {
+            let leaf = leaves.next().filter(|_| wanted)?;
             let gradient = found.as_mut().and_then(|found| leaf.grad_remove(found));
             // Whoever made this input waits for a gradient, even for one of nothing.
-            let gradient = gradient.unwrap_or_else(|| {
+            Some(gradient.unwrap_or_else(|| {
                 B::float_zeros(leaf.shape(), &leaf.device(), leaf.dtype().into())
-            });
-            gradients.register::<B>(node.id, gradient);
-        }
+            }))
+        })
     }
 }

@@ -2,9 +2,10 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::Tensor;
 use burn_cubecl::CubeBackend;
 
+use super::{LossGradients, LossOps, WithGradients};
 use crate::call::HeadGradientsWanted;
 use crate::cube::loss as kernel;
-use crate::ops::loss::{LossGradients, LossOps, WithGradients};
+use crate::ops::gpu::has_gpu_kernels_for;
 
 type Float = FloatTensor<CubeBackend>;
 type Int = IntTensor<CubeBackend>;
@@ -19,7 +20,7 @@ pub fn head_with_gradients(
     targets: Tensor<1, burn::tensor::Int>,
     logits: usize,
 ) -> Option<(Tensor<1>, [Tensor<2>; 2])> {
-    if !super::has_gpu_kernels_for(&hidden, &weight) {
+    if !has_gpu_kernels_for(&hidden, &weight) {
         return None;
     }
     let hidden = hidden.try_into_primitive::<CubeBackend>().ok()?;

@@ -2,8 +2,8 @@ use burn::backend::tensor::FloatTensor;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 
+use super::{RotaryGradient, RotaryOps};
 use crate::cube::rotary::Rotation;
-use crate::ops::rotary::{RotaryGradient, RotaryOps};
 
 type Float = FloatTensor<CubeBackend>;
 

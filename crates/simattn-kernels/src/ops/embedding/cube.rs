@@ -1,8 +1,8 @@
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn_cubecl::CubeBackend;
 
+use super::{EmbeddingGradient, EmbeddingOps};
 use crate::cube::embedding as kernel;
-use crate::ops::embedding::{EmbeddingGradient, EmbeddingOps};
 
 type Float = FloatTensor<CubeBackend>;
 type Int = IntTensor<CubeBackend>;

@@ -1,16 +1,16 @@
+#[cfg(feature = "cube")]
+mod cube;
+mod flex;
+
 use burn::backend::autodiff::Autodiff;
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::{DType, Tensor};
 
-use super::cube::has_gpu_kernels;
-use super::flex::{filled_tensor, has_kernels, values};
-use crate::cpu::rotary::{RotaryShape, rotate as kernel};
+use super::autodiff::{Differentiable, parts};
+use super::flex::has_kernels;
+use super::gpu::has_gpu_kernels;
 use crate::reference::{self, RopeTable};
 
 /// Rotates the first features of every head by the angles of its token's position: `x` [B, T, H, D], `table` of T positions; see
@@ -58,46 +58,23 @@ pub trait RotaryGradient: RotaryOps {
     ) -> FloatTensor<Self>;
 }
 
-fn turned(x: FlexTensor, angles: FlexTensor, half: usize, sign: f32) -> FlexTensor {
-    let (x, angles) = (x.to_contiguous(), angles.to_contiguous());
-    let [_, tokens, heads, width] = x.shape().dims();
-    let shape = RotaryShape {
-        tokens,
-        heads,
-        width,
-        half,
-    };
-    let (cos, sin) = values(&angles).split_at(tokens * half);
-    // SAFETY: the kernel writes all of y.
-    unsafe { filled_tensor(x.shape(), |y| kernel(shape, sign, cos, sin, values(&x), y)) }
-}
-
-impl RotaryOps for Flex {
-    fn rotate_pairs(x: FlexTensor, angles: FlexTensor, half: usize) -> FlexTensor {
-        turned(x, angles, half, 1.0)
-    }
-}
-
-impl RotaryGradient for Flex {
-    fn rotate_pairs_back(dy: FlexTensor, angles: FlexTensor, half: usize) -> FlexTensor {
-        turned(dy, angles, half, -1.0)
-    }
-}
-
+/// Of x.
 #[derive(Debug)]
 struct Rotary {
     half: usize,
 }
 
-impl<B: RotaryGradient> Backward<B, 1> for Rotary {
+impl<B: RotaryGradient> Differentiable<B, 1> for Rotary {
     /// The angles.
-    type State = FloatTensor<B>;
+    type Kept = FloatTensor<B>;
 
-    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let dy = gradients.consume::<B>(&ops.node);
-        if let [Some(node)] = ops.parents {
-            gradients.register::<B>(node.id, B::rotate_pairs_back(dy, ops.state, self.half));
-        }
+    fn gradients(
+        self,
+        angles: Self::Kept,
+        dy: FloatTensor<B>,
+        _: [bool; 1],
+    ) -> [Option<FloatTensor<B>>; 1] {
+        [Some(B::rotate_pairs_back(dy, angles, self.half))]
     }
 }
 
@@ -107,16 +84,11 @@ impl<B: RotaryGradient, C: CheckpointStrategy> RotaryOps for Autodiff<B, C> {
         angles: FloatTensor<Self>,
         half: usize,
     ) -> FloatTensor<Self> {
-        let ((x, node), (angles, _)) = (x.into_parts(), angles.into_parts());
-        match (Rotary { half })
-            .prepare::<C>([node])
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(prepared) => {
-                prepared.finish(angles.clone(), B::rotate_pairs(x, angles, half))
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(B::rotate_pairs(x, angles, half)),
-        }
+        let ([x], nodes) = parts([x]);
+        let angles = angles.into_primitive();
+        (Rotary { half }).record::<C>(nodes, |recorded| {
+            let kept = recorded.then(|| angles.clone());
+            (B::rotate_pairs(x, angles, half), kept)
+        })
     }
 }

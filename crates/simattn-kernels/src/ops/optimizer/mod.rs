@@ -1,7 +1,10 @@
+#[cfg(feature = "cube")]
+mod cube;
+
 use burn::backend::Flex;
 use burn::tensor::{DType, Device, Tensor};
 
-use super::flex::has_kernels;
+use super::flex::{has_kernels, values};
 use crate::call::{AdamW, GroupSettings};
 use crate::cpu::adamw::{self, Parameter};
 use crate::cpu::gradient_norm::squared_sums;
@@ -29,9 +32,7 @@ pub fn adamw_step<const D: usize>(
     #[cfg(feature = "cube")]
     if has_gpu_step(&values, &gradient, &state) {
         let factor = Tensor::ones([1], (&values.device(), DType::F32));
-        return super::cube::optimizer::adamw_step(
-            settings, group, values, gradient, state, factor,
-        );
+        return cube::adamw_step(settings, group, values, gradient, state, factor);
     }
     let AdamWState {
         first_moment,
@@ -108,9 +109,7 @@ pub fn adamw_step_by<const D: usize>(
     #[cfg(feature = "cube")]
     if has_gpu_step(&values, &gradient, &state) {
         let factor = factor.cast(DType::F32);
-        return super::cube::optimizer::adamw_step(
-            settings, group, values, gradient, state, factor,
-        );
+        return cube::adamw_step(settings, group, values, gradient, state, factor);
     }
     if values.device() == Device::flex() {
         let factor = factor.into_data().iter::<f32>().next().unwrap_or(f32::NAN);
@@ -155,7 +154,7 @@ fn has_gpu_step<const D: usize>(
     gradient: &Tensor<D>,
     state: &AdamWState<D>,
 ) -> bool {
-    use super::cube::has_gpu_kernels;
+    use super::gpu::has_gpu_kernels;
     let plain = |tensor: &Tensor<D>| has_gpu_kernels(tensor) && !with_autodiff(tensor);
     let float32 = [values, &state.first_moment, &state.second_moment]
         .into_iter()
@@ -204,7 +203,7 @@ pub fn squared_norm<const D: usize>(tensor: &Tensor<D>) -> f64 {
             .try_into_primitive::<Flex>()
             .expect("a tensor of the CPU device")
             .to_contiguous();
-        return squared_sums(&[super::flex::values(&tensor)])[0];
+        return squared_sums(&[values(&tensor)])[0];
     }
     let sum = tensor.clone().cast(DType::F32).square().sum();
     sum.into_data().iter::<f64>().next().unwrap_or(0.0)
@@ -213,8 +212,8 @@ pub fn squared_norm<const D: usize>(tensor: &Tensor<D>) -> f64 {
 /// [`squared_norm`] as a float32 tensor `[1]` that stays on its device. It is finite unless a value is not, or the sum overflows.
 pub fn squared_norm_tensor<const D: usize>(tensor: &Tensor<D>) -> Tensor<1> {
     #[cfg(feature = "cube")]
-    if super::cube::has_gpu_kernels(tensor) && !with_autodiff(tensor) {
-        return super::cube::optimizer::squared_norm(tensor.clone());
+    if super::gpu::has_gpu_kernels(tensor) && !with_autodiff(tensor) {
+        return cube::squared_norm(tensor.clone());
     }
     if has_kernels(tensor) && !with_autodiff(tensor) {
         return Tensor::from_floats([squared_norm(tensor) as f32], &tensor.device());

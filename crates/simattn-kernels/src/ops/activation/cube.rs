@@ -1,20 +1,17 @@
 use burn::backend::tensor::FloatTensor;
 use burn_cubecl::CubeBackend;
 
+use super::{ActivationGradients, ActivationOps};
 use crate::call::GeluForm;
 use crate::cube::activation as kernel;
 use crate::cube::columns::column_sums;
-use crate::ops::activation::{ActivationGradients, ActivationOps};
+use crate::ops::maybe::Maybe;
 
 type Float = FloatTensor<CubeBackend>;
 
 impl ActivationOps for CubeBackend {
-    fn gelu_of(x: Float, form: GeluForm) -> Float {
-        kernel::gelu_of(x, None, form)
-    }
-
-    fn gelu_of_sum(x: Float, bias: Float, form: GeluForm) -> Float {
-        kernel::gelu_of(x, Some(bias), form)
+    fn gelu_of(x: Float, bias: Maybe<Self>, form: GeluForm) -> Float {
+        kernel::gelu_of(x, bias.into_option(), form)
     }
 
     fn swiglu_of(a: Float, b: Float) -> Float {
@@ -27,8 +24,8 @@ impl ActivationOps for CubeBackend {
 }
 
 impl ActivationGradients for CubeBackend {
-    fn gelu_dx(x: Float, bias: Option<Float>, dy: Float, form: GeluForm) -> Float {
-        kernel::gelu_dx(x, bias, dy, form)
+    fn gelu_dx(x: Float, bias: Maybe<Self>, dy: Float, form: GeluForm) -> Float {
+        kernel::gelu_dx(x, bias.into_option(), dy, form)
     }
 
     fn gelu_db(dx: Float) -> Float {

@@ -1,19 +1,17 @@
+#[cfg(feature = "cube")]
+mod cube;
+mod flex;
+
 use burn::backend::autodiff::Autodiff;
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::{DType, Device, Tensor};
 
-use super::cube::has_gpu_kernels;
-use super::flex::{has_kernels, tensor, values};
-use crate::call::{
-    Aggregation, PackedOrder, Qkv, RopePlacement, SasCall, SasOptions, SasShape, Stages,
-};
-use crate::cpu::sas_attention::{self as kernel, Rotation, SasGradients, SasInputs};
+use super::autodiff::{Differentiable, parts};
+use super::flex::has_kernels;
+use super::gpu::has_gpu_kernels;
+use crate::call::{PackedOrder, Qkv, RopePlacement, SasCall, SasOptions, SasShape, Stages};
 use crate::reference::{RopeTable, SasWeights, sas_attention_through};
 
 /// Simulated attention between the projections: `q` [B, T, H, D], `k` and `v` [B, S, G, D] → [B, T, H·D] or [B, T, H'·D]; see
@@ -154,29 +152,6 @@ impl PackedWeights {
     }
 }
 
-/// What the CPU's kernels read: q, k and v, and the rotations in `table`.
-fn inputs_of<'a>(call: &SasCall, [q, k, v]: [&'a [f32]; 3], table: &'a [f32]) -> SasInputs<'a> {
-    let half = call.half;
-    let rotations = (half > 0).then(|| {
-        let (of_queries, of_keys) = table.split_at(2 * call.shape.queries * half);
-        [of_queries, of_keys].map(|table| {
-            let (cos, sin) = table.split_at(table.len() / 2);
-            Rotation { cos, sin, half }
-        })
-    });
-    SasInputs {
-        q,
-        k,
-        v,
-        rotations: rotations.map(|[q, k]| (q, k)),
-    }
-}
-
-/// Where the call's weights stand in their tensor.
-fn order_of(call: &SasCall) -> PackedOrder {
-    PackedOrder::new(&call.shape, call.stages)
-}
-
 /// Simulated attention as an operation of a backend.
 #[backend_extension(Autodiff, Flex, Cube: cfg(feature = "cube"))]
 pub trait SasAttentionOps: Backend {
@@ -210,102 +185,22 @@ pub trait SasAttentionGradients: SasAttentionOps {
     ) -> [FloatTensor<Self>; 4];
 }
 
-impl SasAttentionOps for Flex {
-    fn simulated_attention(
-        q: FlexTensor,
-        k: FlexTensor,
-        v: FlexTensor,
-        weights: FlexTensor,
-        table: FlexTensor,
-        call: SasCall,
-    ) -> FlexTensor {
-        Self::simulated_attention_with_sums([q, k, v, weights, table], call).0
-    }
-}
-
-impl SasAttentionGradients for Flex {
-    fn simulated_attention_with_sums(
-        inputs: [FlexTensor; 5],
-        call: SasCall,
-    ) -> (FlexTensor, FlexTensor) {
-        let [q, k, v, weights, table] = inputs.map(|x| x.to_contiguous());
-        let inputs = inputs_of(&call, [&q, &k, &v].map(values), values(&table));
-        let weights = order_of(&call).slices(values(&weights));
-        let (out, sums) =
-            kernel::sas_attention_forward(&call.shape, inputs, &weights, &call.options);
-        let SasShape {
-            batch,
-            queries,
-            heads,
-            expanded_heads,
-            head_dim,
-            ..
-        } = call.shape;
-        let out_heads = match call.options.aggregation {
-            Aggregation::Peaa => heads,
-            Aggregation::Full => expanded_heads,
-        };
-        (
-            tensor(out, [batch, queries, out_heads, head_dim]),
-            tensor(sums, [batch, expanded_heads, queries]),
-        )
-    }
-
-    fn simulated_attention_gradients(
-        state: SasState<Self>,
-        dy: FlexTensor,
-        call: SasCall,
-    ) -> [FlexTensor; 4] {
-        let [q, k, v, weights, table, sums] = state.map(|x| x.to_contiguous());
-        let dy = dy.to_contiguous();
-        let inputs = inputs_of(&call, [&q, &k, &v].map(values), values(&table));
-        let SasGradients {
-            q: dq,
-            k: dk,
-            v: dv,
-            q_weights,
-            k_weights,
-            v_weights,
-        } = kernel::sas_attention_backward(
-            &call.shape,
-            inputs,
-            &order_of(&call).slices(values(&weights)),
-            values(&sums),
-            values(&dy),
-            &call.options,
-        );
-        let of_weights = Qkv::from([q_weights, k_weights, v_weights]);
-        let mut packed = Vec::with_capacity(values(&weights).len());
-        for gradient in PackedOrder::in_order(of_weights) {
-            packed.extend(gradient);
-        }
-        // Without any stage the packed weights are one unused zero.
-        packed.resize(values(&weights).len(), 0.0);
-        let len = packed.len();
-        [
-            tensor(dq, q.shape()),
-            tensor(dk, k.shape()),
-            tensor(dv, v.shape()),
-            tensor(packed, [len]),
-        ]
-    }
-}
-
+/// Of q, k, v and the packed weights.
 #[derive(Debug)]
-struct SimulatedAttention;
+struct SimulatedAttention {
+    call: SasCall,
+}
 
-impl<B: SasAttentionGradients> Backward<B, 4> for SimulatedAttention {
-    type State = (SasState<B>, SasCall);
+impl<B: SasAttentionGradients> Differentiable<B, 4> for SimulatedAttention {
+    type Kept = SasState<B>;
 
-    fn backward(self, ops: Ops<Self::State, 4>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let dy = gradients.consume::<B>(&ops.node);
-        let (state, call) = ops.state;
-        let of_inputs = B::simulated_attention_gradients(state, dy, call);
-        for (node, gradient) in ops.parents.into_iter().zip(of_inputs) {
-            if let Some(node) = node {
-                gradients.register::<B>(node.id, gradient);
-            }
-        }
+    fn gradients(
+        self,
+        state: Self::Kept,
+        dy: FloatTensor<B>,
+        _: [bool; 4],
+    ) -> [Option<FloatTensor<B>>; 4] {
+        B::simulated_attention_gradients(state, dy, self.call).map(Some)
     }
 }
 
@@ -318,23 +213,16 @@ impl<B: SasAttentionGradients, C: CheckpointStrategy> SasAttentionOps for Autodi
         table: FloatTensor<Self>,
         call: SasCall,
     ) -> FloatTensor<Self> {
-        let ((q, q_node), (k, k_node), (v, v_node)) =
-            (q.into_parts(), k.into_parts(), v.into_parts());
-        let ((weights, weights_node), (table, _)) = (weights.into_parts(), table.into_parts());
-        match SimulatedAttention
-            .prepare::<C>([q_node, k_node, v_node, weights_node])
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(prepared) => {
-                let inputs = [q, k, v, weights, table];
-                let (out, sums) = B::simulated_attention_with_sums(inputs.clone(), call);
-                let [q, k, v, weights, table] = inputs;
-                prepared.finish(([q, k, v, weights, table, sums], call), out)
+        let ([q, k, v, weights], nodes) = parts([q, k, v, weights]);
+        let table = table.into_primitive();
+        (SimulatedAttention { call }).record::<C>(nodes, |recorded| {
+            if !recorded {
+                return (B::simulated_attention(q, k, v, weights, table, call), None);
             }
-            OpsKind::UnTracked(prepared) => {
-                prepared.finish(B::simulated_attention(q, k, v, weights, table, call))
-            }
-        }
+            let inputs = [q, k, v, weights, table];
+            let (out, sums) = B::simulated_attention_with_sums(inputs.clone(), call);
+            let [q, k, v, weights, table] = inputs;
+            (out, Some([q, k, v, weights, table, sums]))
+        })
     }
 }

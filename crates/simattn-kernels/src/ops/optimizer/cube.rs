@@ -2,11 +2,11 @@ use burn::tensor::Tensor;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 
+use super::AdamWState;
 use crate::call::{AdamW, GroupSettings};
 use crate::cube::{adamw, squares};
-use crate::ops::optimizer::AdamWState;
 
-/// A tensor that [`has_gpu_kernels`](super::has_gpu_kernels) let through, without autodiff.
+/// A tensor that [`has_gpu_kernels`](crate::ops::gpu::has_gpu_kernels) let through, without autodiff.
 fn primitive<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
     tensor
         .try_into_primitive::<CubeBackend>()
@@ -14,7 +14,7 @@ fn primitive<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
 }
 
 /// [`adamw_step_by`](crate::ops::adamw_step_by) for tensors that the kernels take.
-pub(in crate::ops) fn adamw_step<const D: usize>(
+pub(super) fn adamw_step<const D: usize>(
     settings: AdamW,
     group: GroupSettings,
     values: Tensor<D>,
@@ -36,6 +36,6 @@ pub(in crate::ops) fn adamw_step<const D: usize>(
 }
 
 /// Σ x², `[1]` in float32.
-pub(in crate::ops) fn squared_norm<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+pub(super) fn squared_norm<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     Tensor::from_primitive::<CubeBackend>(squares::squared_norm(primitive(tensor)))
 }
