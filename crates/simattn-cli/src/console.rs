@@ -114,6 +114,19 @@ fn write_out(text: &str) -> Result<(), CliError> {
         .map_err(|error| CliError::Failure(format!("standard output: {error}")))
 }
 
+/// Lines of one kind that are said one by one; of more, only how many there are.
+const NAMED: usize = 20;
+
+/// Writes what a command should not keep to itself: the first lines, and how many more there are.
+pub fn tell_some(command: &str, notes: &[impl Display]) {
+    for note in notes.iter().take(NAMED) {
+        tell(format_args!("{command}: {note}"));
+    }
+    if notes.len() > NAMED {
+        tell(format_args!("{command}: and {} more", notes.len() - NAMED));
+    }
+}
+
 fn write_to(out: &mut impl Write, text: impl Display) -> io::Result<()> {
     match write!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

@@ -365,3 +365,40 @@ fn damaged_and_foreign_data_end_with_a_line_and_code_2() {
         assert!(!place.path("x").exists(), "{arguments}");
     }
 }
+
+#[test]
+fn a_text_measures_the_same_as_a_file_and_in_a_folder() {
+    let place = Place::new();
+    place.succeed(&format!("{PREPARE} --out shards"));
+    place.succeed("train run.toml --peak-flops 1e11 --out model --steps 4");
+    let text = "A paragraph of several words.\r\nIts second line.\n\n".repeat(30);
+    fs::create_dir(place.path("folder")).expect("a folder");
+    place.write("folder/book.txt", text.as_bytes());
+    let alone = place.succeed("eval model --data folder/book.txt");
+    assert_eq!(place.succeed("eval model --data folder"), alone);
+    assert!(alone.contains("documents      1\n"), "{alone}");
+    let bytes = format!(
+        "bytes          {},{:03}\n",
+        text.len() / 1000,
+        text.len() % 1000
+    );
+    assert!(alone.contains(&bytes), "{alone}");
+    // The same field and kinds as prepare takes.
+    let line = serde_json::json!({ "text": 1, "body": text, "score": null }).to_string();
+    let line = line.replace("null", "NaN");
+    place.write("book.json", line.as_bytes());
+    let lines = place.succeed("eval model --data book.json --field body");
+    assert_eq!(lines, alone);
+
+    #[cfg(unix)]
+    for arguments in [
+        "prepare /dev/zero --tokenizer bytes --out x",
+        "prepare text.jsonl --validation /dev/zero --tokenizer bytes --out x",
+        "train run.toml --data /dev/zero --out x",
+        "eval model --data /dev/zero",
+    ] {
+        let line = place.refuse(arguments);
+        assert!(line.contains("/dev/zero: a device, not a file"), "{line}");
+        assert!(!place.path("x").exists(), "{arguments}");
+    }
+}

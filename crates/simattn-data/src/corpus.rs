@@ -1,10 +1,11 @@
 //! Texts as lists of documents, split into a training and a validation part by document.
 
-use crate::documents::{Document, read_documents};
+use crate::documents::{Document, training_documents};
 use crate::error::DataError;
 use crate::hash::{seeded_hash, stable_hash};
+use crate::reading::{TEXT_FIELD, content_key};
 use crate::tales::{Part, Tales};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// The largest share of the bytes that may be held out.
@@ -22,6 +23,8 @@ pub struct Corpus {
     pub validation: Vec<Document>,
     /// Where the text came from: "tales", or the path.
     pub name: String,
+    /// What whoever trains on it should know: what was passed over in a folder, and what was left out of training.
+    pub notes: Vec<String>,
 }
 
 impl Corpus {
@@ -53,26 +56,32 @@ impl Corpus {
             train: take(Part::Train, "training", train_bytes)?,
             validation: take(Part::Validation, "validation", validation_bytes)?,
             name: "tales".to_owned(),
+            notes: Vec::new(),
         })
     }
 
-    /// A text file, or a folder of text files, with about `validation_fraction` of its bytes held out.
+    /// A file, or a folder of files, with about `validation_fraction` of the bytes held out.
     ///
-    /// **A folder** is read recursively, its entries sorted by name, one document a file. Every file is taken as text
-    /// except hidden ones (a name that begins with a dot), empty ones and those whose extension names a binary
-    /// format; anything else must be UTF-8. Links to files are followed, links to folders are not.
+    /// **A folder** is read recursively, its entries sorted by name, linked folders last and each folder once; a file of several
+    /// names is read once. Files are JSON lines (`.jsonl`, `.ndjson`, and `.json` whose first line is a whole object), each
+    /// line a document, the string of its field `text`; Parquet, in a build that reads it, likewise; and text, one document a
+    /// file: everything except hidden files (whose names begin with a dot), empty ones and those whose extension names
+    /// a binary format. All but Parquet may be packed as `.gz` or `.zst`. Text must be UTF-8. What may have been meant
+    /// and is not read stands in [`Corpus::notes`].
     ///
-    /// **A single file** is cut into documents at form feeds and at lines that hold only `<|endoftext|>`. Without any it
-    /// is cut between paragraphs: a document ends at the first blank line after it has grown to a 200th of the
-    /// file, at least 256 bytes and at most 4 KiB, or, where no line is blank, at the first line end after four times that.
+    /// **A single file** is one of these. One of text is cut into documents at form feeds and at lines that hold only
+    /// `<|endoftext|>`. Without any it is cut between paragraphs: a document ends at the first blank line after it has grown
+    /// to a 200th of the file, at least 256 bytes and at most 4 KiB, or, where no line is blank, at the first line end
+    /// after four times that.
     ///
-    /// A byte-order mark is dropped, line breaks at both ends of a document are trimmed, and documents of white space
+    /// Of text, a byte-order mark is dropped, and line breaks at both ends of a document are trimmed. Documents of white space
     /// alone are left out. Nothing else is changed.
     ///
     /// **The split.** Documents are taken into the validation part in the order of a hash of their text and the seed,
     /// never by window, until the part has its share of the bytes. A document that would take it beyond 1.25 times the
     /// share is passed over, so that one huge book cannot swallow the part; if that leaves none, the shortest
-    /// document is held out. Documents of equal text go to the same side.
+    /// document is held out. Documents of equal text go to the same side; one that differs from a document held out only in
+    /// its line ends or in white space at both ends is left out of training, with a note.
     ///
     /// # Errors
     ///
@@ -84,13 +93,37 @@ impl Corpus {
         seed: u64,
     ) -> Result<Self, DataError> {
         let path = path.as_ref();
-        let documents = read_documents(path)?;
-        Self::from_documents(
-            path.display().to_string(),
-            documents,
-            validation_fraction,
-            seed,
-        )
+        let (texts, whole_ones) = training_documents(path, TEXT_FIELD)?;
+        let name = path.display().to_string();
+        let mut corpus = Self::from_documents(name, texts.documents, validation_fraction, seed)?;
+        let passed_over = texts.passed_over.iter().map(ToString::to_string);
+        corpus.notes.extend(passed_over);
+        if whole_ones {
+            corpus.leave_out_held_out();
+        }
+        match corpus.train.is_empty() {
+            true => Err(DataError::OneDocument {
+                source_name: corpus.name,
+            }),
+            false => Ok(corpus),
+        }
+    }
+
+    /// Takes out of training what is held out in another layout.
+    fn leave_out_held_out(&mut self) {
+        let key = |document: &Document| content_key(&document.text);
+        let held_out: HashSet<[u8; 16]> = self.validation.iter().map(key).collect();
+        let notes = &mut self.notes;
+        self.train.retain(|document| {
+            let again = held_out.contains(&key(document));
+            if again {
+                notes.push(format!(
+                    "{}: held out under another name; left out of training",
+                    document.name
+                ));
+            }
+            !again
+        });
     }
 
     /// Splits documents that are in memory, as [`Corpus::from_path`] does. Both parts keep the order of the documents.
@@ -126,6 +159,7 @@ impl Corpus {
             train,
             validation,
             name,
+            notes: Vec::new(),
         })
     }
 }

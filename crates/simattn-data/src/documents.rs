@@ -1,10 +1,13 @@
-//! Documents from files.
+//! Documents from files, in memory: to evaluate on, as they are, and to train on.
 //!
-//! The rules are told where users meet them: `Corpus::from_path`.
+//! The rules are told where users meet them: [`read_documents`] and `Corpus::from_path`.
 
 use crate::error::DataError;
-use std::path::{Path, PathBuf};
-use std::{fs, io};
+use crate::reading::{
+    Format, InputFile, PassedOver, Place, ReadError, Sink, Stop, find, read, whole,
+};
+use std::path::Path;
+use std::sync::Arc;
 
 /// A piece of text that stays in one piece: it is wholly trained on or wholly held out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,76 +101,131 @@ const BINARY: &[&str] = &[
     "zst",
 ];
 
-/// The documents at a path, at least one, in the order of the text: for evaluation on all of it. What counts as a
-/// document is told at [`Corpus::from_path`](crate::Corpus::from_path).
+/// Documents, and what beside them may have been meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Texts {
+    /// At least one, in the order of the text.
+    pub documents: Vec<Document>,
+    /// What in a folder is not read and may have been meant.
+    pub passed_over: Vec<PassedOver>,
+}
+
+/// The documents at a path, exactly as they stand there, for evaluation on all of them: those that
+/// [`prepare`](crate::prepare::prepare) makes of it.
+///
+/// A file of text is one document, or several between lines that hold only `<|endoftext|>`; nothing but a byte-order mark is
+/// dropped. Of JSON lines and Parquet every string of `field` is one. In a folder every file is read that is of one of these
+/// kinds, packed by gzip or Zstandard or not.
 ///
 /// # Errors
 ///
-/// A path that is missing, unreadable or empty, or text that is not UTF-8.
-pub fn read_documents(path: &Path) -> Result<Vec<Document>, DataError> {
-    let kind = fs::metadata(path).map_err(|error| refusal(path, &error))?;
-    if !kind.is_dir() {
-        let text = read_text(path)?;
-        let pieces = cut(&text);
-        if pieces.is_empty() {
-            return Err(DataError::EmptyFile {
-                path: path.to_owned(),
-            });
-        }
-        return Ok(pieces
-            .into_iter()
-            .enumerate()
-            .map(|(index, piece)| Document {
-                name: format!("{}#{index}", path.display()),
-                text: piece.to_owned(),
-            })
-            .collect());
+/// A path at which no text is, or text that cannot be read.
+pub fn read_documents(path: &Path, field: &str) -> Result<Texts, DataError> {
+    let found = find(&[path.to_owned()], field, None)?;
+    let mut documents = Vec::new();
+    for file in &found.files {
+        documents.extend(as_they_are(file, field)?);
     }
-    let mut files = Vec::new();
-    collect(path, &mut files)?;
-    let mut documents = Vec::with_capacity(files.len());
-    for file in files {
-        let text = read_text(&file)?;
-        let trimmed = trim(&text);
-        if !trimmed.is_empty() {
-            documents.push(Document {
-                name: file.display().to_string(),
-                text: trimmed.to_owned(),
-            });
-        }
-    }
-    if documents.is_empty() {
-        return Err(DataError::EmptyFolder {
-            path: path.to_owned(),
-        });
-    }
-    Ok(documents)
+    some(path, documents, found.passed_over)
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), DataError> {
-    let entries = fs::read_dir(folder).map_err(|error| refusal(folder, &error))?;
-    let mut names = Vec::new();
-    for entry in entries {
-        names.push(entry.map_err(|error| refusal(folder, &error))?.file_name());
-    }
-    // The file system's own order differs from machine to machine.
-    names.sort_unstable();
-    for name in names {
-        if name.as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
-        let path = folder.join(name);
-        let kind = fs::symlink_metadata(&path).map_err(|error| refusal(&path, &error))?;
-        if kind.is_dir() {
-            collect(&path, files)?;
-        } else if !is_binary(&path) {
-            let target = fs::metadata(&path).map_err(|error| refusal(&path, &error))?;
-            if target.is_file() {
-                files.push(path);
+/// The documents at a path, to train on, and whether each is a whole one, not a part of a file that was cut up. What counts as a
+/// document is told at [`Corpus::from_path`](crate::Corpus::from_path).
+pub(crate) fn training_documents(path: &Path, field: &str) -> Result<(Texts, bool), DataError> {
+    let found = find(&[path.to_owned()], field, None)?;
+    let mut documents = Vec::new();
+    let mut whole_ones = true;
+    for file in &found.files {
+        let name = file.path.display();
+        match file.format {
+            Format::Text if path.is_file() => {
+                whole_ones = false;
+                let text = whole(file)?;
+                let pieces = cut(&text).into_iter().enumerate();
+                documents.extend(pieces.map(|(index, piece)| Document {
+                    name: format!("{name}#{index}"),
+                    text: piece.to_owned(),
+                }));
             }
+            Format::Text => {
+                let text = whole(file)?;
+                let trimmed = trim(&text);
+                if !trimmed.is_empty() {
+                    documents.push(Document {
+                        name: name.to_string(),
+                        text: trimmed.to_owned(),
+                    });
+                }
+            }
+            Format::JsonLines | Format::Parquet => documents.extend(as_they_are(file, field)?),
         }
     }
-    Ok(())
+    Ok((some(path, documents, found.passed_over)?, whole_ones))
+}
+
+/// Refuses an empty list.
+fn some(
+    path: &Path,
+    documents: Vec<Document>,
+    passed_over: Vec<PassedOver>,
+) -> Result<Texts, DataError> {
+    let at = path.to_owned();
+    match documents.is_empty() {
+        true if path.is_dir() => Err(DataError::EmptyFolder { path: at }),
+        true => Err(DataError::EmptyFile { path: at }),
+        false => Ok(Texts {
+            documents,
+            passed_over,
+        }),
+    }
+}
+
+/// The documents of one file, as `prepare` reads them.
+fn as_they_are(file: &InputFile, field: &str) -> Result<Vec<Document>, DataError> {
+    let mut list = List::default();
+    match read(file, Place::default(), field, &Arc::default(), &mut list) {
+        Ok(()) | Err(Stop::Unheard) => {}
+        Err(Stop::Error(error)) => return Err(error.into()),
+    }
+    let name = file.path.display();
+    let several = list.texts.len() > 1;
+    let texts = list.texts.into_iter().enumerate();
+    Ok(texts
+        .map(|(index, text)| Document {
+            name: match several {
+                true => format!("{name}#{index}"),
+                false => name.to_string(),
+            },
+            text,
+        })
+        .collect())
+}
+
+/// Documents in memory.
+#[derive(Default)]
+struct List {
+    texts: Vec<String>,
+    current: String,
+}
+
+impl Sink for List {
+    fn text(&mut self, text: &str) -> Result<(), Stop> {
+        self.current.push_str(text);
+        Ok(())
+    }
+
+    fn end(&mut self, _: Place) -> Result<(), Stop> {
+        let text = std::mem::take(&mut self.current);
+        if !text.trim().is_empty() {
+            self.texts.push(text);
+        }
+        Ok(())
+    }
+
+    fn bad(&mut self, path: &Path, unit: &str, number: u64, problem: String) -> Result<(), Stop> {
+        let place = format!("{}:{unit}{number}", path.display());
+        Err(ReadError::Bad { place, problem }.into())
+    }
 }
 
 /// Whether a folder's file is passed over for its extension.
@@ -175,31 +233,6 @@ pub(crate) fn is_binary(path: &Path) -> bool {
     path.extension()
         .and_then(|extension| extension.to_str())
         .is_some_and(|extension| BINARY.contains(&extension.to_ascii_lowercase().as_str()))
-}
-
-fn read_text(path: &Path) -> Result<String, DataError> {
-    let bytes = fs::read(path).map_err(|error| refusal(path, &error))?;
-    let text = String::from_utf8(bytes).map_err(|error| DataError::InvalidUtf8 {
-        path: path.to_owned(),
-        offset: error.utf8_error().valid_up_to(),
-    })?;
-    Ok(match text.strip_prefix('\u{feff}') {
-        Some(rest) => rest.to_owned(),
-        None => text,
-    })
-}
-
-fn refusal(path: &Path, error: &io::Error) -> DataError {
-    if error.kind() == io::ErrorKind::NotFound {
-        DataError::Missing {
-            path: path.to_owned(),
-        }
-    } else {
-        DataError::Unreadable {
-            path: path.to_owned(),
-            problem: error.to_string(),
-        }
-    }
 }
 
 /// Without the line breaks at both ends; empty when nothing but white space is left.

@@ -21,6 +21,25 @@ pub enum DataError {
         /// What the system says.
         problem: String,
     },
+    /// What was given is nothing that can be read.
+    #[error("{input}: {problem}")]
+    NoInput {
+        /// What was given.
+        input: String,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+    /// A line or row of a file of documents cannot be read.
+    #[error(
+        "{place}: {problem}; put it right, or prepare the text, which can leave such lines out \
+         and take another field"
+    )]
+    BadLine {
+        /// The file, and the line or row, from 1.
+        place: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// The file has no text.
     #[error("{path}: the file holds no text; give a file with text in it", path = path.display())]
     EmptyFile {
@@ -145,10 +164,16 @@ pub enum DataError {
     },
     /// The tokens do not fill a single window.
     #[error(
-        "the text has {tokens} tokens, but one window of context {context} needs {needed}; \
-         give more text or a shorter context"
+        "the {part} part has {tokens} tokens, but one window of context {context} needs {needed}; \
+         {advice}",
+        advice = match *part {
+            "validation" => "hold out more of the text, give more text, or choose a shorter context",
+            _ => "give more text, or choose a shorter context",
+        }
     )]
     TextTooShort {
+        /// "training" or "validation".
+        part: &'static str,
         /// Tokens there are.
         tokens: u64,
         /// Tokens one window needs.

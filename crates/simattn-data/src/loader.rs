@@ -119,7 +119,7 @@ impl Loader {
             if !(weight > 0.0 && weight.is_finite() && total.is_finite()) {
                 return Err(DataError::Weight { weight });
             }
-            check_shape(&*source, batch, context)?;
+            check_shape("training", &*source, batch, context)?;
             // The first source's order does not depend on whether others are mixed in.
             let name = match index {
                 0 => "windows".to_owned(),

@@ -26,7 +26,7 @@ impl ValidationSample {
         context: usize,
         windows: usize,
     ) -> Result<Self, DataError> {
-        check_shape(source, batch.min(windows), context)?;
+        check_shape("validation", source, batch.min(windows), context)?;
         let available = (source.tokens() - 1) / context as u64;
         let taken = available.min(windows as u64) as usize;
         let mut batches = Vec::with_capacity(taken.div_ceil(batch));

@@ -183,8 +183,9 @@ fn stretches(tokens: u64, context: usize, epoch: u64) -> (u128, u128) {
     (before(epoch.into()), before(u128::from(epoch) + 1))
 }
 
-/// Refuses an empty shape, and a source too short for one window.
+/// Refuses an empty shape, and a source, the text's training or validation `part`, too short for one window.
 pub(crate) fn check_shape(
+    part: &'static str,
     source: &dyn TokenSource,
     batch: usize,
     context: usize,
@@ -195,6 +196,7 @@ pub(crate) fn check_shape(
     let needed = context.saturating_add(1);
     if source.tokens() < needed as u64 {
         return Err(DataError::TextTooShort {
+            part,
             tokens: source.tokens(),
             needed,
             context,

@@ -116,10 +116,8 @@ fn links_to_folders_do_not_make_walks_endless() {
     std::os::unix::fs::symlink(folder.path(), folder.path().join("loop")).unwrap();
     std::os::unix::fs::symlink("a.txt", folder.path().join("link.txt")).unwrap();
     let corpus = Corpus::from_path(folder.path(), 0.5, 1).unwrap();
-    assert_eq!(
-        names(folder.path(), &corpus),
-        ["a.txt", "b.txt", "link.txt"]
-    );
+    // A file of two names is read once.
+    assert_eq!(names(folder.path(), &corpus), ["a.txt", "b.txt"]);
     assert!(matches!(
         Corpus::from_path(folder.path().join("none"), 0.5, 1),
         Err(DataError::Missing { .. })

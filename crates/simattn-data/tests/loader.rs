@@ -181,7 +181,7 @@ fn what_cannot_be_loaded_is_refused() {
     let error = Loader::new(counting(8), 2, 8, 0).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the text has 8 tokens, but one window of context 8 needs 9; give more text or a shorter context"
+        "the training part has 8 tokens, but one window of context 8 needs 9; give more text, or choose a shorter context"
     );
     assert!(Loader::new(counting(9), 2, 8, 0).is_ok());
     for (batch, context) in [(0, 8), (2, 0)] {

@@ -446,7 +446,7 @@ fn what_cannot_be_prepared_is_refused() {
         ("*.none", "no text, JSON lines or Parquet file there"),
         ("[", "Pattern syntax error"),
         ("empty", "no text, JSON lines or Parquet file there"),
-        ("x.json", "name it .jsonl"),
+        ("x.json", "a single JSON object without a text in \"text\""),
         ("x.png", "not a kind of file that is read"),
         (
             "x.parquet",
@@ -610,6 +610,31 @@ mod parquet_files {
             rows.close().unwrap();
         }
         writer.close().unwrap();
+    }
+
+    #[test]
+    fn held_out_rows_and_lines_are_not_trained_on() {
+        let place = tempfile::tempdir().unwrap();
+        let stories = tales(20);
+        let at = |name: &str| place.path().join(name);
+        write(&at("a.parquet"), &stories, false);
+        fs::write(at("b.jsonl"), json_lines(&stories[..3])).unwrap();
+        for (input, held_out) in [("a.parquet", "b.jsonl"), ("b.jsonl", "a.parquet")] {
+            let (inputs, validation) = ([at(input), at("c.txt")], [at(held_out)]);
+            fs::write(at("c.txt"), "to train on").unwrap();
+            let out = at(&format!("out-{input}"));
+            let prepared = prepare(
+                &Job {
+                    validation: &validation,
+                    validation_fraction: 0.0,
+                    ..job(&inputs, &out)
+                },
+                &mut (),
+            );
+            assert_eq!(prepared.unwrap().held_out_again, 3);
+            let [train, held] = documents(&out);
+            assert!(train.iter().all(|text| !held.contains(text)));
+        }
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct Dataset {
     pub train: Vec<Weighted>,
     /// Tokens of the documents that were held out.
     pub validation: Arc<dyn TokenSource>,
+    /// What whoever trains on it should know: what was passed over in a folder of text, and what was left out of training.
+    pub notes: Vec<String>,
 }
 
 /// Which tokens a run learns from, so that one that goes on can tell whether they are still those.
@@ -126,6 +128,7 @@ impl Dataset {
                 weight: 1.0,
             }],
             validation: Arc::new(validation),
+            notes: corpus.notes,
         })
     }
 
@@ -186,6 +189,7 @@ impl Dataset {
             tokenizer,
             train,
             validation: Arc::new(TokenShards::concatenated(validation)),
+            notes: Vec::new(),
         })
     }
 

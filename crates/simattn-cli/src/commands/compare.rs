@@ -7,7 +7,7 @@ use simattn_data::TokenizerSpec;
 use simattn_train::{Dataset, RunConfig, model_folder::Reservation, parse_document};
 
 use super::{CliError, KernelsArg, failure, input};
-use crate::console::{show, tell, value};
+use crate::console::{show, tell, tell_some, value};
 use crate::{
     machine, room,
     study::{
@@ -141,6 +141,7 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         ));
     }
     let dataset = Dataset::prepare(&config.data, config.seed).map_err(input)?;
+    tell_some("compare", &dataset.notes);
     let config = dataset.complete(&config).map_err(input)?;
     let (candidates, matching) =
         matching::candidates(&config.model, &args.variants).map_err(input)?;

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use simattn_data::prepare::{Job, OnBadInput, PrepareError, PrepareObserver, check_place, prepare};
 use simattn_data::shards::Index;
-use simattn_data::{DataError, Tokenizer, TokenizerSpec};
+use simattn_data::{DataError, PassedOver, TEXT_FIELD, Tokenizer, TokenizerSpec};
 
 use super::{CliError, failure, input};
 use crate::console::{message, show, tell, value};
@@ -17,8 +17,8 @@ use crate::study::quantity::{bytes, count, grouped};
 
 /// Turn text into shards of token ids, which training reads without loading them.
 ///
-/// Reads .txt and other text, .jsonl and .parquet, each text also as .gz or .zst; files, folders and patterns. Broken
-/// off, the same command goes on from the last finished shard.
+/// Reads .txt and other text, .jsonl, .json and .parquet, all but the last also as .gz or .zst; files, folders and patterns.
+/// Broken off, the same command goes on from the last finished shard.
 #[derive(Debug, Args)]
 pub struct PrepareArgs {
     /// Files, folders, patterns such as 'books/*.txt', or hf://datasets/OWNER/NAME[@REVISION]/PATTERN.
@@ -31,7 +31,7 @@ pub struct PrepareArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// The field of JSON lines, or the column of Parquet files, that holds the text.
-    #[arg(long, alias = "column", value_name = "NAME", default_value = "text")]
+    #[arg(long, alias = "column", value_name = "NAME", default_value = TEXT_FIELD)]
     pub field: String,
     /// The share of documents to hold out for validation, by a hash of each.
     ///
@@ -39,6 +39,8 @@ pub struct PrepareArgs {
     #[arg(long, value_name = "F")]
     pub validation_fraction: Option<f64>,
     /// A file, folder or pattern to hold out whole for validation; may be given several times.
+    ///
+    /// A document of theirs that stands elsewhere in the inputs is left out there.
     #[arg(long, value_name = "INPUT")]
     pub validation: Vec<PathBuf>,
     /// Which documents these are.
@@ -90,6 +92,7 @@ pub fn run(args: &PrepareArgs) -> Result<(), CliError> {
     let mut progress = Progress::new();
     let prepared = prepare(&job, &mut progress);
     progress.bar.finish_and_clear();
+    progress.say_the_rest();
     let prepared = prepared.map_err(|error: PrepareError| match error.is_input() {
         true => input(error),
         false => failure(error),
@@ -102,6 +105,12 @@ pub fn run(args: &PrepareArgs) -> Result<(), CliError> {
         count(tokens as f64 / started.elapsed().as_secs_f64().max(f64::MIN_POSITIVE)),
         grouped(prepared.files as f64)
     ))?;
+    if prepared.held_out_again > 0 {
+        show(format_args!(
+            "held out     {} documents stand elsewhere too, and were left out there\n",
+            grouped(prepared.held_out_again as f64)
+        ))?;
+    }
     show(format_args!("saved        {}\n", value(args.out.display())))?;
     for (part, name) in [
         (&index.train, "training"),
@@ -189,7 +198,12 @@ struct Progress {
     bar: ProgressBar,
     terminal: bool,
     tenths: u64,
+    /// Lines said of documents that are held out, and of what was passed over.
+    said: [u64; 2],
 }
+
+/// Lines of one kind that are said one by one.
+const NAMED: u64 = 20;
 
 impl Progress {
     fn new() -> Self {
@@ -204,6 +218,31 @@ impl Progress {
             bar,
             terminal,
             tenths: 0,
+            said: [0; 2],
+        }
+    }
+
+    /// Says a line of a kind, unless there were many.
+    fn say_some(&mut self, kind: usize, line: &str) {
+        self.said[kind] += 1;
+        if self.said[kind] <= NAMED {
+            self.say(line);
+        }
+    }
+
+    /// How many lines were not said.
+    fn say_the_rest(&self) {
+        for (said, what) in self
+            .said
+            .iter()
+            .zip(["held-out documents", "entries of folders"])
+        {
+            if *said > NAMED {
+                tell(format_args!(
+                    "prepare: and {} more {what} were left out",
+                    said - NAMED
+                ));
+            }
         }
     }
 
@@ -247,5 +286,20 @@ impl PrepareObserver for Progress {
 
     fn on_bad_input(&mut self, place: &str, problem: &str) {
         self.say(&format!("prepare: {place}: {problem}; left out"));
+    }
+
+    fn on_held_out(&mut self, place: &str) {
+        self.say_some(
+            0,
+            &format!("prepare: {place}: held out under another name; left out"),
+        );
+    }
+
+    fn on_passed_over(&mut self, what: &PassedOver) {
+        self.say_some(1, &format!("prepare: {what}"));
+    }
+
+    fn on_note(&mut self, note: &str) {
+        self.say(&format!("prepare: {note}"));
     }
 }

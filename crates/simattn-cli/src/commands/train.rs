@@ -18,7 +18,7 @@ use simattn_train::{
 };
 
 use super::{CliError, KernelsArg, failure, input};
-use crate::console::{show, tell, value};
+use crate::console::{show, tell, tell_some, value};
 use crate::device::{DeviceChoice, computes};
 use crate::memory;
 use crate::peak::measured_flops;
@@ -49,8 +49,8 @@ pub struct TrainArgs {
     /// measured where left out.
     #[arg(long, value_name = "FLOPS", value_parser = positive)]
     pub peak_flops: Option<f64>,
-    /// A text file or a folder of text files instead of the configuration's; "tales" for the
-    /// embedded corpus.
+    /// A file, folder or pattern of text, JSON lines or Parquet, or a folder that `prepare` made,
+    /// instead of the configuration's; "tales" for the embedded corpus.
     #[arg(long, value_name = "PATH")]
     pub data: Option<String>,
     /// "bytes", "bpe:N" or a tokenizer.json instead of the configuration's.
@@ -144,6 +144,7 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     }
     let mut dataset =
         Dataset::prepare_with(&config.data, config.seed, kept.as_ref()).map_err(input)?;
+    tell_some("train", &dataset.notes);
     let config = dataset.complete(&config).map_err(input)?;
     // Once more, with the tokenizer's vocabulary.
     check_room(&device, &config)?;

@@ -1,6 +1,7 @@
 //! Why text could not be prepared.
 
 use crate::error::DataError;
+use crate::reading::ReadError;
 use crate::shards::ShardError;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -114,7 +115,15 @@ pub enum PrepareError {
     /// A shard cannot be written.
     #[error(transparent)]
     Shard(#[from] ShardError),
-    /// The tokenizer failed.
+    /// The tokenizer failed on a text.
+    #[error("{place}: {problem}; take the text out, or take another tokenizer")]
+    Tokenizer {
+        /// The file, and the line or row of the document, or the one behind it.
+        place: String,
+        /// What it says.
+        problem: String,
+    },
+    /// Something else is wrong with the data.
     #[error(transparent)]
     Data(#[from] DataError),
 }
@@ -133,6 +142,25 @@ impl PrepareError {
         Self::System {
             path: path.to_owned(),
             problem: error.to_string(),
+        }
+    }
+}
+
+impl From<ReadError> for PrepareError {
+    fn from(error: ReadError) -> Self {
+        let input = |path: PathBuf, problem: &str| Self::Input {
+            input: path.display().to_string(),
+            problem: problem.to_owned(),
+        };
+        match error {
+            ReadError::Missing(path) => input(path, "no such file or folder; check the path"),
+            ReadError::Nothing(path) => input(
+                path,
+                "no text, JSON lines or Parquet file there; check the path",
+            ),
+            ReadError::Input { input, problem } => Self::Input { input, problem },
+            ReadError::Bad { place, problem } => Self::BadInput { place, problem },
+            ReadError::System { path, problem } => Self::System { path, problem },
         }
     }
 }

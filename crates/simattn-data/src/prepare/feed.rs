@@ -2,8 +2,9 @@
 
 use super::error::PrepareError;
 use super::pieces::{Cutter, LARGEST};
-use super::{OnBadInput, Place, Side};
+use super::{OnBadInput, Side};
 use crate::hash::seeded_hash;
+use crate::reading::{Contents, Format, InputFile, Place, ReadError, Sink, Stop};
 use std::path::Path;
 use std::sync::mpsc::SyncSender;
 
@@ -24,28 +25,15 @@ pub(super) enum Item {
     },
     /// Something that was left out.
     Bad { place: String, problem: String },
+    /// A document that is held out, found again in what is trained on, and left out there.
+    HeldOut { place: String },
 }
 
 /// Some megabytes of items; an error is the last thing that comes.
 pub(super) type Chunk = Result<Vec<Item>, PrepareError>;
 
-/// Why the reading thread ends early.
-#[derive(Debug)]
-pub(super) enum Stop {
-    /// To be handed over.
-    Error(PrepareError),
-    /// Nobody listens any more.
-    Unheard,
-}
-
-impl From<PrepareError> for Stop {
-    fn from(error: PrepareError) -> Self {
-        Self::Error(error)
-    }
-}
-
 /// Collects documents and hands them over.
-pub(super) struct Feed {
+pub(super) struct Feed<'a> {
     sender: SyncSender<Chunk>,
     /// Bytes of text that are handed over at once.
     chunk_bytes: usize,
@@ -53,27 +41,38 @@ pub(super) struct Feed {
     seed: u64,
     /// Hashes below it are held out.
     threshold: u64,
-    /// Whether every document is, whatever its hash.
-    held_out: bool,
+    /// Documents of the held-out files.
+    contents: &'a Contents,
+    /// The file that is being read.
+    input: Option<&'a InputFile>,
     on_bad_input: OnBadInput,
     chunk: Vec<Item>,
     waiting: usize,
     /// The document that is being read, as far as it has not been cut.
     text: String,
-    side: Option<Side>,
+    fate: Option<Fate>,
     /// Whether a piece of it was cut off.
     goes_on: bool,
     /// As far it was looked through for a place to cut it.
     seen: usize,
 }
 
-impl Feed {
+/// What becomes of a document.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Kept(Side),
+    /// It is one of the held-out files' too.
+    LeftOut,
+}
+
+impl<'a> Feed<'a> {
     pub(super) fn new(
         sender: SyncSender<Chunk>,
         chunk_bytes: usize,
         cutter: Cutter,
         (seed, validation_fraction): (u64, f64),
         on_bad_input: OnBadInput,
+        contents: &'a Contents,
     ) -> Self {
         Self {
             sender,
@@ -82,69 +81,70 @@ impl Feed {
             seed,
             // 2⁶⁴ is exact in float64, and a fraction is at most a half.
             threshold: (validation_fraction * 2f64.powi(64)) as u64,
-            held_out: false,
+            contents,
+            input: None,
             on_bad_input,
             chunk: Vec::new(),
             waiting: 0,
             text: String::new(),
-            side: None,
+            fate: None,
             goes_on: false,
             seen: 0,
         }
     }
 
-    /// Whether the documents that follow are held out, whatever their hashes.
-    pub(super) fn hold_out(&mut self, held_out: bool) {
-        self.held_out = held_out;
+    /// The documents that follow are those of `input`.
+    pub(super) fn begin(&mut self, input: &'a InputFile) {
+        self.input = Some(input);
     }
 
-    /// More of the current document.
-    pub(super) fn text(&mut self, text: &str) -> Result<(), Stop> {
-        self.text.push_str(text);
-        if self.text.len() < LARGEST {
-            return Ok(());
+    /// What becomes of the document whose first MiB, or whole, is in `text`.
+    fn decide(&self) -> Fate {
+        if self.input.is_some_and(|input| input.held_out) {
+            return Fate::Kept(Side::Validation);
         }
-        self.cut(None)
-    }
-
-    /// The current document ends here. One of white space alone is left out.
-    pub(super) fn end(&mut self, after: Place) -> Result<(), Stop> {
-        if self.side.is_some() || !self.text.trim().is_empty() {
-            self.cut(Some(after))?;
+        if self.contents.hold(&self.text) {
+            return Fate::LeftOut;
         }
-        self.text.clear();
-        self.side = None;
-        self.goes_on = false;
-        self.seen = 0;
-        Ok(())
+        let start = &self.text.as_bytes()[..self.text.len().min(HASHED)];
+        Fate::Kept(match seeded_hash(self.seed, start) < self.threshold {
+            true => Side::Validation,
+            false => Side::Train,
+        })
     }
 
-    /// A line or row that cannot be read.
-    pub(super) fn bad(
-        &mut self,
-        path: &Path,
-        unit: &str,
-        number: u64,
-        problem: String,
-    ) -> Result<(), Stop> {
-        let place = format!("{}:{unit}{number}", path.display());
-        match self.on_bad_input {
-            OnBadInput::Fail => Err(PrepareError::BadInput { place, problem }.into()),
-            OnBadInput::Skip => {
-                self.chunk.push(Item::Bad { place, problem });
-                Ok(())
-            }
+    /// Where a document stands that ends before `after`.
+    fn place(&self, after: Place) -> String {
+        let Some(input) = self.input else {
+            return String::new();
+        };
+        let path = input.path.display();
+        match (input.format, after.line) {
+            // At the end of a file, the next one begins.
+            (_, 0) => path.to_string(),
+            (Format::Parquet, row) => format!("{path}:row {row}"),
+            (_, line) => format!("{path}:{line}"),
         }
     }
 
     fn cut(&mut self, end: Option<Place>) -> Result<(), Stop> {
-        let side = *self.side.get_or_insert_with(|| {
-            let start = &self.text.as_bytes()[..self.text.len().min(HASHED)];
-            match self.held_out || seeded_hash(self.seed, start) < self.threshold {
-                true => Side::Validation,
-                false => Side::Train,
+        let fate = match self.fate {
+            Some(fate) => fate,
+            None => self.decide(),
+        };
+        self.fate = Some(fate);
+        let side = match fate {
+            Fate::Kept(side) => side,
+            Fate::LeftOut => {
+                self.text.clear();
+                self.seen = 0;
+                if let Some(after) = end {
+                    let place = self.place(after);
+                    self.push(place.len(), Item::HeldOut { place });
+                }
+                return self.hand_over_enough();
             }
-        });
+        };
         let (mut ends, seen) = self.cutter.ends(&self.text, self.seen, end.is_some());
         self.seen = seen;
         if end.is_some() && ends.is_empty() {
@@ -155,21 +155,32 @@ impl Feed {
         let last = ends.len();
         for (index, to) in ends.into_iter().enumerate() {
             let text = self.text[start..to].to_owned();
-            self.waiting += text.len();
-            self.chunk.push(Item::Piece {
+            let end = end.filter(|_| index + 1 == last);
+            let goes_on = self.goes_on;
+            let piece = Item::Piece {
                 text,
-                goes_on: self.goes_on,
+                goes_on,
                 side,
-                end: end.filter(|_| index + 1 == last),
-            });
+                end,
+            };
+            self.push(to - start, piece);
             start = to;
             self.goes_on = true;
         }
         self.text.drain(..start);
-        if self.waiting >= self.chunk_bytes {
-            self.hand_over()?;
+        self.hand_over_enough()
+    }
+
+    fn push(&mut self, bytes: usize, item: Item) {
+        self.waiting += bytes;
+        self.chunk.push(item);
+    }
+
+    fn hand_over_enough(&mut self) -> Result<(), Stop> {
+        match self.waiting >= self.chunk_bytes {
+            true => self.hand_over(),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     fn hand_over(&mut self) -> Result<(), Stop> {
@@ -185,7 +196,40 @@ impl Feed {
             && let Err(Stop::Error(error)) = ending
         {
             // Where nobody listens, nobody needs to know.
-            let _ = self.sender.send(Err(error));
+            let _ = self.sender.send(Err(error.into()));
+        }
+    }
+}
+
+impl Sink for Feed<'_> {
+    fn text(&mut self, text: &str) -> Result<(), Stop> {
+        self.text.push_str(text);
+        if self.text.len() < LARGEST {
+            return Ok(());
+        }
+        self.cut(None)
+    }
+
+    fn end(&mut self, after: Place) -> Result<(), Stop> {
+        if self.fate.is_some() || !self.text.trim().is_empty() {
+            self.cut(Some(after))?;
+        }
+        self.text.clear();
+        self.fate = None;
+        self.goes_on = false;
+        self.seen = 0;
+        Ok(())
+    }
+
+    fn bad(&mut self, path: &Path, unit: &str, number: u64, problem: String) -> Result<(), Stop> {
+        let place = format!("{}:{unit}{number}", path.display());
+        match self.on_bad_input {
+            OnBadInput::Fail => Err(ReadError::Bad { place, problem }.into()),
+            OnBadInput::Skip => {
+                let bytes = place.len() + problem.len();
+                self.push(bytes, Item::Bad { place, problem });
+                self.hand_over_enough()
+            }
         }
     }
 }

@@ -2,8 +2,11 @@
 
 use super::Job;
 use super::error::PrepareError;
-use super::inputs::InputFile;
+use super::journal::JOURNAL;
+use crate::reading::InputFile;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::fs;
 use std::path::Path;
 
 /// Everything that the shards depend on, apart from what stands in the inputs.
@@ -20,6 +23,9 @@ pub(super) struct Identity {
     /// How many of the inputs, from the last, are held out.
     #[serde(default)]
     held_out: usize,
+    /// Whether documents are held against those held out; versions that began some folders only compared names.
+    #[serde(default)]
+    pub(super) compares_documents: bool,
 }
 
 impl Identity {
@@ -35,7 +41,35 @@ impl Identity {
                 .map(|file| (file.path.display().to_string(), file.bytes))
                 .collect(),
             held_out: files.iter().filter(|file| file.held_out).count(),
+            compares_documents: true,
         }
+    }
+
+    /// The files that an earlier version began a folder with, and those beside them in the job's folders and patterns: it did
+    /// not read linked folders, nor JSON lines of other names. What it began goes on with the same files. All are the first
+    /// where no such version began the folder, or with others.
+    pub(super) fn as_begun(job: &Job, files: Vec<InputFile>) -> (Vec<InputFile>, Vec<InputFile>) {
+        #[derive(Deserialize)]
+        struct Begun {
+            identity: Identity,
+        }
+        let journal = fs::read(job.out.join(JOURNAL)).ok();
+        let begun = journal.and_then(|text| serde_json::from_slice::<Begun>(&text).ok());
+        let Some(begun) = begun.filter(|begun| !begun.identity.compares_documents) else {
+            return (files, Vec::new());
+        };
+        let inputs = begun.identity.inputs.into_iter();
+        let known: HashSet<String> = inputs.map(|(path, _)| path).collect();
+        let is_known = |file: &InputFile| known.contains(&file.path.display().to_string());
+        if files.iter().filter(|file| is_known(file)).count() < known.len() {
+            return (files, Vec::new());
+        }
+        let named = |file: &InputFile| {
+            job.inputs.contains(&file.path) || job.validation.contains(&file.path)
+        };
+        files
+            .into_iter()
+            .partition(|file| is_known(file) || named(file))
     }
 
     /// Refuses to go on with a folder that another job began.

@@ -3,10 +3,10 @@
 //! `prepare.json` of format 2 carries a SHA-256 of itself, taken with 64 zeros in the sum's place. Format 1 had none: what it
 //! says is held against the shards and the inputs, see [`super::soundness`].
 
-use super::Place;
 use super::error::PrepareError;
 use super::identity::Identity;
 use super::place::{self, Found};
+use crate::reading::Place;
 use crate::shards::{Entry, INDEX, PARTS, Partial, hexadecimal, is_shard_name};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -46,6 +46,9 @@ pub(super) struct Journal {
     pub(super) place: Place,
     /// What was left out before it.
     pub(super) bad_inputs: u64,
+    /// Documents before it that were left out because they are held out.
+    #[serde(default)]
+    pub(super) held_out_again: u64,
 }
 
 impl Journal {
@@ -58,6 +61,7 @@ impl Journal {
             validation: PartState::default(),
             place: Place::default(),
             bad_inputs: 0,
+            held_out_again: 0,
         }
     }
 

@@ -10,28 +10,25 @@ mod feed;
 mod identity;
 mod inputs;
 mod journal;
-mod jsonl;
-mod lines;
-#[cfg(feature = "parquet")]
-mod parquet;
 mod parts;
 mod pieces;
 mod pipeline;
 mod place;
 mod seams;
 mod soundness;
-mod stream;
-mod text;
 
 pub use error::PrepareError;
 pub(crate) use journal::JOURNAL;
 pub use pipeline::{Prepared, prepare};
 pub use place::check_place;
 
+use crate::reading::PassedOver;
 use crate::tokenizer::Tokenizer;
-use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+
+/// Where `index.json` counts documents that were left out because they are held out.
+const HELD_OUT_AGAIN: &str = "documents_held_out_again";
 
 /// What to do with a line or row that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +44,8 @@ pub enum OnBadInput {
 pub struct Job<'a> {
     /// Files, folders and patterns such as `books/*.txt`.
     pub inputs: &'a [PathBuf],
-    /// As `inputs`, held out whole for validation; a file that `inputs` names too is held out.
+    /// As `inputs`, held out whole for validation. A file that `inputs` names too, under whatever name, is held out, and a
+    /// document of theirs that stands elsewhere in `inputs` is left out there.
     pub validation: &'a [PathBuf],
     /// Makes the ids.
     pub tokenizer: &'a Tokenizer,
@@ -84,22 +82,25 @@ pub trait PrepareObserver {
     fn on_bad_input(&mut self, place: &str, problem: &str) {
         let _ = (place, problem);
     }
+
+    /// Something in a folder may have been meant and is not read; all of them are named before the work begins.
+    fn on_passed_over(&mut self, what: &PassedOver) {
+        let _ = what;
+    }
+
+    /// A document to train on is one of those in [`Job::validation`] too, and was left out.
+    fn on_held_out(&mut self, place: &str) {
+        let _ = place;
+    }
+
+    /// Something else that whoever began the work should know.
+    fn on_note(&mut self, note: &str) {
+        let _ = note;
+    }
 }
 
 /// Nobody watches.
 impl PrepareObserver for () {}
-
-/// Where the reading stands, always between two documents.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Place {
-    /// Which of the input files.
-    file: usize,
-    /// Bytes of it, unpacked, or rows, that are behind.
-    offset: u64,
-    /// Lines that are behind.
-    line: u64,
-}
 
 /// The part that a document belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

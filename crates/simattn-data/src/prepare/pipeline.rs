@@ -1,16 +1,16 @@
 //! Reading, encoding and writing, each at its own pace.
 
 use super::error::PrepareError;
-use super::feed::{Chunk, Feed, Item, Stop};
+use super::feed::{Chunk, Feed, Item};
 use super::identity::Identity;
-use super::inputs::{Format, InputFile, expand};
+use super::inputs::expand;
 use super::journal::{Folder, Journal, PartState, json};
-use super::lines::Lines;
 use super::parts::PartWriter;
 use super::pieces::Cutter;
 use super::soundness::{self, Ids};
-use super::{Job, OnBadInput, Place, PrepareObserver, Side, jsonl, stream, text};
+use super::{HELD_OUT_AGAIN, Job, OnBadInput, PrepareObserver, Side};
 use crate::error::DataError;
+use crate::reading::{self, Contents, InputFile, Place, Stop};
 use crate::shards::{INDEX, Index, PARTS, TOKENIZER};
 use crate::tokenizer::Tokenizer;
 use rayon::prelude::*;
@@ -33,6 +33,8 @@ pub struct Prepared {
     pub files: usize,
     /// Tokens that were there already when this process began.
     pub resumed_tokens: u64,
+    /// Documents that were left out of training because they are held out.
+    pub held_out_again: u64,
 }
 
 /// Turns text into a folder of shards, in the current rayon pool; what a process that was killed began is gone on with.
@@ -46,7 +48,17 @@ pub struct Prepared {
 /// index, and if no shard was finished and it was not there before, it is removed.
 pub fn prepare(job: &Job, observer: &mut dyn PrepareObserver) -> Result<Prepared, PrepareError> {
     check(job)?;
-    let files = expand(job.inputs, job.validation)?;
+    let found = expand(job.inputs, job.validation, job.field, job.out)?;
+    for what in &found.passed_over {
+        observer.on_passed_over(what);
+    }
+    let (files, new) = Identity::as_begun(job, found.files);
+    for file in new {
+        observer.on_note(&format!(
+            "{}: not among the files with which an earlier version began the folder; left out of it",
+            file.path.display()
+        ));
+    }
     let (folder, mut journal) = Folder::open(job.out, Identity::of(job, &files))?;
     let ids = Ids::of(job);
     let mut work = || match soundness::complete(&folder, &journal, &ids)? {
@@ -54,6 +66,7 @@ pub fn prepare(job: &Job, observer: &mut dyn PrepareObserver) -> Result<Prepared
             resumed_tokens: index.train.tokens + index.validation.tokens,
             index,
             files: files.len(),
+            held_out_again: journal.held_out_again,
         }),
         None => run(job, &files, &folder, &mut journal, &ids, observer),
     };
@@ -97,7 +110,8 @@ fn run(
     ids: &Ids,
     observer: &mut dyn PrepareObserver,
 ) -> Result<Prepared, PrepareError> {
-    let [train, validation] = soundness::check(job, files, folder, journal, ids)?;
+    let contents = held_out(job, files)?;
+    let [train, validation] = soundness::check(job, (files, &contents), folder, journal, ids)?;
     folder.write(TOKENIZER, job.tokenizer.to_json().as_bytes())?;
     folder.remove_index()?;
     let open = |name, noted: &PartState, growing| {
@@ -109,6 +123,8 @@ fn run(
         train: open(train_name, &journal.train, train)?,
         validation: open(validation_name, &journal.validation, validation)?,
         bad_inputs: journal.bad_inputs,
+        held_out_again: journal.held_out_again,
+        files,
         shard_tokens: job.shard_tokens,
         folder,
         journal,
@@ -117,7 +133,8 @@ fn run(
     let taken = Arc::new(AtomicU64::new(0));
     let total: u64 = files.iter().map(|file| file.bytes).sum();
     let place = writer.journal.place;
-    let _: ControlFlow<()> = read(job, files, place, job.on_bad_input, &taken, |items| {
+    let (bad, inputs) = (job.on_bad_input, (files, &contents));
+    let _: ControlFlow<()> = read(job, inputs, place, bad, &taken, |items| {
         writer.write(items, job.tokenizer, observer)?;
         let bytes = taken.load(Ordering::Relaxed);
         match observer.on_progress(bytes, total, writer.tokens()) {
@@ -129,6 +146,7 @@ fn run(
         mut train,
         mut validation,
         bad_inputs,
+        held_out_again,
         ..
     } = writer;
     for part in [&mut train, &mut validation] {
@@ -140,13 +158,17 @@ fn run(
     if train.tokens() + validation.tokens() == 0 {
         return Err(PrepareError::NoDocuments { files: files.len() });
     }
+    let mut how = journal.identity.to_json();
+    if held_out_again > 0 {
+        how[HELD_OUT_AGAIN] = held_out_again.into();
+    }
     let index = Index::new(
         ids.tokenizer.clone(),
         ids.width,
         train.into_part(),
         validation.into_part(),
         bad_inputs,
-        journal.identity.to_json(),
+        how,
     );
     let (train, validation) = (&index.train.shards, &index.validation.shards);
     folder.sweep(&train.iter().chain(validation).collect::<Vec<_>>())?;
@@ -155,14 +177,16 @@ fn run(
         index,
         files: files.len(),
         resumed_tokens,
+        held_out_again,
     })
 }
 
 /// Reads documents from `place` on in a thread of its own and hands them to `take`, some megabytes at a time, until there are
-/// no more or `take` breaks off, which is then given.
+/// no more or `take` breaks off, which is then given. Those of `contents` that are to be trained
+/// on are left out.
 pub(super) fn read<B>(
     job: &Job,
-    files: &[InputFile],
+    (files, contents): (&[InputFile], &Contents),
     place: Place,
     on_bad_input: OnBadInput,
     taken: &Arc<AtomicU64>,
@@ -175,6 +199,7 @@ pub(super) fn read<B>(
         Cutter::of(job.tokenizer),
         (job.seed, job.validation_fraction),
         on_bad_input,
+        contents,
     );
     std::thread::scope(|scope| {
         let reading = taken.clone();
@@ -197,16 +222,16 @@ pub(super) fn read<B>(
 }
 
 /// The reading thread: every file from `place` on.
-fn read_all(
-    files: &[InputFile],
+fn read_all<'a>(
+    files: &'a [InputFile],
     place: Place,
     field: &str,
     taken: &Arc<AtomicU64>,
-    mut feed: Feed,
+    mut feed: Feed<'a>,
 ) {
     let behind: u64 = files.iter().take(place.file).map(|file| file.bytes).sum();
     taken.store(behind, Ordering::Relaxed);
-    let read = |feed: &mut Feed| -> Result<(), Stop> {
+    let read_from = |feed: &mut Feed<'a>| -> Result<(), Stop> {
         for (index, input) in files.iter().enumerate().skip(place.file) {
             let from = match index == place.file {
                 true => place,
@@ -215,60 +240,23 @@ fn read_all(
                     ..Place::default()
                 },
             };
-            feed.hold_out(input.held_out);
-            read_one(input, from, field, taken, feed)?;
+            feed.begin(input);
+            reading::read(input, from, field, taken, feed)?;
         }
         Ok(())
     };
-    let ending = read(&mut feed);
+    let ending = read_from(&mut feed);
     feed.close(ending);
 }
 
-fn read_one(
-    input: &InputFile,
-    from: Place,
-    field: &str,
-    taken: &Arc<AtomicU64>,
-    feed: &mut Feed,
-) -> Result<(), Stop> {
-    if input.format == Format::Parquet {
-        return parquet(input, from, field, taken, feed);
+/// The documents of the held-out files, where any could stand elsewhere too.
+fn held_out(job: &Job, files: &[InputFile]) -> Result<Contents, PrepareError> {
+    if files.iter().all(|file| file.held_out) {
+        return Ok(Contents::default());
     }
-    let stream = stream::open(input, from.offset, taken.clone()).map_err(|error| {
-        match error.kind() == std::io::ErrorKind::UnexpectedEof {
-            true => PrepareError::Input {
-                input: input.path.display().to_string(),
-                problem: "it ends before the place that prepare.json tells of; put the file back \
-                          as it was, or remove the folder and begin again"
-                    .to_owned(),
-            },
-            false => PrepareError::system(&input.path, &error),
-        }
-    })?;
-    let lines = Lines::new(stream, from.offset, from.line);
-    match input.format {
-        Format::JsonLines => jsonl::read(input, from.file, field, lines, feed),
-        _ => text::read(input, from.file, lines, feed),
-    }
-}
-
-#[cfg(feature = "parquet")]
-use super::parquet::read as parquet;
-
-#[cfg(not(feature = "parquet"))]
-fn parquet(
-    input: &InputFile,
-    _: Place,
-    _: &str,
-    _: &Arc<AtomicU64>,
-    _: &mut Feed,
-) -> Result<(), Stop> {
-    Err(Stop::Error(PrepareError::Input {
-        input: input.path.display().to_string(),
-        problem: "this program was built without Parquet; build it with --features parquet, \
-                  or convert the file to JSON lines"
-            .to_owned(),
-    }))
+    let held_out = files.iter().filter(|file| file.held_out);
+    let skip_bad = job.on_bad_input == OnBadInput::Skip;
+    Ok(Contents::of(held_out, job.field, skip_bad)?)
 }
 
 /// Takes items in order to the shards of their parts.
@@ -276,6 +264,8 @@ struct Writer<'a> {
     train: PartWriter,
     validation: PartWriter,
     bad_inputs: u64,
+    held_out_again: u64,
+    files: &'a [InputFile],
     shard_tokens: u64,
     folder: &'a Folder,
     journal: &'a mut Journal,
@@ -292,21 +282,38 @@ impl Writer<'_> {
         tokenizer: &Tokenizer,
         observer: &mut dyn PrepareObserver,
     ) -> Result<(), PrepareError> {
-        let encoded: Vec<Vec<u32>> = items
+        let encoded: Vec<Result<Vec<u32>, DataError>> = items
             .par_iter()
             .map(|item| match item {
                 Item::Piece { text, goes_on, .. } => match goes_on {
                     true => tokenizer.encode_rest(text),
                     false => tokenizer.encode(text),
                 },
-                Item::Bad { .. } => Ok(Vec::new()),
+                Item::Bad { .. } | Item::HeldOut { .. } => Ok(Vec::new()),
             })
-            .collect::<Result<_, DataError>>()?;
+            .collect();
+        if let Some(at) = encoded.iter().position(Result::is_err) {
+            let place = self.place_of(&items[at..]);
+            let failed = encoded.into_iter().find_map(Result::err);
+            return Err(failed.map_or(PrepareError::Stopped, |error| match error {
+                DataError::Tokenizer { .. } => PrepareError::Tokenizer {
+                    place,
+                    problem: error.to_string(),
+                },
+                other => other.into(),
+            }));
+        }
+        let encoded = encoded.into_iter().flatten();
         for (item, mut ids) in items.into_iter().zip(encoded) {
             let (text, side, end) = match item {
                 Item::Bad { place, problem } => {
                     self.bad_inputs += 1;
                     observer.on_bad_input(&place, &problem);
+                    continue;
+                }
+                Item::HeldOut { place } => {
+                    self.held_out_again += 1;
+                    observer.on_held_out(&place);
                     continue;
                 }
                 Item::Piece {
@@ -336,12 +343,34 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// In which file, and up to which line of it, the document ends whose pieces come first.
+    fn place_of(&self, items: &[Item]) -> String {
+        let end = items.iter().find_map(|item| match item {
+            Item::Piece { end, .. } => *end,
+            _ => None,
+        });
+        let Some(end) = end else {
+            return "a document that is still being read".to_owned();
+        };
+        // Behind the last document of a text stands the next file.
+        let file = end.file.saturating_sub(usize::from(end.line == 0));
+        let path = match self.files.get(file) {
+            Some(file) => file.path.display().to_string(),
+            None => "an input".to_owned(),
+        };
+        match end.line {
+            0 => path,
+            line => format!("{path}:{line}"),
+        }
+    }
+
     /// Everything before `place` is in the shards: brings them and the journal to the disk.
     fn note(&mut self, place: Place) -> Result<(), PrepareError> {
         self.journal.train = self.train.state()?;
         self.journal.validation = self.validation.state()?;
         self.journal.place = place;
         self.journal.bad_inputs = self.bad_inputs;
+        self.journal.held_out_again = self.held_out_again;
         self.folder.save(self.journal)
     }
 }

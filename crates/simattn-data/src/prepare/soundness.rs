@@ -2,9 +2,9 @@
 
 use super::error::PrepareError;
 use super::feed::Item;
-use super::inputs::{Format, InputFile, Packing};
 use super::journal::{Folder, JOURNAL, Journal, PartState};
-use super::{Job, OnBadInput, Place, Side, pipeline};
+use super::{HELD_OUT_AGAIN, Job, OnBadInput, Side, pipeline};
+use crate::reading::{Contents, Format, InputFile, Packing, Place};
 use crate::shards::{
     Entry, Growing, INDEX, Index, IndexedTokenizer, Shard, ShardError, TokenShards, Width,
     shard_name,
@@ -45,7 +45,7 @@ impl Ids {
 /// [`PrepareError::Journal`] and [`PrepareError::Unsound`] with what differs first.
 pub(super) fn check(
     job: &Job,
-    files: &[InputFile],
+    (files, contents): (&[InputFile], &Contents),
     folder: &Folder,
     journal: &Journal,
     ids: &Ids,
@@ -75,7 +75,7 @@ pub(super) fn check(
     let [train, validation] = journal.parts();
     let growing = [grows(train)?, grows(validation)?];
     if journal.is_without_sum() && journal.place != Place::default() {
-        retrace(job, files, journal)?.map_err(wrong)?;
+        retrace(job, (files, contents), journal)?.map_err(wrong)?;
     }
     Ok(growing)
 }
@@ -190,13 +190,14 @@ struct Share {
 /// The inner error says what differs.
 fn retrace(
     job: &Job,
-    files: &[InputFile],
+    inputs: (&[InputFile], &Contents),
     journal: &Journal,
 ) -> Result<Result<(), String>, PrepareError> {
     let (mut shares, mut bad_inputs) = ([Share::default(); 2], 0);
+    let mut held_out = None;
     let arrived = pipeline::read(
         job,
-        files,
+        inputs,
         Place::default(),
         OnBadInput::Skip,
         &Arc::default(),
@@ -208,6 +209,10 @@ fn retrace(
                     } => (text, side, end),
                     Item::Bad { .. } => {
                         bad_inputs += 1;
+                        continue;
+                    }
+                    Item::HeldOut { place } => {
+                        held_out.get_or_insert(place);
                         continue;
                     }
                 };
@@ -224,6 +229,12 @@ fn retrace(
             Ok(ControlFlow::Continue(()))
         },
     )?;
+    // The versions that wrote no sum compared names alone.
+    if let Some(place) = held_out {
+        return Ok(Err(format!(
+            "{place} is held out under another name, and an earlier version trained on it"
+        )));
+    }
     if arrived.is_continue() {
         return Ok(Err("no document of the inputs ends at its place".to_owned()));
     }
@@ -279,8 +290,17 @@ pub(super) fn complete(
     let goes_on = |listed: &[Entry], noted: &PartState| listed.starts_with(&noted.finished);
     let fits = index.tokenizer == ids.tokenizer
         && index.width == ids.width
-        && index.job == journal.identity.to_json()
+        && without_counts(&index.job) == journal.identity.to_json()
         && goes_on(&index.train.shards, &journal.train)
         && goes_on(&index.validation.shards, &journal.validation);
     Ok(fits.then_some(index))
+}
+
+/// What the index says of a job, without what came of it.
+fn without_counts(job: &serde_json::Value) -> serde_json::Value {
+    let mut job = job.clone();
+    if let Some(fields) = job.as_object_mut() {
+        fields.remove(HELD_OUT_AGAIN);
+    }
+    job
 }

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use clap::Args;
 use simattn::{Decoder, Positions};
-use simattn_data::{Corpus, read_documents};
+use simattn_data::{Corpus, TEXT_FIELD, read_documents};
 
 use super::super::{CliError, failure, input};
 use super::read_either;
-use crate::console::show;
+use crate::console::{show, tell_some};
 use crate::room;
 use crate::study::quantity::grouped;
 
@@ -76,7 +76,11 @@ pub fn run(args: &VerifyArgs) -> Result<(), CliError> {
         ));
     }
     let documents = match &args.data {
-        Some(path) => read_documents(path).map_err(input)?,
+        Some(path) => {
+            let texts = read_documents(path, TEXT_FIELD).map_err(input)?;
+            tell_some("convert verify", &texts.passed_over);
+            texts.documents
+        }
         None => Corpus::tales(1, 64 << 10, 1 << 10).map_err(input)?.train,
     };
     let mut ids = Vec::new();

@@ -7,6 +7,7 @@ mod text;
 use std::path::PathBuf;
 
 use clap::Args;
+use simattn_data::TEXT_FIELD;
 
 use super::{CliError, failure, input};
 use crate::device::DeviceChoice;
@@ -26,7 +27,8 @@ pub struct EvalArgs {
         default_value = "auto"
     )]
     pub device: DeviceChoice,
-    /// A text file or a folder of text files.
+    /// A text, as `prepare` takes it: a file or a folder of .txt and other text, .jsonl, .json and .parquet, also as .gz
+    /// or .zst.
     #[arg(
         long,
         value_name = "PATH",
@@ -34,6 +36,15 @@ pub struct EvalArgs {
         conflicts_with = "tasks"
     )]
     pub data: Option<PathBuf>,
+    /// The field of JSON lines, or the column of Parquet files, that holds the text.
+    #[arg(
+        long,
+        alias = "column",
+        value_name = "NAME",
+        default_value = TEXT_FIELD,
+        conflicts_with = "tasks"
+    )]
+    pub field: String,
     /// Tasks, with commas between: arc_easy, arc_challenge, hellaswag, piqa, sciq, social_iqa, winogrande,
     /// lambada_openai, and those of --task-file.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]

@@ -7,7 +7,7 @@ use simattn_train::{Rolling, TextEvaluation, evaluate_rolling, evaluate_text};
 
 use super::super::open_model;
 use super::{CliError, EvalArgs, failure, input, longest, prefix};
-use crate::console::{show, tell};
+use crate::console::{show, tell, tell_some};
 use crate::progress::perplexity;
 use crate::room;
 use crate::study::quantity::grouped;
@@ -16,7 +16,9 @@ use crate::study::quantity::grouped;
 pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
     let device = args.device.open().map_err(input)?;
     let model = open_model(&args.model, &device)?;
-    let documents = read_documents(data).map_err(input)?;
+    let texts = read_documents(data, &args.field).map_err(input)?;
+    tell_some("eval", &texts.passed_over);
+    let documents = texts.documents;
     let tokens = model
         .tokenizer
         .encode_documents(&documents)

@@ -1,9 +1,7 @@
 //! Documents of Parquet files.
 
-use super::Place;
-use super::error::PrepareError;
-use super::feed::{Feed, Stop};
-use super::inputs::InputFile;
+use super::{InputFile, Place, ReadError, Sink, Stop};
+use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::schema::types::Type;
@@ -17,21 +15,15 @@ pub(super) fn read(
     from: Place,
     column: &str,
     taken: &Arc<AtomicU64>,
-    feed: &mut Feed,
+    sink: &mut dyn Sink,
 ) -> Result<(), Stop> {
-    let wrong = |problem: String| {
-        Stop::Error(PrepareError::Input {
-            input: input.path.display().to_string(),
-            problem,
-        })
-    };
-    let file =
-        File::open(&input.path).map_err(|error| PrepareError::system(&input.path, &error))?;
+    let wrong = |problem: String| Stop::Error(ReadError::input(&input.path, problem));
+    let file = File::open(&input.path).map_err(|error| ReadError::opening(&input.path, &error))?;
     let reader = match SerializedFileReader::new(file) {
         Ok(reader) => reader,
         Err(error) => {
             let problem = format!("not a Parquet file ({error})");
-            return feed.bad(&input.path, "row ", 1, problem);
+            return sink.bad(&input.path, "row ", 1, problem);
         }
     };
     let schema = reader.metadata().file_metadata().schema().clone();
@@ -71,12 +63,13 @@ pub(super) fn read(
         let opened = reader.get_row_group(group);
         let records = match &opened {
             Ok(group) => group.get_row_iter(Some(only.clone())),
-            Err(error) => Err(parquet::errors::ParquetError::General(error.to_string())),
+            Err(error) => Err(ParquetError::General(error.to_string())),
         };
         let records = match records {
             Ok(records) => records,
             Err(error) => {
-                feed.bad(&input.path, "row ", row + 1, format!("damaged ({error})"))?;
+                not_read(input, &error)?;
+                sink.bad(&input.path, "row ", row + 1, format!("damaged ({error})"))?;
                 row += in_group;
                 continue;
             }
@@ -89,22 +82,23 @@ pub(super) fn read(
             let record = match record {
                 Ok(record) => record,
                 Err(error) => {
+                    not_read(input, &error)?;
                     // The reader cannot find its place in the group again.
-                    feed.bad(&input.path, "row ", row, format!("damaged ({error})"))?;
+                    sink.bad(&input.path, "row ", row, format!("damaged ({error})"))?;
                     break;
                 }
             };
             match record.get_column_iter().next().map(|(_, field)| field) {
                 Some(Field::Str(text)) => {
-                    feed.text(text)?;
-                    feed.end(Place {
+                    sink.text(text)?;
+                    sink.end(Place {
                         file: from.file,
                         offset: row,
                         line: row,
                     })?;
                 }
                 Some(Field::Null) | None => {
-                    feed.bad(
+                    sink.bad(
                         &input.path,
                         "row ",
                         row,
@@ -122,4 +116,18 @@ pub(super) fn read(
         }
     }
     Ok(())
+}
+
+/// Refuses what is not damaged but written in a way that is not read, whatever is to be passed over.
+fn not_read(input: &InputFile, error: &ParquetError) -> Result<(), Stop> {
+    let problem = error.to_string();
+    let refused = matches!(error, ParquetError::NYI(_)) || problem.contains("Disabled feature");
+    match refused {
+        true => Err(ReadError::input(
+            &input.path,
+            format!("written in a way that is not read ({problem}); write it again, with snappy, zstd or gzip"),
+        )
+        .into()),
+        false => Ok(()),
+    }
 }
