@@ -453,9 +453,10 @@ fn a_file_to_evaluate_is_one_document_of_its_exact_bytes() {
     let paragraph = "A paragraph of some words.\r\nAnd a line.\n\n\n".repeat(10);
     let text = format!("\n{}", paragraph.repeat(40));
     let path = place.write("folder/book.txt", &text);
-    assert_eq!(evaluated(&path).unwrap(), [text.clone()]);
-    assert_eq!(evaluated(&place.at("folder")).unwrap(), [text.clone()]);
-    assert_eq!(prepared(&path).unwrap(), [text]);
+    let exactly = [text.as_str()];
+    assert_eq!(evaluated(&path).unwrap(), exactly);
+    assert_eq!(evaluated(&place.at("folder")).unwrap(), exactly);
+    assert_eq!(prepared(&path).unwrap(), exactly);
     let marked = place.write("marked.txt", "one\n<|endoftext|>\n\ntwo\u{c}\n");
     assert_eq!(evaluated(&marked).unwrap(), ["one\n", "\ntwo\u{c}\n"]);
     assert_eq!(prepared(&marked).unwrap(), ["one\n", "\ntwo\u{c}\n"]);
