@@ -1,8 +1,8 @@
 //! gzip through `prepare`: members one after the other, each with its sum.
 //!
-//! reader: crates/simattn-data/src/prepare/stream.rs except Zstandard next_frame damaged
-//! reader: crates/simattn-data/src/prepare/text.rs
-//! reader: crates/simattn-data/src/prepare/lines.rs
+//! reader: crates/simattn-data/src/reading/gzip.rs
+//! reader: crates/simattn-data/src/reading/text.rs except whole
+//! reader: crates/simattn-data/src/reading/lines.rs
 #![no_main]
 
 use flate2::{Compression, Crc, write::DeflateEncoder};

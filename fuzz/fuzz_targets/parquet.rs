@@ -1,6 +1,6 @@
 //! Parquet: text through `prepare`, and records as the items of a task.
 //!
-//! reader: crates/simattn-data/src/prepare/parquet.rs
+//! reader: crates/simattn-data/src/reading/parquet.rs
 //! reader: crates/simattn-eval/src/records.rs except lines parse
 #![no_main]
 

@@ -2,7 +2,7 @@
 //!
 //! reader: crates/simattn-data/src/prepare/pieces.rs
 //! reader: crates/simattn-data/src/prepare/feed.rs except bad
-//! reader: crates/simattn-data/src/prepare/text.rs except unpacking
+//! reader: crates/simattn-data/src/reading/text.rs except unpacking whole
 #![no_main]
 
 use simattn_data::Tokenizer;

@@ -1,8 +1,8 @@
 //! Zstandard through `prepare`: frames one after the other, those to be skipped, sums.
 //!
-//! reader: crates/simattn-data/src/prepare/stream.rs
-//! reader: crates/simattn-data/src/prepare/text.rs
-//! reader: crates/simattn-data/src/prepare/lines.rs
+//! reader: crates/simattn-data/src/reading/zstandard.rs except there_is_room
+//! reader: crates/simattn-data/src/reading/text.rs except whole
+//! reader: crates/simattn-data/src/reading/lines.rs
 #![no_main]
 
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};

@@ -91,7 +91,11 @@ impl<R: Read> Read for Recorded<'_, R> {
 /// The decoder ends the program where memory for a window is refused.
 fn there_is_room(window: u64) -> io::Result<()> {
     let bytes = usize::try_from(window).unwrap_or(usize::MAX);
-    Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| {
+    let mut room = Vec::<u8>::new();
+    let reserved = room.try_reserve_exact(bytes);
+    // Room that nobody uses would not be asked for at all.
+    std::hint::black_box(&mut room);
+    reserved.map_err(|_| {
         healthy(format!(
             "its window of {} MiB does not fit into memory; pack it again with a smaller one",
             window >> 20
