@@ -56,7 +56,8 @@ fn run(data: &[u8]) {
     }
 }
 
-/// The documents of a file without bad lines, by the whole of it, and whether serde_json reads every line.
+/// The documents of a file without bad lines, by the whole of it, and whether serde_json reads
+/// every line.
 fn expected(lines: &[u8], field: &str) -> (Vec<Vec<u32>>, bool) {
     let mut all = true;
     let texts = lines.split(|&byte| byte == b'\n').filter_map(|line| {

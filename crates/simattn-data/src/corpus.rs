@@ -23,7 +23,8 @@ pub struct Corpus {
     pub validation: Vec<Document>,
     /// Where the text came from: "tales", or the path.
     pub name: String,
-    /// What whoever trains on it should know: what was passed over in a folder, and what was left out of training.
+    /// What whoever trains on it should know: what was passed over in a folder, and what was left
+    /// out of training.
     pub notes: Vec<String>,
 }
 
@@ -62,26 +63,28 @@ impl Corpus {
 
     /// A file, or a folder of files, with about `validation_fraction` of the bytes held out.
     ///
-    /// **A folder** is read recursively, its entries sorted by name, linked folders last and each folder once; a file of several
-    /// names is read once. Files are JSON lines (`.jsonl`, `.ndjson`, and `.json` whose first line is a whole object), each
-    /// line a document, the string of its field `text`; Parquet, in a build that reads it, likewise; and text, one document a
-    /// file: everything except hidden files (whose names begin with a dot), empty ones and those whose extension names
-    /// a binary format. All but Parquet may be packed as `.gz` or `.zst`. Text must be UTF-8. What may have been meant
-    /// and is not read stands in [`Corpus::notes`].
+    /// **A folder** is read recursively, its entries sorted by name, linked folders last and each
+    /// folder once; a file of several names is read once. Files are JSON lines (`.jsonl`,
+    /// `.ndjson`, and `.json` whose first line is a whole object), each line a document, the string
+    /// of its field `text`; Parquet, in a build that reads it, likewise; and text, one document a
+    /// file: everything except hidden files (whose names begin with a dot), empty ones and those
+    /// whose extension names a binary format. All but Parquet may be packed as `.gz` or `.zst`.
+    /// Text must be UTF-8. What may have been meant and is not read stands in [`Corpus::notes`].
     ///
-    /// **A single file** is one of these. One of text is cut into documents at form feeds and at lines that hold only
-    /// `<|endoftext|>`. Without any it is cut between paragraphs: a document ends at the first blank line after it has grown
-    /// to a 200th of the file, at least 256 bytes and at most 4 KiB, or, where no line is blank, at the first line end
-    /// after four times that.
+    /// **A single file** is one of these. One of text is cut into documents at form feeds and at
+    /// lines that hold only `<|endoftext|>`. Without any it is cut between paragraphs: a document
+    /// ends at the first blank line after it has grown to a 200th of the file, at least 256 bytes
+    /// and at most 4 KiB, or, where no line is blank, at the first line end after four times that.
     ///
-    /// Of text, a byte-order mark is dropped, and line breaks at both ends of a document are trimmed. Documents of white space
-    /// alone are left out. Nothing else is changed.
+    /// Of text, a byte-order mark is dropped, and line breaks at both ends of a document are
+    /// trimmed. Documents of white space alone are left out. Nothing else is changed.
     ///
-    /// **The split.** Documents are taken into the validation part in the order of a hash of their text and the seed,
-    /// never by window, until the part has its share of the bytes. A document that would take it beyond 1.25 times the
-    /// share is passed over, so that one huge book cannot swallow the part; if that leaves none, the shortest
-    /// document is held out. Documents of equal text go to the same side; one that differs from a document held out only in
-    /// its line ends or in white space at both ends is left out of training, with a note.
+    /// **The split.** Documents are taken into the validation part in the order of a hash of their
+    /// text and the seed, never by window, until the part has its share of the bytes. A document
+    /// that would take it beyond 1.25 times the share is passed over, so that one huge book cannot
+    /// swallow the part; if that leaves none, the shortest document is held out. Documents of equal
+    /// text go to the same side; one that differs from a document held out only in its line ends or
+    /// in white space at both ends is left out of training, with a note.
     ///
     /// # Errors
     ///

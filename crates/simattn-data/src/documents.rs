@@ -113,9 +113,9 @@ pub struct Texts {
 /// The documents at a path, exactly as they stand there, for evaluation on all of them: those that
 /// [`prepare`](crate::prepare::prepare) makes of it.
 ///
-/// A file of text is one document, or several between lines that hold only `<|endoftext|>`; nothing but a byte-order mark is
-/// dropped. Of JSON lines and Parquet every string of `field` is one. In a folder every file is read that is of one of these
-/// kinds, packed by gzip or Zstandard or not.
+/// A file of text is one document, or several between lines that hold only `<|endoftext|>`; nothing
+/// but a byte-order mark is dropped. Of JSON lines and Parquet every string of `field` is one. In a
+/// folder every file is read that is of one of these kinds, packed by gzip or Zstandard or not.
 ///
 /// # Errors
 ///
@@ -129,8 +129,9 @@ pub fn read_documents(path: &Path, field: &str) -> Result<Texts, DataError> {
     some(path, documents, found.passed_over)
 }
 
-/// The documents at a path, to train on, and whether each is a whole one, not a part of a file that was cut up. What counts as a
-/// document is told at [`Corpus::from_path`](crate::Corpus::from_path).
+/// The documents at a path, to train on, and whether each is a whole one, not a part of a file that
+/// was cut up. What counts as a document is told at
+/// [`Corpus::from_path`](crate::Corpus::from_path).
 pub(crate) fn training_documents(path: &Path, field: &str) -> Result<(Texts, bool), DataError> {
     let found = find(&[path.to_owned()], field, None)?;
     let mut documents = Vec::new();

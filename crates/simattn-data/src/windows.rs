@@ -183,7 +183,8 @@ fn stretches(tokens: u64, context: usize, epoch: u64) -> (u128, u128) {
     (before(epoch.into()), before(u128::from(epoch) + 1))
 }
 
-/// Refuses an empty shape, and a source, the text's training or validation `part`, too short for one window.
+/// Refuses an empty shape, and a source, the text's training or validation `part`, too short for
+/// one window.
 pub(crate) fn check_shape(
     part: &'static str,
     source: &dyn TokenSource,

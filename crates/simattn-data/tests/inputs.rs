@@ -139,8 +139,8 @@ fn zstandard(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     compress_to_vec(bytes.as_ref(), CompressionLevel::Fastest)
 }
 
-/// A frame of Zstandard with one stored block, whose header asks for a window of 2 to the `log`, as `--long=log` writes it
-/// where the length is not known beforehand.
+/// A frame of Zstandard with one stored block, whose header asks for a window of 2 to the `log`, as
+/// `--long=log` writes it where the length is not known beforehand.
 fn wide_frame(log: u8, text: &str) -> Vec<u8> {
     let mut bytes = vec![0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3];
     bytes.extend_from_slice(&((text.len() as u32) << 3 | 1).to_le_bytes()[..3]);
@@ -385,6 +385,16 @@ fn json_lines_are_json_lines_under_any_name() {
         let path = place.write(name, bytes);
         assert_eq!(prepared(&path).unwrap(), [text], "{name}");
         assert_eq!(evaluated(&path).unwrap(), [text], "{name}");
+    }
+    let marked = "one\n<|endoftext|>\ntwo\n";
+    for (name, bytes) in [
+        ("m.txt", marked.as_bytes().to_vec()),
+        ("m.txt.gz", gzip(marked)),
+        ("m.txt.zst", wide_frame(31, marked)),
+    ] {
+        let path = place.write(name, bytes);
+        assert_eq!(evaluated(&path).unwrap(), ["one\n", "two\n"], "{name}");
+        assert_eq!(trained(&path).unwrap(), ["one", "two"], "{name}");
     }
 }
 

@@ -33,7 +33,8 @@ pub struct Dataset {
     pub train: Vec<Weighted>,
     /// Tokens of the documents that were held out.
     pub validation: Arc<dyn TokenSource>,
-    /// What whoever trains on it should know: what was passed over in a folder of text, and what was left out of training.
+    /// What whoever trains on it should know: what was passed over in a folder of text, and what
+    /// was left out of training.
     pub notes: Vec<String>,
 }
 

@@ -17,8 +17,8 @@ use crate::study::quantity::{bytes, count, grouped};
 
 /// Turn text into shards of token ids, which training reads without loading them.
 ///
-/// Reads .txt and other text, .jsonl, .json and .parquet, all but the last also as .gz or .zst; files, folders and patterns.
-/// Broken off, the same command goes on from the last finished shard.
+/// Reads .txt and other text, .jsonl, .json and .parquet, all but the last also as .gz or .zst;
+/// files, folders and patterns. Broken off, the same command goes on from the last finished shard.
 #[derive(Debug, Args)]
 pub struct PrepareArgs {
     /// Files, folders, patterns such as 'books/*.txt', or hf://datasets/OWNER/NAME[@REVISION]/PATTERN.

@@ -23,7 +23,8 @@ pub(super) struct Identity {
     /// How many of the inputs, from the last, are held out.
     #[serde(default)]
     held_out: usize,
-    /// Whether documents are held against those held out; versions that began some folders only compared names.
+    /// Whether documents are held against those held out; versions that began some folders only
+    /// compared names.
     #[serde(default)]
     pub(super) compares_documents: bool,
 }
@@ -45,9 +46,10 @@ impl Identity {
         }
     }
 
-    /// The files that an earlier version began a folder with, and those beside them in the job's folders and patterns: it did
-    /// not read linked folders, nor JSON lines of other names. What it began goes on with the same files. All are the first
-    /// where no such version began the folder, or with others.
+    /// The files that an earlier version began a folder with, and those beside them in the job's
+    /// folders and patterns: it did not read linked folders, nor JSON lines of other names. What it
+    /// began goes on with the same files. All are the first where no such version began the folder,
+    /// or with others.
     pub(super) fn as_begun(job: &Job, files: Vec<InputFile>) -> (Vec<InputFile>, Vec<InputFile>) {
         #[derive(Deserialize)]
         struct Begun {

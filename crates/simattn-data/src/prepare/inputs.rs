@@ -5,8 +5,8 @@ use crate::reading::{FileId, Found, PassedOver, find};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-/// The files to train on and those held out, in the order of `inputs` and then of `validation`, each file once. A file that both
-/// name, however they spell it, is held out.
+/// The files to train on and those held out, in the order of `inputs` and then of `validation`,
+/// each file once. A file that both name, however they spell it, is held out.
 pub(super) fn expand(
     inputs: &[PathBuf],
     validation: &[PathBuf],

@@ -44,8 +44,9 @@ pub enum OnBadInput {
 pub struct Job<'a> {
     /// Files, folders and patterns such as `books/*.txt`.
     pub inputs: &'a [PathBuf],
-    /// As `inputs`, held out whole for validation. A file that `inputs` names too, under whatever name, is held out, and a
-    /// document of theirs that stands elsewhere in `inputs` is left out there.
+    /// As `inputs`, held out whole for validation. A file that `inputs` names too, under whatever
+    /// name, is held out, and a document of theirs that stands elsewhere in `inputs` is left out
+    /// there.
     pub validation: &'a [PathBuf],
     /// Makes the ids.
     pub tokenizer: &'a Tokenizer,
@@ -83,7 +84,8 @@ pub trait PrepareObserver {
         let _ = (place, problem);
     }
 
-    /// Something in a folder may have been meant and is not read; all of them are named before the work begins.
+    /// Something in a folder may have been meant and is not read; all of them are named before the
+    /// work begins.
     fn on_passed_over(&mut self, what: &PassedOver) {
         let _ = what;
     }

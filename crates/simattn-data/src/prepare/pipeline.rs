@@ -55,7 +55,7 @@ pub fn prepare(job: &Job, observer: &mut dyn PrepareObserver) -> Result<Prepared
     let (files, new) = Identity::as_begun(job, found.files);
     for file in new {
         observer.on_note(&format!(
-            "{}: not among the files with which an earlier version began the folder; left out of it",
+            "{}: not among the files with which an earlier version began the folder; left out",
             file.path.display()
         ));
     }

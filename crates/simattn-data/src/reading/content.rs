@@ -10,8 +10,8 @@ use std::sync::Arc;
 /// Bytes of a document that decide what it is.
 pub(crate) const DECISIVE: usize = 1 << 20;
 
-/// The same for documents of the same text, whether as a file, a line or a row: white space at both ends and carriage returns
-/// do not count. Of a document of more than a MiB its first MiB decides.
+/// The same for documents of the same text, whether as a file, a line or a row: white space at both
+/// ends and carriage returns do not count. Of a document of more than a MiB its first MiB decides.
 pub(crate) fn content_key(text: &str) -> [u8; 16] {
     let start = &text[..text.floor_char_boundary(DECISIVE)];
     let mut hasher = Sha256::new();
@@ -68,7 +68,8 @@ impl Contents {
 impl Sink for Contents {
     fn text(&mut self, text: &str) -> Result<(), Stop> {
         if self.start.len() < DECISIVE {
-            // A character more than decides, so that one at the border is as whole as in the document.
+            // A character more than decides, so that one at the border is as whole as in the
+            // document.
             let most = text.ceil_char_boundary(DECISIVE + 4 - self.start.len());
             self.start.push_str(&text[..most]);
         }

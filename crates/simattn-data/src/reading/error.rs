@@ -27,7 +27,8 @@ impl ReadError {
         }
     }
 
-    /// The system would not say what lies at a path, or would not open it: the one who asked can put that right.
+    /// The system would not say what lies at a path, or would not open it: the one who asked can
+    /// put that right.
     pub(crate) fn opening(path: &Path, error: &io::Error) -> Self {
         match error.kind() {
             ErrorKind::NotFound => Self::Missing(path.to_owned()),

@@ -3,7 +3,8 @@
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
-/// The same for two names exactly where they name one file or folder: whatever the spelling, through links of either kind.
+/// The same for two names exactly where they name one file or folder: whatever the spelling,
+/// through links of either kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum FileId {
     /// The file system's own number.

@@ -41,15 +41,18 @@ impl fmt::Display for PassedOver {
 /// What stands behind some inputs.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// Each file once, whatever its names, in the order of the inputs; folders and patterns sorted by name.
+    /// Each file once, whatever its names, in the order of the inputs; folders and patterns sorted
+    /// by name.
     pub(crate) files: Vec<InputFile>,
     pub(crate) passed_over: Vec<PassedOver>,
 }
 
-/// The files behind `inputs`: files, folders and patterns. Text in JSON lines is looked for in `field`.
+/// The files behind `inputs`: files, folders and patterns. Text in JSON lines is looked for in
+/// `field`.
 ///
-/// What is named must be readable; in folders, and among what a pattern matches, the rest is passed over, and named where
-/// it may have been meant. The folder `out`, where it is among them, is not read: that is where the work is going on.
+/// What is named must be readable; in folders, and among what a pattern matches, the rest is passed
+/// over, and named where it may have been meant. The folder `out`, where it is among them, is not
+/// read: that is where the work is going on.
 pub(crate) fn find(
     inputs: &[PathBuf],
     field: &str,
@@ -141,7 +144,8 @@ impl Search<'_> {
         Ok(any)
     }
 
-    /// All files below a folder, sorted by name; then those below linked folders, as far as they are others.
+    /// All files below a folder, sorted by name; then those below linked folders, as far as they
+    /// are others.
     fn folder(&mut self, folder: &Path, metadata: &Metadata) -> Result<bool, ReadError> {
         let mut visited: HashSet<FileId> = self.out.iter().cloned().collect();
         let mut linked = VecDeque::from([(folder.to_owned(), FileId::of(folder, metadata))]);

@@ -1,10 +1,11 @@
-//! All members of a gzip file one after the other, and the zeros that tapes and tar leave behind them.
+//! All members of a gzip file one after the other, and the zeros that tapes and tar leave behind
+//! them.
 
 use flate2::bufread::GzDecoder;
 use std::io::{self, BufRead, ErrorKind, Read};
 
-/// Takes what gzip(1) takes: members, and zeros behind the last one. What else follows gzip(1) ignores with a warning;
-/// here it is an error, so that nothing goes in silence.
+/// Takes what gzip(1) takes: members, and zeros behind the last one. What else follows gzip(1)
+/// ignores with a warning; here it is an error, so that nothing goes in silence.
 pub(super) struct Gzip<R> {
     state: State<R>,
 }

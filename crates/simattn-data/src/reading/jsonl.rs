@@ -11,7 +11,8 @@ use std::fmt;
 /// Bytes of the longest line.
 pub(super) const LONGEST: usize = 256 << 20;
 
-/// Reads a file of one object a line, whose text is the string of `field`. Blank lines are passed over; anything else is bad.
+/// Reads a file of one object a line, whose text is the string of `field`. Blank lines are passed
+/// over; anything else is bad.
 pub(super) fn read(
     input: &InputFile,
     file: usize,
@@ -78,8 +79,9 @@ fn pass(
     }
 }
 
-/// The string of a field of an object. Every other field is passed over, whatever it holds: the not-numbers that Python
-/// writes, escapes of half a character, numbers of any size. Of a field that stands twice the last counts, as in Python.
+/// The string of a field of an object. Every other field is passed over, whatever it holds: the
+/// not-numbers that Python writes, escapes of half a character, numbers of any size. Of a field
+/// that stands twice the last counts, as in Python.
 pub(super) fn text_of<'a>(line: &'a [u8], field: &str) -> Result<Cow<'a, str>, String> {
     match parse(line, field) {
         Ok(text) => Ok(text),
@@ -114,8 +116,8 @@ fn parse<'a>(line: &'a [u8], field: &str) -> Result<Cow<'a, str>, String> {
         })
 }
 
-/// A line with a number for each of `NaN`, `Infinity` and `-Infinity` outside strings, as long as before; `None` where
-/// there is none. Python's json writes them, though they are no JSON.
+/// A line with a number for each of `NaN`, `Infinity` and `-Infinity` outside strings, as long as
+/// before; `None` where there is none. Python's json writes them, though they are no JSON.
 fn without_python_numbers(line: &[u8]) -> Option<Vec<u8>> {
     let mut changed: Option<Vec<u8>> = None;
     let (mut inside, mut at) = (false, 0);

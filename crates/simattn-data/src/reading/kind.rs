@@ -73,8 +73,8 @@ pub(super) fn of(path: &Path, field: &str) -> Result<Kind, ReadError> {
     })
 }
 
-/// Why a `.json` file is not JSON lines; `None` where it is. The first line decides: an object that ends with it, and that has
-/// the field where it is the only one.
+/// Why a `.json` file is not JSON lines; `None` where it is. The first line decides: an object that
+/// ends with it, and that has the field where it is the only one.
 fn no_json_lines(path: &Path, packing: Packing, field: &str) -> Result<Option<String>, ReadError> {
     let stream = stream::open(path, packing, 0, Arc::default())
         .map_err(|error| ReadError::opening(path, &error))?;
@@ -102,7 +102,8 @@ fn no_json_lines(path: &Path, packing: Packing, field: &str) -> Result<Option<St
     )))
 }
 
-/// The next line that is not blank; `None` at the end, and where it cannot be read, which will be said by who reads on.
+/// The next line that is not blank; `None` at the end, and where it cannot be read, which will be
+/// said by who reads on.
 fn next(lines: &mut Lines) -> Option<Vec<u8>> {
     let mut line = Vec::new();
     while let Ok(Some(true)) = lines.read(&mut line, LONGEST) {

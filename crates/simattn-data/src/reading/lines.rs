@@ -20,8 +20,9 @@ impl Lines {
         }
     }
 
-    /// Appends to `buffer` up to and with the next line end, but stops at `most` bytes in it. Gives whether the line is
-    /// whole, and `None` at the end of the stream. A last line without a line end is whole.
+    /// Appends to `buffer` up to and with the next line end, but stops at `most` bytes in it. Gives
+    /// whether the line is whole, and `None` at the end of the stream. A last line without a line
+    /// end is whole.
     pub(super) fn read(&mut self, buffer: &mut Vec<u8>, most: usize) -> io::Result<Option<bool>> {
         let before = buffer.len();
         loop {

@@ -1,7 +1,7 @@
 //! One reader for all who take text: `prepare`, training and evaluation.
 //!
-//! [`find`] says which files stand behind a path and what they are, [`read`] gives their documents to a [`Sink`], a piece
-//! at a time, so that no file needs to fit into memory.
+//! [`find`] says which files stand behind a path and what they are, [`read`] gives their documents
+//! to a [`Sink`], a piece at a time, so that no file needs to fit into memory.
 
 mod content;
 mod error;
@@ -34,7 +34,8 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-/// The field of JSON lines, or the column of Parquet files, that holds the text where nobody names another.
+/// The field of JSON lines, or the column of Parquet files, that holds the text where nobody names
+/// another.
 pub const TEXT_FIELD: &str = "text";
 
 /// Where the reading stands, always between two documents.
@@ -49,7 +50,8 @@ pub(crate) struct Place {
     pub(crate) line: u64,
 }
 
-/// Gives the documents of a file, from `from` on, to `sink`. `taken` is increased by the bytes that are read from the disk.
+/// Gives the documents of a file, from `from` on, to `sink`. `taken` is increased by the bytes that
+/// are read from the disk.
 pub(crate) fn read(
     input: &InputFile,
     from: Place,

@@ -9,7 +9,8 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Reads a file whose text is the string column `column`, one document a row; a row without text is bad.
+/// Reads a file whose text is the string column `column`, one document a row; a row without text is
+/// bad.
 pub(super) fn read(
     input: &InputFile,
     from: Place,
@@ -118,14 +119,18 @@ pub(super) fn read(
     Ok(())
 }
 
-/// Refuses what is not damaged but written in a way that is not read, whatever is to be passed over.
+/// Refuses what is not damaged but written in a way that is not read, whatever is to be passed
+/// over.
 fn not_read(input: &InputFile, error: &ParquetError) -> Result<(), Stop> {
     let problem = error.to_string();
     let refused = matches!(error, ParquetError::NYI(_)) || problem.contains("Disabled feature");
     match refused {
         true => Err(ReadError::input(
             &input.path,
-            format!("written in a way that is not read ({problem}); write it again, with snappy, zstd or gzip"),
+            format!(
+                "written in a way that is not read ({problem}); write it again, with snappy, zstd \
+                 or gzip"
+            ),
         )
         .into()),
         false => Ok(()),

@@ -1,7 +1,8 @@
 //! Patterns such as `books/*.txt`, as a shell expands them.
 //!
-//! The `glob` crate says whether a name matches; its own walk ends the program at a name that is not UTF-8, and leaves out
-//! what such a name stands for. The order is the same: by name, a folder before what is in it.
+//! The `glob` crate says whether a name matches; its own walk ends the program at a name that is
+//! not UTF-8, and leaves out what such a name stands for. The order is the same: by name, a folder
+//! before what is in it.
 
 use super::ReadError;
 use super::file_id::FileId;

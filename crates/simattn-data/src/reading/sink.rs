@@ -26,6 +26,7 @@ pub(crate) trait Sink {
     /// The current document ends here. One of white space alone is none.
     fn end(&mut self, after: Place) -> Result<(), Stop>;
 
-    /// A line or row that cannot be read, `number` counted from 1; an error where it is not to be passed over.
+    /// A line or row that cannot be read, `number` counted from 1; an error where it is not to be
+    /// passed over.
     fn bad(&mut self, path: &Path, unit: &str, number: u64, problem: String) -> Result<(), Stop>;
 }

@@ -44,7 +44,8 @@ pub(super) fn open(
     Ok(unpacked)
 }
 
-/// Holds a file's first bytes against what its name says. Where they are too few to tell, the reader will.
+/// Holds a file's first bytes against what its name says. Where they are too few to tell, the
+/// reader will.
 fn check_packing(named: Packing, start: &[u8]) -> io::Result<()> {
     let found = match start {
         [0x1f, 0x8b, 8, ..] => Packing::Gzip,

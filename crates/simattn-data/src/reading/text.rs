@@ -10,8 +10,9 @@ use std::sync::Arc;
 /// Bytes of a line that are handed on before its end is known.
 const LARGEST: usize = 1 << 20;
 
-/// Reads a file of text: one document, or several between lines that hold only `<|endoftext|>`. Nothing is changed, but for a
-/// byte-order mark, which is dropped. A line that is not UTF-8 is bad.
+/// Reads a file of text: one document, or several between lines that hold only `<|endoftext|>`.
+/// Nothing is changed, but for a byte-order mark, which is dropped. A line that is not UTF-8 is
+/// bad.
 pub(super) fn read(
     input: &InputFile,
     file: usize,
@@ -71,8 +72,8 @@ pub(super) fn read(
     })
 }
 
-/// Damage of a packed file is bad input, after which nothing of it can be read. A healthy one that cannot be read is refused
-/// whatever is to be passed over; anything else broke on the way.
+/// Damage of a packed file is bad input, after which nothing of it can be read. A healthy one that
+/// cannot be read is refused whatever is to be passed over; anything else broke on the way.
 pub(super) fn unpacking(
     input: &InputFile,
     lines: &Lines,

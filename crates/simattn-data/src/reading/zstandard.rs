@@ -1,10 +1,12 @@
-//! All frames of a Zstandard file one after the other, each held against its checksum where it has one.
+//! All frames of a Zstandard file one after the other, each held against its checksum where it has
+//! one.
 
 use ruzstd::decoding::errors::{FrameDecoderError, FrameHeaderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use std::io::{self, BufRead, ErrorKind, Read};
 
-/// The largest window that is read: `zstd --long=31`, the most that the format's own program writes.
+/// The largest window that is read: `zstd --long=31`, the most that the format's own program
+/// writes.
 const LARGEST_WINDOW: u64 = 1 << 31;
 
 pub(super) struct Zstandard<R> {
@@ -37,7 +39,8 @@ impl<R: BufRead> Zstandard<R> {
                 };
             }
             self.begun = true;
-            // A decoder that has been used claims the whole window at once; a new one as much as the frame fills.
+            // A decoder that has been used claims the whole window at once; a new one as much as
+            // the frame fills.
             self.frame = FrameDecoder::new();
             let mut header = Recorded {
                 from: &mut self.packed,
@@ -103,7 +106,8 @@ fn there_is_room(window: u64) -> io::Result<()> {
     })
 }
 
-/// What is wrong, told apart from damage: [`ErrorKind::Unsupported`] is a healthy file that cannot be read.
+/// What is wrong, told apart from damage: [`ErrorKind::Unsupported`] is a healthy file that cannot
+/// be read.
 fn refused(error: FrameDecoderError) -> io::Error {
     match error {
         FrameDecoderError::WindowSizeTooBig { requested: got, .. }

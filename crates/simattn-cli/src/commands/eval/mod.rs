@@ -27,8 +27,8 @@ pub struct EvalArgs {
         default_value = "auto"
     )]
     pub device: DeviceChoice,
-    /// A text, as `prepare` takes it: a file or a folder of .txt and other text, .jsonl, .json and .parquet, also as .gz
-    /// or .zst.
+    /// A text, as `prepare` takes it: a file or a folder of .txt and other text, .jsonl, .json and
+    /// .parquet, also as .gz or .zst.
     #[arg(
         long,
         value_name = "PATH",
