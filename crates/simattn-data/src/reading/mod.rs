@@ -62,15 +62,16 @@ pub(crate) fn read(
     if input.format == Format::Parquet {
         return parquet(input, from, field, taken, sink);
     }
-    let stream = stream::open(&input.path, input.packing, from.offset, taken.clone())
-        .map_err(|error| match error.kind() {
+    let stream = stream::open(&input.path, input.packing, from.offset, taken.clone()).map_err(
+        |error| match error.kind() {
             ErrorKind::UnexpectedEof => ReadError::input(
                 &input.path,
                 "it ends before the place that prepare.json tells of; put the file back as it was, \
                  or remove the folder and begin again",
             ),
             _ => ReadError::opening(&input.path, &error),
-        })?;
+        },
+    )?;
     let lines = Lines::new(stream, from.offset, from.line);
     match input.format {
         Format::JsonLines => jsonl::read(input, from.file, field, lines, sink),
