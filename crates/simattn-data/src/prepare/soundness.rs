@@ -95,6 +95,9 @@ fn possible(job: &Job, journal: &Journal) -> Result<(), String> {
     if begun != (journal.place != Place::default()) || started && !begun {
         return Err("its shards and its place do not belong together".to_owned());
     }
+    if journal.is_without_sum() && journal.held_out_again != 0 {
+        return Err("held-out documents, which that format does not count".to_owned());
+    }
     for (name, part) in journal.parts() {
         for (number, entry) in part.finished.iter().enumerate() {
             let expected = shard_name(name, number);
