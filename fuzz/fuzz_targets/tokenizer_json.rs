@@ -1,6 +1,11 @@
 //! tokenizer.json: reading it, then text to ids and ids to text.
 //!
-//! reader: crates/simattn-data/src/tokenizer.rs except train_bpe sample count_words save fmt
+//! reader: crates/simattn-data/src/tokenizer/load.rs except from_file from_file_with read
+//! reader: crates/simattn-data/src/tokenizer/check.rs
+//! reader: crates/simattn-data/src/tokenizer/control.rs
+//! reader: crates/simattn-data/src/tokenizer/foreign.rs except letters_apart_from keeps_letters
+//! reader: crates/simattn-data/src/tokenizer/probe.rs
+//! reader: crates/simattn-data/src/tokenizer/mod.rs except save fmt letters_apart_from keeps_letters
 #![no_main]
 
 use simattn_data::{Document, Tokenizer};
