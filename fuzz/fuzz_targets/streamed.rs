@@ -1,6 +1,7 @@
 //! Text encoded in pieces, as `prepare` does, against the whole text at once: the same ids.
 //!
 //! reader: crates/simattn-data/src/prepare/pieces.rs
+//! reader: crates/simattn-data/src/prepare/seams.rs
 //! reader: crates/simattn-data/src/prepare/feed.rs except bad
 //! reader: crates/simattn-data/src/reading/text.rs except unpacking whole
 #![no_main]

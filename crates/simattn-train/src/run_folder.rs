@@ -235,7 +235,8 @@ impl RunFolder {
             let name = name.to_string_lossy();
             if name == MARKER || name == LOCK {
                 last.push(entry.path());
-            } else if [checkpoint::CONFIG, checkpoint::TOKENIZER].contains(&&*name)
+            } else if [checkpoint::CONFIG, checkpoint::TOKENIZER, checkpoint::TEXT]
+                .contains(&&*name)
                 || crate::log::is_log(&name)
             {
                 fs::remove_file(entry.path())?;
@@ -351,6 +352,7 @@ mod tests {
         let run = RunFolder::create(path).expect("an empty folder");
         assert!(is_run(path).expect("a run"));
         run.write(checkpoint::CONFIG, b"").expect("a small file");
+        run.write(checkpoint::TEXT, b"").expect("a small file");
         fs::write(path.join("notes"), "mine").expect("a small file");
         run.remove_if_empty();
         let mut left: Vec<_> = fs::read_dir(path)
