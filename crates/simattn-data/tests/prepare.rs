@@ -675,6 +675,55 @@ mod parquet_files {
             assert!(line.contains(said), "{line}");
         }
     }
+
+    /// A column of a negative length, for one: the library's own check of it is a panic.
+    #[test]
+    fn metadata_that_the_parquet_library_breaks_off_on_is_bad_input() {
+        let place = tempfile::tempdir().unwrap();
+        let input = [place.path().join("a.parquet")];
+        write(&input[0], &tales(3), false);
+        let whole = fs::read(&input[0]).unwrap();
+        // The metadata, its length in four bytes, four of magic.
+        let end = whole.len() - 8;
+        let length = u32::from_le_bytes(whole[end..end + 4].try_into().unwrap()) as usize;
+        let mut broken_off = 0;
+        for at in end - length..end {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            fs::write(&input[0], damaged).unwrap();
+            let mut heard = Heard::default();
+            let out = place.path().join(format!("out-{at}"));
+            let skip = Job {
+                on_bad_input: OnBadInput::Skip,
+                ..job(&input, &out)
+            };
+            // Whatever it gives, it gives it without a panic.
+            let _ = prepare(&skip, &mut heard);
+            broken_off += usize::from(heard.0.iter().any(|line| line.contains("breaks off")));
+        }
+        assert!(broken_off > 0, "no panic of the library was reached");
+    }
+
+    #[test]
+    fn going_on_behind_a_damaged_group_of_rows_repeats_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let input = [place.path().join("a.parquet")];
+        write(&input[0], &tales(40), false);
+        let mut bytes = fs::read(&input[0]).unwrap();
+        // Within the first group's page of texts.
+        bytes[400..420].fill(0xff);
+        fs::write(&input[0], bytes).unwrap();
+        let (whole, broken) = (place.path().join("whole"), place.path().join("broken"));
+        let skip = |out| Job {
+            on_bad_input: OnBadInput::Skip,
+            ..job(&input, out)
+        };
+        let mut heard = Heard::default();
+        prepare(&skip(&whole), &mut heard).unwrap();
+        assert_eq!(heard.0.len(), 1, "{:?}", heard.0);
+        while prepare(&skip(&broken), &mut BreakAfter(0)).is_err() {}
+        assert!(files(&whole) == files(&broken));
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Documents of Parquet files.
 
 use super::{InputFile, Place, ReadError, Sink, Stop};
+use crate::contain::contained;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
@@ -20,7 +21,7 @@ pub(super) fn read(
 ) -> Result<(), Stop> {
     let wrong = |problem: String| Stop::Error(ReadError::input(&input.path, problem));
     let file = File::open(&input.path).map_err(|error| ReadError::opening(&input.path, &error))?;
-    let reader = match SerializedFileReader::new(file) {
+    let reader = match sound(|| SerializedFileReader::new(file)) {
         Ok(reader) => reader,
         Err(error) => {
             let problem = format!("not a Parquet file ({error})");
@@ -54,28 +55,31 @@ pub(super) fn read(
         return Err(wrong(problem.to_owned()));
     }
     let before = taken.load(Ordering::Relaxed);
-    let mut row = 0;
+    let mut row: u64 = 0;
     for group in 0..reader.num_row_groups() {
-        let in_group = reader.metadata().row_group(group).num_rows() as u64;
-        if row + in_group <= from.offset {
-            row += in_group;
+        let in_group = reader.metadata().row_group(group).num_rows();
+        // A negative number is damage, which reading the group finds.
+        let in_group = u64::try_from(in_group).unwrap_or(0);
+        let behind = row.saturating_add(in_group);
+        if in_group > 0 && behind <= from.offset {
+            row = behind;
             continue;
         }
-        let opened = reader.get_row_group(group);
+        let opened = sound(|| reader.get_row_group(group));
         let records = match &opened {
-            Ok(group) => group.get_row_iter(Some(only.clone())),
+            Ok(group) => sound(|| group.get_row_iter(Some(only.clone()))),
             Err(error) => Err(ParquetError::General(error.to_string())),
         };
-        let records = match records {
+        let mut records = match records {
             Ok(records) => records,
             Err(error) => {
                 not_read(input, &error)?;
                 sink.bad(&input.path, "row ", row + 1, format!("damaged ({error})"))?;
-                row += in_group;
+                row = behind;
                 continue;
             }
         };
-        for record in records {
+        while let Some(record) = sound(|| records.next().transpose()).transpose() {
             row += 1;
             if row <= from.offset {
                 continue;
@@ -115,8 +119,15 @@ pub(super) fn read(
             let share = u128::from(input.bytes) * u128::from(row.min(rows)) / u128::from(rows);
             taken.store(before + share as u64, Ordering::Relaxed);
         }
+        // Also where the group was given up: a place means the same row on the next reading.
+        row = behind;
     }
     Ok(())
+}
+
+/// What the library gives. It panics on some damaged files.
+fn sound<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    contained("parquet", read).unwrap_or_else(|problem| Err(ParquetError::General(problem)))
 }
 
 /// Refuses what is not damaged but written in a way that is not read, whatever is to be passed
