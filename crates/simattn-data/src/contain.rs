@@ -43,7 +43,7 @@ fn said(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// A foreign message as one line of bearable length.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     const LONGEST: usize = 300;
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(LONGEST) {

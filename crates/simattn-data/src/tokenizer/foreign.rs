@@ -4,13 +4,11 @@
 //! lead there, [`contained`] turns the rest into errors.
 
 use super::{check, control};
+use crate::contain::one_line;
 use crate::error::DataError;
 use serde_json::Value;
-use std::any::Any;
-use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
-use std::sync::{Once, OnceLock};
+use std::sync::OnceLock;
 use tokenizers::{NormalizedString, Normalizer};
 
 /// A tokenizer of that crate.
@@ -177,47 +175,9 @@ impl Foreign {
 ///
 /// What `work` changed before it panicked must not be used after.
 pub(super) fn contained<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
-    thread_local! {
-        static QUIET: Cell<bool> = const { Cell::new(false) };
-    }
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let before = take_hook();
-        set_hook(Box::new(move |panic| {
-            if !QUIET.try_with(Cell::get).unwrap_or(false) {
-                before(panic);
-            }
-        }));
-    });
-    let outer = QUIET.replace(true);
-    let result = catch_unwind(AssertUnwindSafe(work));
-    QUIET.set(outer);
-    match result {
-        Ok(result) => result.map_err(|error| one_line(&error.to_string())),
-        Err(panic) => Err(format!(
-            "the tokenizers library breaks off on it ({})",
-            one_line(said(&*panic))
-        )),
-    }
-}
-
-/// What a panic says.
-fn said(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without a word")
+    crate::contain::contained("tokenizers", work)?.map_err(|error| one_line(&error.to_string()))
 }
 
 fn failure(problem: String) -> DataError {
     DataError::Tokenizer { problem }
-}
-
-/// A foreign message as one line of bearable length.
-pub(super) fn one_line(text: &str) -> String {
-    const LONGEST: usize = 300;
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
 }

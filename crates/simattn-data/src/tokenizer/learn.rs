@@ -1,9 +1,9 @@
 //! Byte-level BPE learnt from text.
 
 use super::Tokenizer;
-use super::foreign::one_line;
 use crate::bpe;
 use crate::byte_level::{LEAST_VOCABULARY, tokenizer_json};
+use crate::contain::one_line;
 use crate::documents::Document;
 use crate::error::DataError;
 use crate::hash::stable_hash;
