@@ -39,8 +39,9 @@ pub struct NoRoom {
 /// [`NoRoom`].
 pub fn check(what: &str, needed: u128) -> Result<(), NoRoom> {
     let there = available();
-    // Where the system does not tell, what no process can address is still too much.
-    let most = there.unwrap_or(isize::MAX as u64);
+    // Where the system does not tell, what no process can address is still too much: 47 bits of an
+    // address are a program's own.
+    let most = there.unwrap_or(1 << 47);
     match needed > u128::from(most) {
         false => Ok(()),
         true => Err(NoRoom {

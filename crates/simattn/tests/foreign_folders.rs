@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use serde_json::{Value, json};
-use simattn::huggingface::{Family, FloatType, export, import};
+use simattn::huggingface::{Family, FloatType, export, import, weight_bytes};
 use simattn::{Decoder, ModelConfig};
 
 fn config(changes: Value) -> ModelConfig {
@@ -419,4 +419,25 @@ fn what_an_index_or_a_head_says_for_people_is_passed_over() {
         fs::write(path, index.to_string()).expect("a small file");
         same(&index.to_string());
     }
+}
+
+#[test]
+fn what_a_folder_would_take_is_known_from_its_heads() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let model = write(json!({}), folder.path());
+    let parameters = simattn::cost::Cost::of(model.config()).parameters.total;
+    assert_eq!(
+        weight_bytes(folder.path()).expect("a model"),
+        4 * parameters
+    );
+    // A configuration that asks for more than the files hold is refused for that, not for memory.
+    let path = folder.path().join("config.json");
+    let mut fields: Value = serde_json::from_slice(&fs::read(&path).expect("JSON")).expect("JSON");
+    fields["vocab_size"] = json!(2_000_000_000);
+    fs::write(&path, fields.to_string()).expect("a small file");
+    assert_eq!(
+        weight_bytes(folder.path()).expect("a model"),
+        4 * parameters
+    );
+    assert!(refusal(folder.path()).contains("embed_tokens"));
 }

@@ -363,6 +363,14 @@ const PUBLISHED: &[Published] = &[
         None,
     ),
     (
+        "EleutherAI/polyglot-ko-5.8b",
+        r#"{"model_type":"gpt_neox","bos_token_id":0,"eos_token_id":0,"initializer_range":0.02,
+            "layer_norm_eps":1e-05,"max_position_embeddings":2048,
+            "num_steps":"global_step320000","rotary_emb_base":10000,"rotary_pct":0.25,
+            "torch_dtype":"float16","use_cache":true}"#,
+        None,
+    ),
+    (
         "OpenAssistant/oasst-sft-4-pythia-12b-epoch-3.5",
         r#"{"model_type":"gpt_neox","_name_or_path":"pythia-12b","bos_token_id":0,
             "classifier_dropout":0.1,"eos_token_id":0,"gradient_checkpointing":true,

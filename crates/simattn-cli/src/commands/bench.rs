@@ -186,15 +186,21 @@ pub fn run(args: &BenchArgs) -> Result<(), CliError> {
     }
 }
 
+/// Refuses sizes that describe no model, or one that no memory holds.
+fn check_sizes(args: &BenchArgs) -> Result<(), CliError> {
+    let needed = args.sizes().bytes(args.work, args.variant).map_err(input)?;
+    if args.device == DeviceChoice::Cpu {
+        room::check("what these sizes describe", needed).map_err(input)?;
+    }
+    let sizes = args.sizes();
+    sizes.validate(args.work, args.variant).map_err(input)
+}
+
 fn alone(args: &BenchArgs) -> Result<(), CliError> {
-    args.sizes()
-        .validate(args.work, args.variant)
-        .map_err(input)?;
+    check_sizes(args)?;
     use_threads(args.threads).map_err(failure)?;
     let device = args.device.open().map_err(input)?;
     computes(&device, args.dtype.into()).map_err(input)?;
-    let needed = args.sizes().bytes(args.work, args.variant).map_err(input)?;
-    room::check_on(&device, "what these sizes describe", needed).map_err(input)?;
     let bench = Bench {
         work: args.work,
         variant: args.variant,
@@ -224,9 +230,7 @@ fn alone(args: &BenchArgs) -> Result<(), CliError> {
 
 fn against(args: &BenchArgs, peer: &Peer) -> Result<(), CliError> {
     let program = std::env::current_exe().map_err(failure)?;
-    args.sizes()
-        .validate(args.work, args.variant)
-        .map_err(input)?;
+    check_sizes(args)?;
     let mut shared = args.shared();
     if args.dtype == DtypeArg::Bf16 {
         shared.extend(["--dtype", "bf16"].map(str::to_owned));
