@@ -97,9 +97,9 @@ pub enum CheckpointError {
         /// Which file.
         path: PathBuf,
         /// By the configuration.
-        described: u128,
+        described: u64,
         /// In the file.
-        held: u128,
+        held: u64,
     },
     /// The configuration beside the weights describes no model.
     #[error(transparent)]
@@ -308,12 +308,12 @@ fn check_size(
     let held = file
         .iter()
         .map(|(_, tensor)| tensor.shape().iter().map(|&n| n as u128).product::<u128>());
-    let held = held.sum();
+    let held: u128 = held.sum();
     if described > 4 * held + NEAR {
         return Err(CheckpointError::Size {
             path: path.into(),
-            described,
-            held,
+            described: u64::try_from(described).unwrap_or(u64::MAX),
+            held: u64::try_from(held).unwrap_or(u64::MAX),
         });
     }
     Ok(())
