@@ -116,7 +116,7 @@ impl Reservation {
         let mut names = Vec::new();
         for entry in fs::read_dir(folder).map_err(failed(folder, "read"))? {
             let entry = entry.map_err(failed(folder, "read"))?;
-            flush(&entry.path())?;
+            flush_all(&entry.path())?;
             names.push(entry.file_name());
         }
         flush(folder)?;
@@ -382,6 +382,16 @@ fn remove_parents(made: &[PathBuf]) {
     for folder in made.iter().rev() {
         let _ = fs::remove_dir(folder);
     }
+}
+
+/// Forces a file, or a folder with all that is in it, to the disk.
+fn flush_all(path: &Path) -> Result<(), FolderError> {
+    if path.is_dir() {
+        for entry in fs::read_dir(path).map_err(failed(path, "read"))? {
+            flush_all(&entry.map_err(failed(path, "read"))?.path())?;
+        }
+    }
+    flush(path)
 }
 
 /// Forces a file or folder to the disk.
