@@ -192,7 +192,7 @@ impl Maps {
         place: usize,
     ) {
         let rows = dy.meta.num_elements() / stage.outputs;
-        if units::weight_gradient(self, stage, x, dy, gradients, place) {
+        if units::weight_gradient(stage, x, dy, gradients, place) {
             return;
         }
         let slices = slices(rows);

@@ -211,7 +211,6 @@ fn packed(
 /// Writes the gradients of a map's weight and bias from place `place` on in `gradients`, if the device has matrix
 /// units for it; false if it has not.
 pub(super) fn weight_gradient(
-    maps: &Maps,
     stage: Stage,
     x: &CubeTensor,
     dy: &CubeTensor,
