@@ -132,6 +132,39 @@ fn seeds_and_equal_flops_are_kept_apart() {
 }
 
 #[test]
+fn variants_are_described_by_their_fields() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let here = folder.path();
+    fs::write(here.join("tiny.toml"), MODEL).expect("a small file");
+    let output = simattn(
+        here,
+        &[
+            "compare",
+            "--config",
+            "tiny.toml",
+            "--variant",
+            "mha",
+            "--variant",
+            "sas:expand_features=false,kernel_size=1",
+            "--set",
+            "train.steps=1",
+            "--set",
+            "train.batch=1",
+            "--out",
+            "study",
+        ],
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("SAS heads only, κ 1"));
+    let study = study(&here.join("study"));
+    assert_eq!(study.baseline, "mha");
+    let described = &study.variants[1];
+    assert_eq!(described.name, "sas:expand_features=false,kernel_size=1");
+    assert_eq!(described.attention, "4 to 8 heads, width 8 to 8, kernel 1");
+    assert_eq!((study.schedule.steps, study.schedule.batch), (1, 1));
+}
+
+#[test]
 fn what_cannot_be_compared_costs_one_line_and_leaves_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let here = folder.path();
@@ -182,7 +215,16 @@ fn what_cannot_be_compared_costs_one_line_and_leaves_nothing() {
         (&["--tokenizer", "bpe:12"], "12"),
         (&["--tokenizer", "none.json"], "none.json"),
         (&["--variants", "mha,mhq"], "mhq"),
-        (&["--variants", "mha,mha"], "twice"),
+        (&["--variants", "mha,mha"], "same attention"),
+        (&["--variants", ""], "no variant is called"),
+        (&["--variant", "sas:kernal_size=3"], "kernal_size"),
+        (&["--variant", "sas:kernel_size=4"], "kernel_size"),
+        (
+            &["--variant", "sas", "--variant", "sas:kernel_size=3"],
+            "same attention",
+        ),
+        (&["--variant", "mha:heads=4000"], "no MLP width"),
+        (&["--set", "train.stps=3"], "did you mean `steps`"),
         (&["--out", "taken"], "taken"),
         (&["--name", "../escape"], "escape"),
         (&["--seeds", "0"], "--seeds"),

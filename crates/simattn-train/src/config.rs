@@ -206,6 +206,21 @@ impl RunConfig {
         Ok(config)
     }
 
+    /// As [`Self::from_file_with`], for TOML text that `path` only names.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_file_with`], but for unreadable files.
+    pub fn from_text_with(
+        text: &str,
+        path: &Path,
+        overrides: &[Override],
+    ) -> Result<Self, ConfigError> {
+        let config: Self = overrides::parse_with(text, path, &toml::Table::new(), overrides)?;
+        config.validate().map_err(|error| error.in_file(path))?;
+        Ok(config)
+    }
+
     /// As [`Self::from_file_with`], for a run that goes on from a model of the form `saved`: what the file's `[model]` leaves
     /// out, all of it as well, is as in `saved`.
     ///

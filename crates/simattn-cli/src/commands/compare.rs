@@ -4,14 +4,15 @@ use std::{io::IsTerminal, path::PathBuf, time::SystemTime};
 
 use clap::{Args, ValueEnum};
 use simattn_data::TokenizerSpec;
-use simattn_train::{Dataset, RunConfig, model_folder::Reservation, parse_document};
+use simattn_train::{Dataset, Override, RunConfig, model_folder::Reservation};
 
 use super::{CliError, KernelsArg, failure, input};
 use crate::console::{show, tell, tell_some, value};
 use crate::{
     machine, room,
     study::{
-        matching::{self, Candidate, VARIANTS},
+        description::Description,
+        matching::{self, Candidate, Match, VARIANTS},
         report,
         results::{CorpusFacts, Equal, RunStatus, Schedule, StudyResults},
         running::{self, Plan},
@@ -32,6 +33,16 @@ pub struct CompareArgs {
     /// The variants, in the order of the table: mha, gqa, mqa, mla, mfa, tpa, sas.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_values = VARIANTS)]
     pub variants: Vec<String>,
+    /// A variant with fields of its attention fixed, such as sas:kernel_size=1,expanded_heads=8;
+    /// may be given several times, instead of --variants.
+    #[arg(long, value_name = "KIND[:FIELD=VALUE,…]", conflicts_with = "variants")]
+    pub variant: Vec<String>,
+    /// What the variants' sizes have in common.
+    #[arg(long = "match", value_enum, default_value = "parameters")]
+    pub matched: MatchArg,
+    /// Any field of the configuration, such as train.decay=wsd; may be given several times.
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub set: Vec<Override>,
     /// A configuration for model, data and training; left out: the quick preset.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -72,12 +83,36 @@ pub enum EqualArg {
     Time,
 }
 
+/// Values of `--match`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MatchArg {
+    /// The parameters: the MLP takes up what the attention leaves.
+    Parameters,
+    /// Nothing: every variant has the configuration's MLP.
+    None,
+}
+
 impl CompareArgs {
+    /// The variants as described, by `--variant` or `--variants`.
+    fn described(&self) -> Result<Vec<Description>, CliError> {
+        let texts = match self.variant.is_empty() {
+            true => &self.variants,
+            false => &self.variant,
+        };
+        let parsed = texts.iter().map(|text| text.parse());
+        let described: Vec<Description> = parsed.collect::<Result<_, _>>().map_err(input)?;
+        match described.is_empty() {
+            true => Err(CliError::Input("--variants: name at least one".into())),
+            false => Ok(described),
+        }
+    }
+
     /// The configuration with what the command line says instead.
     fn config(&self) -> Result<RunConfig, CliError> {
         let mut config = match &self.config {
-            Some(path) => RunConfig::from_file(path).map_err(input)?,
-            None => parse_document(QUICK, "configs/quick.toml".as_ref()).map_err(input)?,
+            Some(path) => RunConfig::from_file_with(path, &self.set).map_err(input)?,
+            None => RunConfig::from_text_with(QUICK, "configs/quick.toml".as_ref(), &self.set)
+                .map_err(input)?,
         };
         if let Some(data) = &self.data {
             config.data.source.clone_from(data);
@@ -94,9 +129,6 @@ impl CompareArgs {
                 "--seeds {}: give 1 to 1000",
                 self.seeds
             )));
-        }
-        if self.variants.iter().all(|name| name.trim().is_empty()) {
-            return Err(CliError::Input("--variants: name at least one".into()));
         }
         Ok(config)
     }
@@ -126,12 +158,17 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join(&name));
     let config = args.config()?;
+    let described = args.described()?;
     // Before the data are read, which may take long.
     let reservation = Reservation::new(&folder).map_err(input)?;
     // Names and sizes are wrong sooner than a corpus is read.
     let mut sized = config.model.clone();
     sized.vocabulary = sized.vocabulary.max(1024);
-    let (sized, _) = matching::candidates(&sized, &args.variants).map_err(input)?;
+    let matched = match args.matched {
+        MatchArg::Parameters => Match::Parameters,
+        MatchArg::None => Match::None,
+    };
+    let (sized, _) = matching::candidates(&sized, &described, matched).map_err(input)?;
     check_room(&config, &sized)?;
 
     if std::io::stderr().is_terminal() {
@@ -144,10 +181,10 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     tell_some("compare", &dataset.notes);
     let config = dataset.complete(&config).map_err(input)?;
     let (candidates, matching) =
-        matching::candidates(&config.model, &args.variants).map_err(input)?;
-    let baseline = match args.variants.iter().any(|name| name == "mha") {
-        true => "mha".to_owned(),
-        false => args.variants[0].clone(),
+        matching::candidates(&config.model, &described, matched).map_err(input)?;
+    let baseline = match candidates.iter().find(|candidate| candidate.name == "mha") {
+        Some(mha) => mha.name.clone(),
+        None => candidates[0].name.clone(),
     };
     let plan = Plan {
         equal: match args.equal {

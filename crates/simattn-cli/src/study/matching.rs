@@ -11,6 +11,7 @@ use simattn::{
 };
 use thiserror::Error;
 
+use super::description::Description;
 use super::quantity::{grouped, with_decimals};
 
 /// A variant ready to train.
@@ -30,18 +31,28 @@ pub struct Candidate {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MatchError {
     /// A name that is no variant.
-    #[error("--variants: no variant is called `{name}`; there are {known}")]
+    #[error("--variant: no variant is called `{name}`; there are {known}")]
     Unknown {
         /// What was asked for.
         name: String,
         /// All that there are.
         known: String,
     },
-    /// The same variant twice.
-    #[error("--variants: `{name}` is named twice")]
+    /// The same variant twice, perhaps in other words.
+    #[error("--variant: `{name}` and `{other}` are the same attention; name it once")]
     Twice {
-        /// The name.
+        /// The first.
         name: String,
+        /// The second.
+        other: String,
+    },
+    /// A description that fits no configuration.
+    #[error("--variant {description}: {why}")]
+    Described {
+        /// What was asked for.
+        description: String,
+        /// What is wrong with it.
+        why: String,
     },
     /// The width cannot hold whole heads.
     #[error(
@@ -69,22 +80,37 @@ pub const VARIANTS: [&str; 7] = ["mha", "gqa", "mqa", "mla", "mfa", "tpa", "sas"
 /// Largest relative difference of parameters that counts as matched.
 pub const TOLERANCE: f64 = 0.02;
 
-/// The named variants, each with as many parameters as multi-head attention in `model`, and the
-/// lines that say how that was reached.
+/// Beyond any model's number of heads: fixed fields that no number of heads suits end the search.
+const MOST_HEADS: usize = 1 << 16;
+
+/// What is held equal between the variants' sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// The parameters, by the number of heads and the width of the MLP.
+    Parameters,
+    /// Nothing: every variant has the configuration's MLP.
+    None,
+}
+
+/// The described variants, each with as many parameters as multi-head attention in `model`, and
+/// the lines that say how that was reached.
 ///
 /// `model` gives everything but the attention; of its attention, the head width (and, if it is
-/// SAS, the whole SAS configuration) is taken over.
+/// SAS, the whole SAS configuration) is taken over. Fields that a description fixes stay as they
+/// are; the number of heads and the MLP's width take up the rest.
 ///
 /// # Errors
-/// Unknown or repeated names, and variants that no number of heads brings near.
+/// Descriptions that fit no configuration or describe the same attention, and variants that no
+/// number of heads brings near.
 pub fn candidates(
     model: &ModelConfig,
-    names: &[String],
+    descriptions: &[Description],
+    matched: Match,
 ) -> Result<(Vec<Candidate>, Vec<String>), MatchError> {
     let shape = Shape::of(model)?;
     let baseline = with_attention(model, shape.mha());
     let target = Cost::of(&baseline).parameters.total;
-    let mut found = Vec::new();
+    let mut found: Vec<Candidate> = Vec::new();
     let mut lines = vec![format!(
         "target: {} parameters, those of mha with {} heads of width {} and an MLP of width {}",
         grouped(target as f64),
@@ -92,23 +118,33 @@ pub fn candidates(
         shape.head_dim,
         grouped(baseline.mlp_width() as f64)
     )];
-    for (index, name) in names.iter().enumerate() {
-        if names[..index].contains(name) {
-            return Err(MatchError::Twice { name: name.clone() });
-        }
-        let attention = shape.attention(name, &baseline)?;
-        let matched = match name.as_str() {
-            "mha" => baseline.clone(),
-            _ => match_mlp(with_attention(model, attention), target),
+    for description in descriptions {
+        let attention = shape.described(description, &baseline)?;
+        let candidate = Candidate {
+            name: description.name(),
+            label: description.label(),
+            attention: describe(&attention),
+            model: match (matched, attention == baseline.attention) {
+                (Match::None, _) | (_, true) => with_attention(model, attention),
+                (Match::Parameters, false) => match_mlp(with_attention(model, attention), target),
+            },
         };
+        let (model, name) = (&candidate.model, &candidate.name);
         let impossible = |why: String| MatchError::Impossible {
             name: name.clone(),
             why,
         };
-        matched.validate().map_err(|e| impossible(e.to_string()))?;
-        let total = Cost::of(&matched).parameters.total;
+        model.validate().map_err(|e| impossible(e.to_string()))?;
+        let same = |other: &&Candidate| other.model.attention == model.attention;
+        if let Some(other) = found.iter().find(same) {
+            return Err(MatchError::Twice {
+                name: other.name.clone(),
+                other: candidate.name,
+            });
+        }
+        let total = Cost::of(model).parameters.total;
         let difference = total as f64 / target as f64 - 1.0;
-        if difference.abs() > TOLERANCE {
+        if matched == Match::Parameters && difference.abs() > TOLERANCE {
             return Err(impossible(format!(
                 "{} parameters differ by {}% from mha's {}, and no MLP width closes that; choose a wider model",
                 grouped(total as f64),
@@ -116,20 +152,15 @@ pub fn candidates(
                 grouped(target as f64)
             )));
         }
-        let attention = describe(&matched.attention);
         lines.push(format!(
-            "{name}: {attention}; MLP width {}; {} parameters ({}{}%)",
-            grouped(matched.mlp_width() as f64),
+            "{name}: {}; MLP width {}; {} parameters ({}{}%)",
+            candidate.attention,
+            grouped(model.mlp_width() as f64),
             grouped(total as f64),
             if difference < 0.0 { "" } else { "+" },
             with_decimals(100.0 * difference, 2)
         ));
-        found.push(Candidate {
-            name: name.clone(),
-            label: name.to_uppercase(),
-            attention,
-            model: matched,
-        });
+        found.push(candidate);
     }
     Ok((found, lines))
 }
@@ -205,104 +236,101 @@ impl Shape {
         }
     }
 
-    /// The variant with the number of heads that brings its attention nearest to the baseline's.
-    fn attention(&self, name: &str, baseline: &ModelConfig) -> Result<AttentionConfig, MatchError> {
-        let even = |n: usize| (n / 2 * 2).max(2);
-        let rope_base = self.rope_base;
-        let (step, build): (usize, Box<dyn Fn(usize) -> AttentionConfig + '_>) = match name {
-            "mha" => return Ok(self.mha()),
-            // 12 → 36 heads and 64 → 96 features with κ = 5, as the paper's sizes stand.
-            "sas" => {
-                return Ok(AttentionConfig::Sas(self.sas.clone().unwrap_or(
-                    SasConfig {
-                        heads: self.heads,
-                        kv_heads: None,
-                        head_dim: self.head_dim,
-                        expanded_heads: 3 * self.heads,
-                        expanded_head_dim: even(self.head_dim * 3 / 2),
-                        kernel_size: 5,
-                        expand_heads: true,
-                        expand_features: true,
-                        residual: true,
-                        relu: true,
-                        aggregation: Aggregation::Peaa,
-                        rope: RopePlacement::After,
-                        rope_base,
-                        rotary_dim: None,
-                    },
-                )));
-            }
-            "mqa" => (
-                1,
-                Box::new(|heads| AttentionConfig::Mqa(self.multi_head(heads))),
-            ),
-            "gqa" => (
-                2,
-                Box::new(|heads| {
-                    AttentionConfig::Gqa(GroupedConfig {
-                        heads,
-                        kv_heads: 2,
-                        head_dim: self.head_dim,
-                        rope_base,
-                        rotary_dim: None,
-                    })
-                }),
-            ),
-            "mla" => (
-                1,
-                Box::new(|heads| {
-                    AttentionConfig::Mla(LatentConfig {
-                        heads,
-                        nope_head_dim: self.head_dim,
-                        rope_head_dim: even(self.head_dim / 2),
-                        value_head_dim: self.head_dim,
-                        query_rank: (2 * self.width / 3).max(1),
-                        kv_rank: (self.width / 3).max(1),
-                        rope_base,
-                    })
-                }),
-            ),
-            "mfa" => (
-                1,
-                Box::new(|heads| {
-                    AttentionConfig::Mfa(FactorisedConfig {
-                        heads,
-                        head_dim: self.head_dim,
-                        query_rank: (self.width / 2).max(1),
-                        rope_base,
-                    })
-                }),
-            ),
-            "tpa" => (
-                1,
-                Box::new(|heads| {
-                    AttentionConfig::Tpa(TensorProductConfig {
-                        heads,
-                        head_dim: self.head_dim,
-                        query_rank: Some(6),
-                        kv_rank: 2,
-                        rope_base,
-                    })
-                }),
-            ),
-            unknown => {
-                return Err(MatchError::Unknown {
-                    name: unknown.to_owned(),
-                    known: VARIANTS.join(", "),
-                });
-            }
-        };
+    /// The described variant; where its heads are not fixed, with the number of them that brings
+    /// its attention nearest to the baseline's.
+    fn described(
+        &self,
+        description: &Description,
+        baseline: &ModelConfig,
+    ) -> Result<AttentionConfig, MatchError> {
+        let with_heads = |heads: usize| self.of_kind(description.kind(), heads);
+        let derived = with_heads(self.heads);
+        if description.fixes("heads") || matches!(description.kind(), "mha" | "sas") {
+            return description.applied_to(derived);
+        }
         let target = Cost::of(baseline).parameters.attention;
-        let distance = |heads: usize| {
-            let sized = with_attention(baseline, build(heads));
+        let distance = |attention: &AttentionConfig| {
+            let sized = with_attention(baseline, attention.clone());
             Cost::of(&sized).parameters.attention.abs_diff(target)
+        };
+        // Heads come in groups that share a key/value head.
+        let step = match description.applied_to(derived)? {
+            AttentionConfig::Gqa(c) => c.kv_heads.max(1),
+            _ => 1,
         };
         // The count grows with the heads: walk up until it moves away again.
         let mut heads = step;
-        while distance(heads + step) < distance(heads) {
-            heads += step;
+        let mut best = description.applied_to(with_heads(heads))?;
+        while let Some(more) = heads.checked_add(step).filter(|&more| more <= MOST_HEADS) {
+            heads = more;
+            let next = description.applied_to(with_heads(heads))?;
+            if distance(&next) >= distance(&best) {
+                break;
+            }
+            best = next;
         }
-        Ok(build(heads))
+        Ok(best)
+    }
+
+    /// A kind of attention with `heads` heads and everything else as the published models have it.
+    fn of_kind(&self, kind: &str, heads: usize) -> AttentionConfig {
+        let even = |n: usize| (n / 2 * 2).max(2);
+        let rope_base = self.rope_base;
+        match kind {
+            "sas" => AttentionConfig::Sas(self.sas.clone().unwrap_or_else(|| self.published_sas())),
+            "mqa" => AttentionConfig::Mqa(self.multi_head(heads)),
+            "gqa" => AttentionConfig::Gqa(GroupedConfig {
+                heads,
+                kv_heads: 2,
+                head_dim: self.head_dim,
+                rope_base,
+                rotary_dim: None,
+            }),
+            "mla" => AttentionConfig::Mla(LatentConfig {
+                heads,
+                nope_head_dim: self.head_dim,
+                rope_head_dim: even(self.head_dim / 2),
+                value_head_dim: self.head_dim,
+                query_rank: (2 * self.width / 3).max(1),
+                kv_rank: (self.width / 3).max(1),
+                rope_base,
+            }),
+            "mfa" => AttentionConfig::Mfa(FactorisedConfig {
+                heads,
+                head_dim: self.head_dim,
+                query_rank: (self.width / 2).max(1),
+                rope_base,
+            }),
+            "tpa" => AttentionConfig::Tpa(TensorProductConfig {
+                heads,
+                head_dim: self.head_dim,
+                query_rank: Some(6),
+                kv_rank: 2,
+                rope_base,
+            }),
+            // A description names no other kind.
+            _ => AttentionConfig::Mha(self.multi_head(heads)),
+        }
+    }
+
+    /// 12 → 36 heads and 64 → 96 features with κ = 5, in proportion: the paper's sizes.
+    fn published_sas(&self) -> SasConfig {
+        SasConfig {
+            heads: self.heads,
+            kv_heads: None,
+            head_dim: self.head_dim,
+            expanded_heads: 3 * self.heads,
+            expanded_head_dim: (self.head_dim * 3 / 2 / 2 * 2).max(2),
+            kernel_size: 5,
+            expand_heads: true,
+            expand_features: true,
+            residual: true,
+            relu: true,
+            aggregation: Aggregation::Peaa,
+            rope: RopePlacement::After,
+            rope_base: self.rope_base,
+            rotary_dim: None,
+        }
     }
 }
 
@@ -362,8 +390,17 @@ mod tests {
         model
     }
 
-    fn all() -> Vec<String> {
-        VARIANTS.map(str::to_owned).to_vec()
+    fn described(names: &[&str]) -> Vec<Description> {
+        names
+            .iter()
+            .map(|name| name.parse().expect("a description"))
+            .collect()
+    }
+
+    fn matched(model: &ModelConfig, names: &[&str]) -> Result<Vec<Candidate>, String> {
+        candidates(model, &described(names), Match::Parameters)
+            .map(|(found, _)| found)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -375,7 +412,8 @@ mod tests {
                 llama.vocabulary = 512;
                 llama
             }] {
-                let (found, lines) = candidates(&style, &all()).unwrap();
+                let (found, lines) =
+                    candidates(&style, &described(&VARIANTS), Match::Parameters).unwrap();
                 assert_eq!(lines.len(), 1 + found.len());
                 let target = Cost::of(&found[0].model).parameters.total as f64;
                 for candidate in &found {
@@ -389,7 +427,7 @@ mod tests {
 
     #[test]
     fn heads_are_those_of_the_published_small_models() {
-        let (found, _) = candidates(&model(768, 64, 12, 50304), &all()).unwrap();
+        let found = matched(&model(768, 64, 12, 50304), &VARIANTS).unwrap();
         let heads: Vec<usize> = found
             .iter()
             .map(|candidate| match &candidate.model.attention {
@@ -408,17 +446,50 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_matched_is_named() {
-        let error = |names: &[&str]| {
-            let names: Vec<String> = names.iter().map(|&n| n.to_owned()).collect();
-            candidates(&model(128, 32, 2, 64), &names)
-                .unwrap_err()
-                .to_string()
+    fn fixed_fields_stay_and_the_rest_is_matched() {
+        let names = [
+            "mha",
+            "sas:expand_features=false",
+            "gqa:kv_heads=4",
+            "tpa:heads=8",
+            "mha:heads=4",
+        ];
+        let found = matched(&model(256, 32, 4, 512), &names).unwrap();
+        let target = Cost::of(&found[0].model).parameters.total as f64;
+        for candidate in &found {
+            let total = Cost::of(&candidate.model).parameters.total as f64;
+            assert!(
+                (total / target - 1.0).abs() < TOLERANCE,
+                "{}",
+                candidate.name
+            );
+        }
+        assert!(found[1].attention.contains("8 to 24 heads, width 32 to 32"));
+        let AttentionConfig::Gqa(gqa) = &found[2].model.attention else {
+            panic!("another kind");
         };
-        assert!(error(&["mha", "mhaa"]).contains("`mhaa`"));
-        assert!(error(&["mha", "mha"]).contains("twice"));
+        assert_eq!((gqa.kv_heads, gqa.heads % 4), (4, 0));
+        assert!(found[3].attention.starts_with("8 heads"));
+        assert!(found[4].model.mlp_width() > found[0].model.mlp_width());
+        let free = candidates(&model(256, 32, 4, 512), &described(&names), Match::None);
+        let (free, _) = free.unwrap();
+        assert!(
+            free.iter()
+                .all(|c| c.model.mlp_width() == found[0].model.mlp_width())
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_matched_is_named() {
+        let error = |names: &[&str]| matched(&model(128, 32, 2, 64), names).unwrap_err();
+        assert!(error(&["mha", "mha"]).contains("same attention"));
+        assert!(error(&["sas", "sas:kernel_size=5"]).contains("`sas` and `sas:kernel_size=5`"));
+        assert!(error(&["sas:kernel_size=4"]).contains("kernel_size is 4"));
+        assert!(error(&["sas:expanded_heads=9"]).contains("expanded_heads"));
+        assert!(error(&["sas:expand_features=false,expanded_head_dim=48"]).contains("stays"));
+        assert!(error(&["mha:heads=200"]).contains("no MLP width closes that"));
         let mut odd = model(128, 32, 2, 64);
         odd.width = 100;
-        assert!(candidates(&odd, &all()).is_err());
+        assert!(matched(&odd, &VARIANTS).is_err());
     }
 }

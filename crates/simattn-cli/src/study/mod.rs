@@ -6,6 +6,7 @@
 
 pub mod chart;
 pub mod curves;
+pub mod description;
 pub mod figures;
 pub mod labels;
 pub mod markup;

@@ -146,7 +146,17 @@ pub(super) fn read_with<T: DeserializeOwned>(
         path: path.to_owned(),
         source,
     })?;
-    let mut tree: Table = parse_document(&text, path)?;
+    parse_with(&text, path, defaults, overrides)
+}
+
+/// As [`read_with`], for TOML text that `path` only names.
+pub(super) fn parse_with<T: DeserializeOwned>(
+    text: &str,
+    path: &Path,
+    defaults: &Table,
+    overrides: &[Override],
+) -> Result<T, ConfigError> {
+    let mut tree: Table = parse_document(text, path)?;
     fill_in(&mut tree, defaults);
     let bare = tree.clone();
     let mut tree = tree_of(tree);
@@ -160,7 +170,7 @@ pub(super) fn read_with<T: DeserializeOwned>(
     // The file alone may be what is wrong, and says it better.
     let bare_is_right = T::deserialize(Value::Table(bare.clone())).is_ok();
     if !bare_is_right {
-        parse_document::<T>(&text, path)?;
+        parse_document::<T>(text, path)?;
     }
     let mut tree = tree_of(bare);
     for replaced in overrides {
