@@ -2,6 +2,8 @@
 //! remembers, as `--resume` and `runs` read them.
 //!
 //! reader: crates/simattn-train/src/checkpoint/read.rs
+//! reader: crates/simattn-train/src/checkpoint/agreement.rs
+//! reader: crates/simattn-train/src/checkpoint/header.rs
 //! reader: crates/simattn-train/src/checkpoint/sums.rs except compose
 //! reader: crates/simattn-train/src/checkpoint/mod.rs except remove_leftovers
 //! reader: crates/simattn-train/src/tensors.rs
@@ -94,7 +96,7 @@ fn run(data: &[u8]) {
     write(&place, &name, switches, &all);
     for thorough in [false, true] {
         let summary = runs::summary(&run, thorough);
-        if let Some(trouble) = summary.trouble {
+        for trouble in summary.troubles {
             simattn_fuzz::refused(&trouble);
         }
     }

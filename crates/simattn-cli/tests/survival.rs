@@ -292,6 +292,12 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_it_used() {
     assert!(log.contains("checkpoints can be used"), "{log}");
     let listed = output(place.command("runs . --verify"));
     assert!(text(&listed.stdout).contains("damaged"));
+    assert_eq!(listed.status.code(), Some(1));
+    // The runs that were mended have the damaged checkpoint under another name.
+    let mended = output(place.command("runs case-0 --verify"));
+    assert_eq!(mended.status.code(), Some(0), "{}", text(&mended.stderr));
+    let glance = output(place.command("runs ."));
+    assert_eq!(glance.status.code(), Some(0));
 }
 
 #[test]

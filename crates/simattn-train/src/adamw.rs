@@ -15,7 +15,7 @@ use crate::tensors::{TensorError, TensorFile};
 use simattn::checkpoint::NamedTensor;
 
 /// The names under which a parameter's moments are saved begin with these.
-const MOMENTS: [&str; 2] = ["first_moment.", "second_moment."];
+pub(crate) const MOMENTS: [&str; 2] = ["first_moment.", "second_moment."];
 
 /// AdamW's constants.
 #[derive(Clone, Copy, Debug, PartialEq)]

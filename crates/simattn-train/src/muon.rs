@@ -16,7 +16,7 @@ use crate::tensors::{TensorError, TensorFile};
 use simattn::checkpoint::NamedTensor;
 
 /// The name under which a parameter's momentum is saved begins with this.
-const MOMENTUM: &str = "momentum.";
+pub(crate) const MOMENTUM: &str = "momentum.";
 
 /// Muon on the weight matrices inside the layers.
 ///
@@ -35,7 +35,12 @@ pub(crate) struct Muon {
 
 /// Whether Muon moves a parameter: a matrix inside a layer, so neither embedding nor head.
 pub(crate) fn is_hidden_matrix(parameter: &NamedParameter) -> bool {
-    parameter.shape.len() == 2 && parameter.name.starts_with("layers.")
+    is_hidden(&parameter.name, &parameter.shape)
+}
+
+/// The same by the parameter's name and shape.
+pub(crate) fn is_hidden(name: &str, shape: &[usize]) -> bool {
+    shape.len() == 2 && name.starts_with("layers.")
 }
 
 impl Muon {

@@ -118,6 +118,20 @@ pub enum ResumeError {
     /// The tokenizer that the configuration names cannot be read.
     #[error(transparent)]
     Data(#[from] simattn_data::DataError),
+    /// The checkpoint is further than the run is to come.
+    #[error(
+        "{}: is of step {step}, beyond the {steps} of train.steps; raise train.steps, or start from an \
+         earlier checkpoint with --resume",
+        path.display()
+    )]
+    Beyond {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Its step.
+        step: u64,
+        /// The steps of the configuration.
+        steps: u64,
+    },
     /// The configuration or the data is another one than the checkpoint's.
     #[error(
         "{}: changed since: {}; --allow-config-change goes on with the change, \
@@ -265,7 +279,8 @@ fn same_folder(a: Option<&Path>, b: &Path) -> bool {
 /// # Errors
 ///
 /// [`ResumeError::Changed`] where they are not; [`ResumeError::LearnedPositions`] for a context that
-/// the checkpoint's model cannot have.
+/// the checkpoint's model cannot have; [`ResumeError::Beyond`] where the checkpoint is of a later step
+/// than the configuration's last.
 pub fn compare_config(
     checkpoint: &Checkpoint,
     config: &RunConfig,
@@ -285,7 +300,16 @@ pub fn compare_config(
     }
     let mut differences = changes(&checkpoint.config, &now);
     differences.retain(|change| !FREE.contains(&change.field.as_str()));
-    decide(checkpoint, differences, allow)
+    let allowed = decide(checkpoint, differences, allow)?;
+    let (step, steps) = (checkpoint.state.progress.step, config.train.steps);
+    match step > steps {
+        true => Err(ResumeError::Beyond {
+            path: checkpoint.folder.clone(),
+            step,
+            steps,
+        }),
+        false => Ok(allowed),
+    }
 }
 
 /// Compares the tokens a run would learn from with those of a checkpoint; as [`compare_config`].

@@ -53,18 +53,19 @@ pub struct RunSummary {
     pub last: LastMetrics,
     /// When something in its folder changed last.
     pub changed: Option<SystemTime>,
-    /// What is wrong with it, in one line.
-    pub trouble: Option<String>,
+    /// What is wrong with it, a line each.
+    pub troubles: Vec<String>,
 }
 
-/// How the run in `path` stands. With `thorough` every byte of its newest checkpoint is compared
-/// with its sum; otherwise of the tensors only the length is looked at.
+/// How the run in `path` stands. With `thorough` every byte of its checkpoints is compared with its
+/// sum, and the finished model with the checkpoint that it was; otherwise only the newest checkpoint
+/// is looked at, and of its tensors the head and the length alone.
 pub fn summary(path: &Path, thorough: bool) -> RunSummary {
     let config = RunConfig::from_file(&path.join(checkpoint::CONFIG));
-    let checkpoints = checkpoint::list(path).unwrap_or_default();
-    let newest = checkpoints.last().map(|(_, folder)| match thorough {
-        true => Checkpoint::open(folder),
-        false => Checkpoint::glance(folder),
+    let mut checkpoints = checkpoint::list(path).unwrap_or_default();
+    let newest = checkpoints.pop().map(|(_, folder)| match thorough {
+        true => Checkpoint::open(&folder),
+        false => Checkpoint::glance(&folder),
     });
     let last = last_metrics(path).unwrap_or_default();
     let steps = config.ok().map(|config| config.train.steps);
@@ -76,15 +77,35 @@ pub fn summary(path: &Path, thorough: bool) -> RunSummary {
     let no_number = |loss: Option<f64>| loss.is_some_and(|loss| !loss.is_finite());
     let diverged = no_number(last.loss) || no_number(last.validation_loss);
     let running = is_held(path);
-    let (state, trouble) = match newest {
-        _ if running => (RunState::Running, None),
-        Some(Err(error)) => (RunState::Damaged, Some(error.to_string())),
-        _ if diverged => (RunState::Diverged, None),
-        Some(Ok(_)) if spent && steps.is_some() && path.join(WEIGHTS).is_file() => {
-            (RunState::Finished, None)
-        }
-        _ => (RunState::Stopped, None),
+    let published = path.join(WEIGHTS);
+    let state = match &newest {
+        _ if running => RunState::Running,
+        Some(Err(_)) => RunState::Damaged,
+        _ if diverged => RunState::Diverged,
+        Some(Ok(_)) if spent && steps.is_some() && published.is_file() => RunState::Finished,
+        _ => RunState::Stopped,
     };
+    let mut troubles = Vec::new();
+    // What another process writes may be half there.
+    if !running {
+        troubles.extend(
+            newest
+                .as_ref()
+                .and_then(|newest| Some(newest.as_ref().err()?.to_string())),
+        );
+        if thorough {
+            let older = checkpoints.iter().rev();
+            troubles.extend(
+                older.filter_map(|(_, folder)| Some(Checkpoint::open(folder).err()?.to_string())),
+            );
+        }
+        if thorough
+            && state == RunState::Finished
+            && let Some(Ok(newest)) = &newest
+        {
+            troubles.extend(differs(&published, &newest.weights()));
+        }
+    }
     RunSummary {
         path: path.to_owned(),
         state,
@@ -92,7 +113,7 @@ pub fn summary(path: &Path, thorough: bool) -> RunSummary {
         saved,
         last,
         changed: changed(path),
-        trouble,
+        troubles,
     }
 }
 
@@ -111,6 +132,17 @@ pub fn in_folder(folder: &Path, thorough: bool) -> io::Result<Vec<RunSummary>> {
     }
     paths.sort();
     Ok(paths.iter().map(|path| summary(path, thorough)).collect())
+}
+
+/// What is wrong with a finished model, which is a copy of its last checkpoint's weights.
+fn differs(model: &Path, weights: &Path) -> Option<String> {
+    let same = checkpoint::same_bytes(model, weights);
+    let problem = match same {
+        Ok(true) => return None,
+        Ok(false) => format!("is not what {} holds", weights.display()),
+        Err(error) => format!("cannot be read: {error}"),
+    };
+    Some(format!("{}: the finished model {problem}", model.display()))
 }
 
 /// The newest change of anything that lies directly in a folder.

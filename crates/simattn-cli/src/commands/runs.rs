@@ -17,7 +17,8 @@ pub struct RunsArgs {
     /// A folder of runs, or one run.
     #[arg(default_value = "runs")]
     pub folder: PathBuf,
-    /// Compare every byte of the newest checkpoint with its sum; exit code 1 where one is damaged.
+    /// Compare every byte of the checkpoints with its sum, and the finished model with the last of
+    /// them; exit code 1 where something is damaged.
     #[arg(long)]
     pub verify: bool,
 }
@@ -26,7 +27,7 @@ pub struct RunsArgs {
 ///
 /// # Errors
 ///
-/// [`CliError::Input`] for a folder that cannot be listed; [`CliError::Failure`] with `--verify` where a run is damaged.
+/// [`CliError::Input`] for a folder that cannot be listed; [`CliError::Failure`] for damage that `--verify` found.
 pub fn run(args: &RunsArgs) -> Result<(), CliError> {
     let runs = if is_run(&args.folder).unwrap_or(false) {
         vec![summary(&args.folder, args.verify)]
@@ -39,17 +40,17 @@ pub fn run(args: &RunsArgs) -> Result<(), CliError> {
         return Ok(());
     }
     show(table(&runs))?;
-    for trouble in runs.iter().filter_map(|run| run.trouble.as_ref()) {
+    for trouble in runs.iter().flat_map(|run| &run.troubles) {
         tell(trouble);
     }
-    let damaged = runs.iter().filter(|run| run.state == RunState::Damaged);
-    match damaged.count() {
-        count if args.verify && count > 0 => Err(failure(format!(
-            "{}: {count} of {} runs damaged",
+    let damaged = runs.iter().filter(|run| !run.troubles.is_empty()).count();
+    match args.verify && damaged > 0 {
+        true => Err(failure(format!(
+            "{}: {damaged} of {} runs are damaged, as said above",
             args.folder.display(),
             runs.len()
         ))),
-        _ => Ok(()),
+        false => Ok(()),
     }
 }
 
@@ -119,7 +120,7 @@ mod tests {
                 seconds: Some(90.0),
             },
             changed: None,
-            trouble: None,
+            troubles: Vec::new(),
         };
         let text = table(&[run]);
         let row = text.lines().nth(1).expect("a row");

@@ -16,9 +16,11 @@
 //!
 //! A checkpoint is written under a hidden name, flushed, and renamed, so that a folder called
 //! `step-…` was whole when it appeared. [`Checkpoint::open`] compares every byte with its sum before
-//! anything is used.
+//! anything is used, and what one file says with what the others and the folder's name say.
 
+mod agreement;
 mod error;
+mod header;
 mod keep;
 mod read;
 mod saver;
@@ -31,7 +33,7 @@ pub(crate) use keep::prune;
 pub use read::{Checkpoint, Found, newest_intact};
 pub(crate) use saver::{Outcome, Saver};
 pub use state::{Progress, Snapshot, State};
-pub(crate) use sums::hexadecimal;
+pub(crate) use sums::{hexadecimal, same_bytes};
 pub(crate) use write::Contents;
 
 use std::fs;

@@ -8,7 +8,7 @@ use simattn::Decoder;
 
 use super::error::{CheckpointError, failed};
 use super::state::{FORMAT, State};
-use super::{CONFIG, OPTIMIZER, STATE, SUMMED, TOKENIZER, WEIGHTS, list, sums};
+use super::{CONFIG, OPTIMIZER, STATE, SUMMED, TOKENIZER, WEIGHTS, agreement, list, sums};
 use crate::config::{RunConfig, parse_document};
 use crate::tensors::TensorFile;
 
@@ -33,37 +33,27 @@ pub struct Found {
 }
 
 impl Checkpoint {
-    /// Reads a checkpoint and compares all its files with their sums.
+    /// Reads a checkpoint, compares all its files with their sums, and what they say with each
+    /// other.
     ///
     /// # Errors
     ///
-    /// [`CheckpointError`] with the first file that is missing, changed or not understood.
+    /// [`CheckpointError`] with the first file that is missing, changed, not understood or at odds
+    /// with the others.
     pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
         sums::verify(folder, &SUMMED)?;
         Self::read(folder)
     }
 
-    /// As [`Self::open`], but of the tensors it looks at the length alone, so that it costs nothing
-    /// however large they are.
+    /// As [`Self::open`], but of the tensors it looks at the head and the length alone, so that it
+    /// costs nothing however large they are.
     ///
     /// # Errors
     ///
     /// As [`Self::open`].
     pub fn glance(folder: &Path) -> Result<Self, CheckpointError> {
         sums::verify(folder, &[CONFIG, STATE, TOKENIZER])?;
-        let checkpoint = Self::read(folder)?;
-        for file in [WEIGHTS, OPTIMIZER] {
-            let path = folder.join(file);
-            let length = fs::metadata(&path).map_err(failed(&path, "read"))?.len();
-            if checkpoint.state.files.get(file) != Some(&length) {
-                return Err(CheckpointError::Damaged {
-                    path: folder.to_owned(),
-                    file,
-                    why: format!("has {length} bytes, not as many as were written"),
-                });
-            }
-        }
-        Ok(checkpoint)
+        Self::read(folder)
     }
 
     fn read(folder: &Path) -> Result<Self, CheckpointError> {
@@ -87,6 +77,7 @@ impl Checkpoint {
         let path = folder.join(CONFIG);
         let config: RunConfig = parse_document(&text(CONFIG)?, &path)?;
         config.validate().map_err(|error| error.in_file(&path))?;
+        agreement::check(folder, &state, &config)?;
         Ok(Self {
             folder: folder.to_owned(),
             state,

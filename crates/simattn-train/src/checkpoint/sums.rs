@@ -28,6 +28,11 @@ fn of_file(path: &Path) -> io::Result<String> {
     }
 }
 
+/// Whether two files hold the same bytes.
+pub(crate) fn same_bytes(a: &Path, b: &Path) -> io::Result<bool> {
+    Ok(of_file(a)? == of_file(b)?)
+}
+
 /// A finished sum as text.
 pub(crate) fn hexadecimal(hasher: Sha256) -> String {
     hasher

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::agreement::POSITION;
 use super::error::{CheckpointError, failed};
 use super::state::{FORMAT, Snapshot, State};
 use super::{
@@ -70,8 +71,13 @@ impl Contents {
             .map_err(failed(&weights, "write"))?;
         pass("checkpoint.model", &weights)?;
         let optimizer = partial.join(OPTIMIZER);
-        let updates = progress.optimizer_updates.to_string();
-        let metadata = BTreeMap::from([("updates".to_owned(), updates)]);
+        let position = serde_json::to_string(&progress.position)
+            .map_err(std::io::Error::other)
+            .map_err(failed(&optimizer, "write"))?;
+        let metadata = BTreeMap::from([
+            ("updates".to_owned(), progress.optimizer_updates.to_string()),
+            (POSITION.to_owned(), position),
+        ]);
         simattn::checkpoint::write(&optimizer, &self.snapshot.optimizer, &metadata)
             .map_err(failed(&optimizer, "write"))?;
         pass("checkpoint.optimizer", &optimizer)?;
