@@ -87,7 +87,7 @@ fn wrong_arguments_get_exit_code_2_and_nothing_is_measured() {
         ("layer --expanded-heads 35", "expanded_heads = 35"),
         ("train --expanded-head-dim 95", "rotary"),
         ("layer --heads 9000000000000000000", "model.width"),
-        ("layer --batch 1000000 --seq 1000000", "give smaller ones"),
+        ("layer --batch 1000000 --seq 1000000", "make it smaller"),
         ("layer --against-torch python3", "--peer"),
         ("layer --peer peer.py", "--against-torch"),
         ("layer --rounds 2", "--against-torch"),

@@ -484,7 +484,7 @@ mod tests {
         let error = |names: &[&str]| matched(&model(128, 32, 2, 64), names).unwrap_err();
         assert!(error(&["mha", "mha"]).contains("same attention"));
         assert!(error(&["sas", "sas:kernel_size=5"]).contains("`sas` and `sas:kernel_size=5`"));
-        assert!(error(&["sas:kernel_size=4"]).contains("kernel_size is 4"));
+        assert!(error(&["sas:kernel_size=4"]).contains("kernel_size = 4"));
         assert!(error(&["sas:expanded_heads=9"]).contains("expanded_heads"));
         assert!(error(&["sas:expand_features=false,expanded_head_dim=48"]).contains("stays"));
         assert!(error(&["mha:heads=200"]).contains("no MLP width closes that"));

@@ -152,7 +152,7 @@ mod tests {
             (b"BZh91AY&SY", "bzip2"),
             (b"\x80\x04\x95\x10\0\0\0\0\0\0\0]\x94.", "pickle"),
             (b"\x80\x02]q\0.", "pickle"),
-            (b"\x10\0\0\0\0\0\0\0{\"a\":1}        ", "safetensors"),
+            (b"\x10\0\0\0\0\0\0\0{\"a\":1}         ", "safetensors"),
             (
                 b"\xff\xff\xff\xff\x08\0\0\0\0\0\0\0\0\0\0\0\0",
                 "Arrow stream",
