@@ -6,6 +6,7 @@ use crate::prepare::Preparation;
 use crate::template::Template;
 use serde::Deserialize;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// How an item's fields become requests.
@@ -116,12 +117,24 @@ pub fn tasks() -> Vec<Task> {
 ///
 /// [`EvalError::TaskFile`] with the line of the first thing that is wrong.
 pub fn read_tasks(path: &Path) -> Result<Vec<Task>, EvalError> {
-    let text = fs::read_to_string(path).map_err(|error| EvalError::Unreadable {
+    let unreadable = |problem: String| EvalError::Unreadable {
         path: path.to_owned(),
-        problem: error.to_string(),
-    })?;
+        problem,
+    };
+    let mut text = String::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(LONGEST_FILE + 1).read_to_string(&mut text))
+        .map_err(|error| unreadable(error.to_string()))?;
+    if text.len() as u64 > LONGEST_FILE {
+        return Err(unreadable(
+            "longer than 16 MiB, which no task file is".to_owned(),
+        ));
+    }
     parse(&text, path)
 }
+
+/// No task file is longer. A device that never ends is read no further.
+const LONGEST_FILE: u64 = 16 << 20;
 
 fn parse(text: &str, path: &Path) -> Result<Vec<Task>, EvalError> {
     let wrong = |at: usize, problem: String| EvalError::TaskFile {

@@ -1,5 +1,7 @@
 //! TOML text → typed tree, with errors that say where and what to write instead.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 
@@ -13,11 +15,30 @@ use super::error::ConfigError;
 ///
 /// [`ConfigError::Unreadable`] or [`ConfigError::Malformed`].
 pub fn read_document<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+    parse_document(&read_text(path)?, path)
+}
+
+/// No configuration is longer. A device that never ends is read no further.
+const LONGEST: u64 = 16 << 20;
+
+/// The text of a configuration file.
+pub(super) fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable {
         path: path.to_owned(),
         source,
-    })?;
-    parse_document(&text, path)
+    };
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text))
+        .map_err(unreadable)?;
+    if text.len() as u64 > LONGEST {
+        let longer = "longer than 16 MiB, which no configuration is";
+        return Err(unreadable(io::Error::new(
+            io::ErrorKind::InvalidData,
+            longer,
+        )));
+    }
+    Ok(text)
 }
 
 /// Reads TOML text as `T`; `path` only names it in errors.
@@ -112,6 +133,14 @@ fn quoted(names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_configuration_that_never_ends_is_refused() {
+        let error = read_text(Path::new("/dev/zero")).expect_err("it never ends");
+        assert!(error.to_string().contains("longer than 16 MiB"), "{error}");
+    }
+
     use serde::Deserialize;
 
     #[derive(Debug, Deserialize)]

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::document::{explain, one_line, parse_document};
+use super::document::{explain, one_line, parse_document, read_text};
 use super::error::ConfigError;
 use super::tree::{Given, Node, Tree, tree_of};
 
@@ -142,11 +142,7 @@ pub(super) fn read_with<T: DeserializeOwned>(
     defaults: &Table,
     overrides: &[Override],
 ) -> Result<T, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-        path: path.to_owned(),
-        source,
-    })?;
-    parse_with(&text, path, defaults, overrides)
+    parse_with(&read_text(path)?, path, defaults, overrides)
 }
 
 /// As [`read_with`], for TOML text that `path` only names.
