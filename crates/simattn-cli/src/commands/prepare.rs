@@ -107,7 +107,7 @@ pub fn run(args: &PrepareArgs) -> Result<(), CliError> {
     ))?;
     if prepared.held_out_again > 0 {
         show(format_args!(
-            "held out     {} documents stand elsewhere too, and were left out there\n",
+            "left out     held-out documents found again in other inputs: {}\n",
             grouped(prepared.held_out_again as f64)
         ))?;
     }
