@@ -8,7 +8,7 @@
 //! reader: crates/simattn-data/src/shards/set.rs except of_part read_documents
 #![no_main]
 
-use simattn_data::{TokenSource, Tokenizer, TokenizerSpec};
+use simattn_data::{Tokenizer, TokenizerSpec};
 use simattn_fuzz::{Place, Switches, parts, tokenizers};
 use simattn_train::{DataConfig, Dataset};
 
@@ -83,8 +83,7 @@ fn run(data: &[u8]) {
     }
     let tokenizer = match switches.choose(2, 3) {
         0 => Tokenizer::bytes(),
-        1 => Tokenizer::from_json(tokenizers::written()[0].to_string().as_bytes(), "a file")
-            .expect("a tokenizer"),
+        1 => tokenizers::learnt(),
         _ => tokenizers::wide(),
     };
     let file = place.path("tokenizer.json");
