@@ -130,8 +130,9 @@ fn run(data: &[u8]) {
     place.write(&format!("out/{JOURNAL}"), json.as_bytes());
     for pair in all.get(2..).unwrap_or_default().chunks_exact(2) {
         let name = parts::text(pair[0]);
-        if !name.is_empty() && name.len() < 60 && !name.contains(['/', '\0']) && name != "." {
-            place.write(&format!("out/{}", name.trim_start_matches('.')), pair[1]);
+        let name = name.trim_start_matches('.');
+        if !name.is_empty() && name.len() < 60 && !name.contains(['/', '\0']) {
+            place.write(&format!("out/{name}"), pair[1]);
         }
     }
     let out = place.path("out");
