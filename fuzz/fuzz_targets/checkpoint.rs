@@ -199,7 +199,7 @@ fn go_on(checkpoint: &Checkpoint) {
             // What was restored can be trained.
             if config.model.context <= 32
                 && config.train.sequences_per_step() <= 4
-                && let Err(error) = trainer.step()
+                && let Err(error) = trainer.step(&mut ())
             {
                 simattn_fuzz::refused(&error);
             }

@@ -44,7 +44,6 @@
 //! ```
 
 mod adamw;
-mod ahead;
 pub mod checkpoint;
 mod config;
 mod dataset;
@@ -62,13 +61,13 @@ mod report;
 mod reservation;
 mod resume;
 mod rolling;
-mod run;
 pub mod run_folder;
 pub mod runs;
 mod schedule;
 mod session;
 mod step;
 mod tensors;
+mod trainer;
 
 pub use adamw::{AdamW, AdamWConfig, Scale};
 pub use config::{
@@ -85,8 +84,8 @@ pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};
 pub use report::{Budget, EvaluationReport, Observer, StepReport};
 pub use resume::{Resume, ResumeError, Resumption, compare_config, compare_data};
 pub use rolling::{Rolling, RollingWindow, evaluate_rolling, rolling_windows};
-pub use run::Trainer;
 pub use schedule::{Decay, Schedule};
 pub use session::{Ending, Session, SessionError};
 pub use step::{StepGradients, step_gradients};
 pub use tensors::{TensorError, TensorFile};
+pub use trainer::Trainer;

@@ -74,7 +74,7 @@ pub fn step_gradients(
 }
 
 /// [`StepGradients`] whose numbers stand on the device still.
-pub(crate) struct GradientsAhead {
+pub(crate) struct GradientsOnDevice {
     /// Mean loss in nats per token, `[1]`.
     pub loss: Tensor<1>,
     /// The gradients, summed over the micro-batches.
@@ -83,12 +83,13 @@ pub(crate) struct GradientsAhead {
     pub norm: Tensor<1>,
 }
 
-/// [`step_gradients`] that waits for nothing, and so cannot say whether anything is not finite.
-pub(crate) fn gradients_ahead(
+/// [`step_gradients`] in float32 and without waiting for the device, so that it cannot say whether
+/// anything is not finite.
+pub(crate) fn gradients_on_device(
     decoder: &Decoder,
     micro_batches: &[Batch],
     device: &Device,
-) -> GradientsAhead {
+) -> GradientsOnDevice {
     let plain = device.clone().without_autodiff();
     let share = 1.0 / micro_batches.len().max(1) as f64;
     let mut sum = GradientSum::new();
@@ -99,7 +100,7 @@ pub(crate) fn gradients_ahead(
         losses = losses + loss.clone().inner();
         sum.add(decoder, loss.backward());
     }
-    GradientsAhead {
+    GradientsOnDevice {
         loss: losses.mul_scalar(share),
         norm: sum.norm_tensor(&plain).mul_scalar(share),
         sum,

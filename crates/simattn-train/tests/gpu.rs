@@ -164,12 +164,10 @@ fn memory_does_not_grow_over_a_thousand_steps() {
         Trainer::new(&config, &data, Budget::Steps(1000), &device).expect("a right configuration");
     let mut held = Vec::new();
     while !trainer.is_done() {
-        let mut reports = Vec::new();
-        trainer.advance(&mut reports).expect("the run stays finite");
-        if trainer.step_count().is_multiple_of(100) {
-            trainer.settle(&mut reports).expect("the run stays finite");
-            held.extend(device.memory_pool_usage().map(|usage| usage.bytes_reserved));
-        }
+        trainer
+            .run_until(|trainer| trainer.step_count().is_multiple_of(100), &mut ())
+            .expect("the run stays finite");
+        held.extend(device.memory_pool_usage().map(|usage| usage.bytes_reserved));
     }
     println!("bytes held after each hundred steps: {held:?}");
     if held.is_empty() {

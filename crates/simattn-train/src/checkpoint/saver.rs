@@ -40,6 +40,11 @@ impl Saver {
         self.flight.is_none()
     }
 
+    /// Whether a save has ended whose outcome was not asked for yet.
+    pub(crate) fn has_ended(&self) -> bool {
+        (self.flight.as_ref()).is_some_and(|(_, handle)| handle.is_finished())
+    }
+
     /// Starts to save in the background. To be called when idle; a save under way is waited for
     /// and its outcome given back.
     pub(crate) fn start(&mut self, contents: Contents) -> Option<Outcome> {
@@ -68,10 +73,7 @@ impl Saver {
 
     /// The outcome of a save that has ended since the last question.
     pub(crate) fn poll(&mut self) -> Option<Outcome> {
-        match &self.flight {
-            Some((_, handle)) if handle.is_finished() => self.wait(),
-            _ => None,
-        }
+        if self.has_ended() { self.wait() } else { None }
     }
 
     /// Waits for the save under way.

@@ -218,6 +218,35 @@ fn losses_read_several_at_once_are_those_read_one_by_one() {
 }
 
 #[test]
+fn a_run_paused_and_continued_is_the_run_in_one_piece() {
+    let mut config = tiny();
+    config.train.evaluate_every = 5;
+    for every in [None, Some(4)] {
+        let (whole, whole_weights) = run_reading(&config, every);
+        let mut trainer = trainer(&config, Budget::Steps(11));
+        if let Some(every) = every {
+            trainer = trainer.reading_every(every);
+        }
+        let mut record = Record::default();
+        record.on_evaluation(&trainer.evaluate());
+        while !trainer.is_done() {
+            trainer
+                .run_until(|trainer| trainer.step_count() % 3 == 0, &mut record)
+                .expect("the run stays finite");
+            assert_eq!(record.steps.len() as u64, trainer.step_count());
+        }
+        let losses = |record: &Record| -> Vec<u64> {
+            let steps = record.steps.iter().map(|report| report.loss.to_bits());
+            let evaluations = record.evaluations.iter();
+            let evaluated = evaluations.map(|report| report.evaluation.loss.to_bits());
+            steps.chain(evaluated).collect()
+        };
+        assert_eq!(losses(&record), losses(&whole));
+        assert!(bits(&weights(trainer.decoder())) == bits(&whole_weights));
+    }
+}
+
+#[test]
 fn a_step_that_cannot_be_made_is_found_behind_others_and_undone() {
     let mut config = tiny();
     config.train.learning_rate = 1e38;
@@ -274,7 +303,7 @@ fn a_step_leaves_every_weight_where_it_lies() {
     let mut trainer = trainer(&tiny(), Budget::Steps(2));
     let before = addresses(&trainer);
     for _ in 0..2 {
-        trainer.step().expect("the run stays finite");
+        trainer.step(&mut ()).expect("the run stays finite");
         assert_eq!(addresses(&trainer), before);
     }
 }
@@ -330,13 +359,14 @@ fn clipping_bounds_the_length_of_the_gradient_that_moves_the_weights() {
         config.train.clip = clip;
         let mut trainer = trainer(&config, Budget::Steps(1));
         let before = weights(trainer.decoder());
-        let report = trainer.step().expect("one finite step");
+        let mut record = Record::default();
+        trainer.step(&mut record).expect("one finite step");
         let after = weights(trainer.decoder());
         let squares = before
             .iter()
             .zip(&after)
             .map(|(before, after)| (f64::from(*after) - f64::from(*before)).powi(2));
-        (squares.sum::<f64>().sqrt(), report.gradient_norm)
+        (squares.sum::<f64>().sqrt(), record.steps[0].gradient_norm)
     };
     let (free, norm) = moved(0.0);
     assert!((free / norm - 1.0).abs() < 1e-3, "{free} {norm}");
@@ -361,7 +391,7 @@ fn a_poisoned_weight_is_named_and_nothing_moves() {
     let before = bits(&weights(&decoder));
     let mut trainer =
         Trainer::with_decoder(decoder, &config, &data, Budget::Steps(5)).expect("enough text");
-    let error = trainer.step().expect_err("NaN does not train");
+    let error = trainer.step(&mut ()).expect_err("NaN does not train");
     match &error {
         TrainError::NonFiniteLoss {
             step: 1, origin, ..

@@ -1,68 +1,26 @@
 //! A run that survives: steps with logs and checkpoints between, until its budget is spent or it is
 //! asked to stop.
 
+mod error;
+mod record;
+mod restore;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use simattn::cost::Cost;
-use simattn_data::OtherWindows;
-
-use crate::checkpoint::{self, Checkpoint, CheckpointError, Contents, Outcome, Saver};
-use crate::config::{ConfigError, RunConfig};
+use crate::checkpoint::{self, Checkpoint, Contents, Outcome, Saver};
+use crate::config::RunConfig;
 use crate::dataset::{Dataset, Fingerprint};
 use crate::error::TrainError;
 use crate::log::{Logs, Meters};
 use crate::model_folder::{FolderError, failed};
-use crate::report::{EvaluationReport, Observer, StepReport};
-use crate::run::Trainer;
+use crate::report::{EvaluationReport, Observer};
 use crate::run_folder::{RunFolder, Standing};
-
-/// Why a run broke off. `Display` is one line.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// A step could not be made.
-    #[error(transparent)]
-    Train(#[from] TrainError),
-    /// The folder of the run cannot be used.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    /// The configuration cannot be written.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The trainer does not fit the checkpoint.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// The last state could not be saved.
-    #[error("step {step} could not be saved: {source}; {}", last_good(kept))]
-    NotSaved {
-        /// The step.
-        step: u64,
-        /// What the system said.
-        source: Box<CheckpointError>,
-        /// The newest checkpoint that there is.
-        kept: Option<PathBuf>,
-    },
-    /// The folder is gone or another's, so that nothing could be saved.
-    #[error(
-        "step {step} could not be saved: {}: the folder was removed or taken by another run; \
-         start again with another --out",
-        path.display()
-    )]
-    NoFolder {
-        /// The step.
-        step: u64,
-        /// Where it was.
-        path: PathBuf,
-    },
-}
-
-fn last_good(kept: &Option<PathBuf>) -> String {
-    match kept {
-        Some(path) => format!("the newest checkpoint is {}", path.display()),
-        None => "there is no checkpoint".to_owned(),
-    }
-}
+use crate::trainer::Trainer;
+pub use error::SessionError;
+use error::last_good;
+use record::Record;
 
 /// How a run ended without breaking off.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,61 +36,12 @@ pub enum Ending {
     },
 }
 
-/// Puts a trainer where a checkpoint stood.
-fn restore(
-    trainer: &mut Trainer,
-    from: &Checkpoint,
-    config: &RunConfig,
-    dataset: &Dataset,
-    data: &Fingerprint,
-) -> Result<(), CheckpointError> {
-    let same = from.config.train.optimizer == config.train.optimizer;
-    let mut optimizer = match same {
-        true => Some(from.optimizer()?),
-        false => None,
-    };
-    let mut progress = from.state.progress.clone();
-    progress.flops.get_or_insert_with(|| {
-        // Its steps were of its own size, whatever they are now.
-        let model = &from.config.model;
-        let sequences = from.config.train.sequences_per_step();
-        let per_token = Cost::of(model).training_flops_per_token(model.context);
-        progress.step as f64 * (per_token * (sequences * model.context) as f64)
-    });
-    let windows = other_windows(from, config, dataset, data);
-    trainer.restore(&progress, windows.as_ref(), optimizer.as_mut())
-}
-
-/// The windows that a checkpoint's position counts, where they are not those of this run.
-fn other_windows(
-    from: &Checkpoint,
-    config: &RunConfig,
-    dataset: &Dataset,
-    data: &Fingerprint,
-) -> Option<OtherWindows> {
-    let before = &from.state.data;
-    let context = from.config.model.context;
-    if before.sha256 == data.sha256 && context == config.model.context {
-        return None;
-    }
-    let mut tokens: Vec<Option<u64>> = (dataset.train.iter())
-        .map(|part| Some(part.source.tokens()))
-        .collect();
-    match tokens.as_mut_slice() {
-        [one] => *one = Some(before.train_tokens),
-        // Of several sources the checkpoint knows the sum alone.
-        several if before.train_tokens != data.train_tokens => several.fill(None),
-        _ => {}
-    }
-    Some(OtherWindows { context, tokens })
-}
-
 /// A trainer in a folder.
 #[derive(Debug)]
 pub struct Session {
     trainer: Trainer,
     folder: RunFolder,
-    logs: Logs,
+    record: Record,
     saver: Saver,
     meters: Meters,
     config: Arc<str>,
@@ -143,8 +52,6 @@ pub struct Session {
     stop: Arc<AtomicBool>,
     /// The newest checkpoint, and its step.
     kept: Option<(u64, PathBuf)>,
-    /// The newest evaluation of this process, or the loss that the checkpoint states.
-    validation: Option<(u64, f64)>,
 }
 
 impl Session {
@@ -171,7 +78,7 @@ impl Session {
             .map_err(|error| TrainError::from(error).into())
             .and_then(|data| {
                 if let Some(from) = from {
-                    restore(&mut trainer, from, config, dataset, &data)?;
+                    restore::restore(&mut trainer, from, config, dataset, &data)?;
                 }
                 Ok(data)
             });
@@ -216,9 +123,9 @@ impl Session {
             .map_err(failed(folder.path(), "open the logs of"))?;
         let session = Self {
             saver: Saver::new(folder.path(), config.train.keep_checkpoints),
+            record: Record::new(logs, validation, &trainer),
             trainer,
             folder,
-            logs,
             meters,
             config: config.to_toml()?.into(),
             tokenizer: dataset.tokenizer.to_json().into(),
@@ -227,7 +134,6 @@ impl Session {
             checkpoint_every: config.train.checkpoint_every,
             stop,
             kept: own.map(|(_, kept)| kept),
-            validation,
         };
         session.describe()?;
         Ok(session)
@@ -282,34 +188,23 @@ impl Session {
     }
 
     fn steps(&mut self, observer: &mut dyn Observer) -> Result<Ending, SessionError> {
-        let resumed_at = self.kept.as_ref().map(|(step, _)| *step);
         let mut last = None;
-        if resumed_at.is_none() {
-            last = Some(self.evaluate(observer)?);
+        if self.kept.is_none() {
+            let mut recorder = self.record.before(observer);
+            last = Some(self.trainer.evaluate_aloud(&mut recorder)?);
         }
         let mut due = false;
         while !self.trainer.is_done() && !self.stop.load(Ordering::SeqCst) {
-            let mut reports = Vec::new();
-            let made = self.trainer.advance(&mut reports);
-            self.heard(&reports, observer);
-            made?;
-            let step = self.trainer.step_count();
-            if self.trainer.is_done() || self.trainer.evaluates_at(step) {
-                self.settle(observer)?;
-                last = Some(self.evaluate(observer)?);
-            }
+            let evaluated = self.steps_until_needed(&mut due, observer)?;
+            last = evaluated.or(last);
             if let Some(outcome) = self.saver.poll() {
                 self.note(outcome, observer);
             }
-            let every = self.checkpoint_every;
-            due |= every > 0 && step.is_multiple_of(every);
             if due && self.saver.is_idle() && !self.trainer.is_done() {
                 due = false;
-                self.settle(observer)?;
                 self.save_behind(observer)?;
             }
         }
-        self.settle(observer)?;
         let saved = self.save_now(observer)?;
         if !self.trainer.is_done() {
             return Ok(Ending::Stopped {
@@ -327,49 +222,34 @@ impl Session {
         Ok(Ending::Finished(last))
     }
 
-    /// Waits for the steps whose losses were not read yet.
-    fn settle(&mut self, observer: &mut dyn Observer) -> Result<(), SessionError> {
-        let mut reports = Vec::new();
-        let made = self.trainer.settle(&mut reports);
-        self.heard(&reports, observer);
-        Ok(made?)
-    }
-
-    fn heard(&mut self, reports: &[StepReport], observer: &mut dyn Observer) {
-        for report in reports {
-            let tokens = self.trainer.tokens_per_step();
-            let flops = self.trainer.flops_per_step();
-            for line in self.logs.step(report, tokens, flops) {
-                observer.on_notice(&line);
-            }
-            observer.on_step(report);
-        }
-    }
-
-    /// An evaluation that is no number ends the run, once it stands in the logs.
-    fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<EvaluationReport, TrainError> {
-        let report = self.trainer.evaluate();
-        self.validation = Some((report.step, report.evaluation.loss));
-        for line in self.logs.evaluation(&report) {
-            observer.on_notice(&line);
-        }
-        observer.on_evaluation(&report);
-        self.trainer.check_evaluation(&report)?;
-        Ok(report)
+    /// Steps until a checkpoint is due and can be saved, a save has ended, or the run is to stop.
+    fn steps_until_needed(
+        &mut self,
+        due: &mut bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<EvaluationReport>, TrainError> {
+        let every = self.checkpoint_every;
+        let (saver, stop) = (&self.saver, &self.stop);
+        let needed = |trainer: &Trainer| {
+            *due |= every > 0 && trainer.step_count().is_multiple_of(every);
+            saver.has_ended() || *due && saver.is_idle() || stop.load(Ordering::SeqCst)
+        };
+        self.trainer
+            .run_until(needed, &mut self.record.before(observer))
     }
 
     /// Everything that goes into a checkpoint of this moment; from one with a number that is not
     /// finite no run could go on.
     fn contents(&self) -> Result<Contents, TrainError> {
         let step = self.trainer.step_count();
-        let (metrics_bytes, events_bytes) = self.logs.lengths();
+        let (metrics_bytes, events_bytes) = self.record.logs.lengths();
         let snapshot = self.trainer.snapshot();
         if let Some(tensor) = snapshot.first_non_finite() {
             return Err(TrainError::NonFiniteState { step, tensor });
         }
         Ok(Contents {
             snapshot,
-            validation_loss: (self.validation)
+            validation_loss: (self.record.validation)
                 .filter(|(at, _)| *at == step)
                 .map(|(_, loss)| loss),
             data: self.data.clone(),
@@ -378,7 +258,7 @@ impl Session {
             text: self.text.clone(),
             metrics_bytes,
             events_bytes,
-            logs: self.logs.files(),
+            logs: self.record.logs.files(),
         })
     }
 
@@ -457,7 +337,7 @@ impl Session {
             .and_then(|()| self.describe())
             .and_then(|()| {
                 let seconds = self.trainer.seconds();
-                self.logs = Logs::open(&path, 0, 0, seconds, self.meters)
+                self.record.logs = Logs::open(&path, 0, 0, seconds, self.meters)
                     .map_err(failed(&path, "open the logs of"))?;
                 Ok(())
             });
