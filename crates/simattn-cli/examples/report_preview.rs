@@ -3,6 +3,7 @@
 
 use std::error::Error;
 
+use simattn_cli::machine;
 use simattn_cli::study::table::Table;
 use simattn_cli::study::{report, results, verdict};
 

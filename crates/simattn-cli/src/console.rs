@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
-use crate::commands::CliError;
+use crate::error::CliError;
 
 /// Characters of a message at most.
 const LONGEST: usize = 1200;

@@ -2,25 +2,41 @@
 
 use std::{fs, thread};
 
+use serde::{Deserialize, Serialize};
 use simattn_kernels::cpu::simd::InstructionSet;
 
-use crate::study::results::Machine;
+/// A machine, as results keep it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Processor cores that were there.
+    pub cores: u64,
+    /// Threads that were used.
+    pub threads: u64,
+    /// The processor's (or accelerator's) model name.
+    pub cpu: String,
+    /// Main memory in bytes.
+    pub memory_bytes: u64,
+    /// The widest vector instructions in use, such as `avx512`.
+    pub instruction_set: String,
+}
 
-/// This machine, as far as the system tells.
-pub fn this() -> Machine {
-    let cores = thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let threads = std::env::var("RAYON_NUM_THREADS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .filter(|&threads| threads > 0)
-        .unwrap_or(cores);
-    Machine {
-        cores,
-        threads,
-        cpu: line_of("/proc/cpuinfo", "model name")
-            .unwrap_or_else(|| std::env::consts::ARCH.into()),
-        memory_bytes: memory_bytes().unwrap_or(0),
-        instruction_set: InstructionSet::current().name().into(),
+impl Machine {
+    /// This machine, as far as the system tells.
+    pub fn this() -> Self {
+        let cores = thread::available_parallelism().map_or(1, |n| n.get() as u64);
+        let threads = std::env::var("RAYON_NUM_THREADS")
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .filter(|&threads| threads > 0)
+            .unwrap_or(cores);
+        Self {
+            cores,
+            threads,
+            cpu: line_of("/proc/cpuinfo", "model name")
+                .unwrap_or_else(|| std::env::consts::ARCH.into()),
+            memory_bytes: memory_bytes().unwrap_or(0),
+            instruction_set: InstructionSet::current().name().into(),
+        }
     }
 }
 

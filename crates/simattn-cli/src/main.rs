@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use simattn_cli::{
-    commands::{Cli, CliError},
+    commands::{Cli, usage},
     console::tell,
-    memory, usage,
+    error::CliError,
+    memory,
 };
 
 #[global_allocator]

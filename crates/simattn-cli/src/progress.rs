@@ -1,125 +1,85 @@
-//! How a run shows that it goes on: a bar on a terminal, a line now and then elsewhere.
+//! How work shows that it goes on: a bar on a terminal, a line now and then elsewhere. All of it
+//! goes to standard error; results belong to standard output.
 
+use std::fmt::Display;
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use simattn_train::{EvaluationReport, Observer, StepReport};
 
 use crate::console::{message, tell};
-use crate::study::quantity::{count, duration, grouped};
 
-/// An observer that writes to standard error; results belong to standard output.
+/// A bar at the bottom of a terminal, taken off the screen when it is dropped; nothing where
+/// standard error is no terminal.
 #[derive(Debug)]
-pub struct Progress {
-    /// Only on a terminal.
-    bar: Option<ProgressBar>,
-    /// Put before every line.
-    label: String,
-    /// Steps between two lines where there is no terminal; 0 for none.
-    log_every: u64,
-    validation: Option<f64>,
-}
+pub struct Bar(Option<ProgressBar>);
 
-impl Progress {
-    /// A bar that runs to `steps` if standard error is a terminal, otherwise a line every
-    /// `log_every` steps; `label` names the run.
-    pub fn new(label: &str, steps: u64, log_every: u64) -> Self {
+impl Bar {
+    /// A bar that runs to `end`. `label` stands before it, `counts` behind it: a template such as
+    /// `{pos}/{len}`.
+    pub fn new(label: &str, counts: &str, end: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
-            let template = "{prefix} {bar:24} {pos}/{len} {wide_msg}";
-            // The template is a constant; were it wrong, the plain bar would do.
-            let style = ProgressStyle::with_template(template)
+            let bar = ProgressBar::with_draw_target(Some(end), ProgressDrawTarget::stderr());
+            let template = format!("{{prefix}} {{bar:24}} {counts} {{wide_msg}}");
+            // Templates are constants; were one wrong, the plain bar would do.
+            let style = ProgressStyle::with_template(&template)
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
             bar.set_style(style);
             bar.set_prefix(label.to_owned());
             bar
         });
-        Self {
-            bar,
-            label: label.to_owned(),
-            log_every,
-            validation: None,
+        Self(bar)
+    }
+
+    /// Whether there is a terminal to show it.
+    pub fn is_shown(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// How far the work is, and a few words on it.
+    pub fn show(&self, done: u64, end: u64, words: String) {
+        if let Some(bar) = &self.0 {
+            bar.set_length(end);
+            bar.set_position(done);
+            bar.set_message(words);
         }
     }
 
-    /// Takes the bar off the screen.
-    pub fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+    /// The time left, from the speed so far; zero without a terminal.
+    pub fn left(&self) -> Duration {
+        self.0.as_ref().map_or(Duration::ZERO, ProgressBar::eta)
     }
 
-    fn say(&self, line: &str) {
-        match &self.bar {
+    /// Writes a line above the bar, or just a line.
+    pub fn say(&self, line: impl Display) {
+        match &self.0 {
             Some(bar) => bar.println(message(line)),
             None => tell(line),
         }
     }
 }
 
-impl Drop for Progress {
+impl Drop for Bar {
     fn drop(&mut self) {
-        self.finish();
-    }
-}
-
-impl Observer for Progress {
-    fn on_step(&mut self, report: &StepReport) {
-        let state = step_line(report, self.validation);
-        if let Some(bar) = &self.bar {
-            bar.set_length(report.steps);
-            bar.set_position(report.step);
-            bar.set_message(state);
-        } else if self.log_every > 0 && report.step.is_multiple_of(self.log_every) {
-            let steps = grouped(report.steps as f64);
-            let step = grouped(report.step as f64);
-            tell(format_args!("{} step {step}/{steps} {state}", self.label));
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
         }
     }
-
-    fn on_evaluation(&mut self, report: &EvaluationReport) {
-        let evaluation = &report.evaluation;
-        self.validation = Some(evaluation.loss);
-        self.say(&format!(
-            "{} step {}: validation loss {:.4}, perplexity {}, {:.4} bits per byte",
-            self.label,
-            grouped(report.step as f64),
-            evaluation.loss,
-            perplexity(evaluation.perplexity),
-            evaluation.bits_per_byte,
-        ));
-    }
-
-    fn on_notice(&mut self, line: &str) {
-        self.say(&format!("{}: {line}", self.label));
-    }
 }
 
-/// A perplexity with as many places as say something.
-pub fn perplexity(value: f64) -> String {
-    if value < 1000.0 {
-        format!("{value:.3}")
-    } else {
-        count(value)
-    }
-}
+/// Counts the tenths of some work, to say each of them once.
+#[derive(Debug, Default)]
+pub struct Tenths(u64);
 
-/// Loss, validation loss, speed and time left.
-fn step_line(report: &StepReport, validation: Option<f64>) -> String {
-    let validation = validation
-        .map(|loss| format!(" val {loss:.4}"))
-        .unwrap_or_default();
-    let left = if report.done > 0.0 {
-        duration(report.seconds * (1.0 - report.done) / report.done)
-    } else {
-        "unknown time".to_owned()
-    };
-    format!(
-        "loss {:.4}{validation} lr {:.1e} {} tok/s, {left} left",
-        report.loss,
-        report.learning_rate,
-        count(report.tokens_per_second),
-    )
+impl Tenths {
+    /// The per cent that are done, if that is another tenth since it last gave any.
+    pub fn reached(&mut self, done: u64, end: u64) -> Option<u64> {
+        let now = done * 10 / end.max(1);
+        (now > self.0).then(|| {
+            self.0 = now;
+            now * 10
+        })
+    }
 }
 
 #[cfg(test)]
@@ -127,30 +87,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_says_loss_speed_and_time_left() {
-        let report = StepReport {
-            step: 25,
-            steps: 100,
-            loss: 2.5,
-            learning_rate: 6e-4,
-            gradient_norm: 1.0,
-            tokens: 25_600,
-            seconds: 10.0,
-            tokens_per_second: 2560.0,
-            flops: 1e9,
-            done: 0.25,
-        };
-        let left = duration(30.0);
-        assert_eq!(
-            step_line(&report, Some(2.25)),
-            format!("loss 2.5000 val 2.2500 lr 6.0e-4 2,560 tok/s, {left} left")
-        );
-        assert!(step_line(&report, None).starts_with("loss 2.5000 lr"));
-    }
-
-    #[test]
-    fn large_perplexities_are_short() {
-        assert_eq!(perplexity(29.8599), "29.860");
-        assert!(perplexity(1e9).len() <= 8);
+    fn every_tenth_is_said_once() {
+        let mut tenths = Tenths::default();
+        let said: Vec<u64> = (0..=30)
+            .filter_map(|done| tenths.reached(done, 30))
+            .collect();
+        assert_eq!(said, [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]);
+        assert_eq!(Tenths::default().reached(0, 0), None);
+        assert_eq!(Tenths::default().reached(7, 10), Some(70));
     }
 }

@@ -12,7 +12,7 @@ use simattn_train::{OptimizerKind, RunConfig};
 use thiserror::Error;
 
 use crate::device;
-use crate::study::quantity::bytes;
+use crate::quantity::bytes;
 
 /// More is asked for than is there. `Display` is one line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -11,10 +11,9 @@ use simattn::init::Initialiser;
 use simattn::{Decoder, ModelConfig, Precision, named};
 use simattn_kernels::Kernels;
 use simattn_random::{Stream, stream};
-use thiserror::Error;
 
-use super::BenchError;
 use super::decode::Decoding;
+use super::error::{BenchError, Disagreement};
 use super::layer::{in_type, without_positions};
 use super::train::random_batch;
 use super::workload::{SEED, Sizes, Variant, Work, normals};
@@ -43,25 +42,6 @@ impl Subject<'_> {
             (Precision::Float32, false) => 5e-3,
         }
     }
-}
-
-/// A kernel that does not agree with its definition.
-#[derive(Clone, Debug, PartialEq, Error)]
-#[error(
-    "the {kernels} kernels are wrong and are not timed: {case}: relative error {error:.1e} in {tensor}, at most \
-     {limit:.0e} is allowed"
-)]
-pub struct Disagreement {
-    /// "fast" or "reference".
-    pub kernels: &'static str,
-    /// What was computed.
-    pub case: String,
-    /// The tensor that is furthest off.
-    pub tensor: String,
-    /// Its relative error.
-    pub error: f64,
-    /// The largest that passes.
-    pub limit: f64,
 }
 
 /// Checks what `work` runs: at a small odd shape, and a layer also at the widths that are timed, over a few tokens.

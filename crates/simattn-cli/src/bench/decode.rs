@@ -14,10 +14,11 @@ use simattn_kernels::reference::{
     AttentionOptions, Expansion, ExpansionOptions, expand_features, expand_heads,
 };
 
+use super::call::Bench;
+use super::error::BenchError;
 use super::layer::timed;
 use super::record::{Measurement, Record, Setting};
 use super::workload::{Operations, SEED, Sizes, normals};
-use super::{Bench, BenchError};
 
 /// Times single tokens: each is projected, written into the last place of the cache, and attends to all of it.
 ///

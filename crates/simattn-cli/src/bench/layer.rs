@@ -8,10 +8,11 @@ use simattn::attention::{Attention, Pass};
 use simattn::init::Initialiser;
 use simattn_kernels::Kernels;
 
+use super::call::Bench;
+use super::error::BenchError;
 use super::record::{Measurement, Record, Setting};
 use super::timing::{Times, measure};
 use super::workload::{Operations, SEED, normals};
-use super::{Bench, BenchError};
 use crate::memory::Peak;
 
 /// A pass without positions.

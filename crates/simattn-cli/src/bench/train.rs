@@ -7,10 +7,11 @@ use simattn_data::Batch;
 use simattn_random::stream;
 use simattn_train::{AdamW, AdamWConfig, TrainError, clip_factor, step_gradients};
 
+use super::call::Bench;
+use super::error::BenchError;
 use super::record::{Measurement, Record, Setting};
 use super::timing::measure;
 use super::workload::{Operations, SEED, Sizes};
-use super::{Bench, BenchError};
 use crate::memory::Peak;
 
 const LEARNING_RATE: f64 = 6e-4;

@@ -7,7 +7,7 @@ use simattn::{
 };
 use simattn_random::stream;
 
-use super::BenchError;
+use super::error::BenchError;
 
 /// The part of a model that is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use simattn::Precision;
 
-use super::{CliError, KernelsArg, RecomputeArg, failure, input};
+use super::arguments::{DeviceArg, KernelsArg, RecomputeArg};
 use crate::bench::{
-    Bench,
+    self, Bench,
     timing::Repetitions,
     torch::{self, Peer},
     use_threads,
@@ -15,6 +15,7 @@ use crate::bench::{
 };
 use crate::console::{show_content, tell};
 use crate::device::{DeviceChoice, Runtime, computes};
+use crate::error::{CliError, failure, input};
 use crate::room;
 
 /// Time an attention layer, a training step or decoding and print one JSON object a line.
@@ -23,6 +24,9 @@ use crate::room;
 /// warm-up; GFLOP/s count operations by definition and stand beside the rate of a plain matrix product in the same
 /// process.
 #[derive(Debug, Args)]
+// Unlike the other commands, it takes a GPU only where one is named: times on two machines are not
+// to be mixed up.
+#[command(mut_arg("device", |device| device.default_value("cpu")))]
 pub struct BenchArgs {
     /// What to time.
     #[arg(value_enum)]
@@ -69,13 +73,8 @@ pub struct BenchArgs {
     /// The implementation of the operations.
     #[arg(long, value_enum, default_value = "fast")]
     pub kernels: KernelsArg,
-    /// Where to compute: "auto" takes the first GPU, else the processor.
-    #[arg(
-        long,
-        value_name = "auto|cpu|cuda[:I]|rocm[:I]|metal|vulkan[:I]|webgpu[:I]",
-        default_value = "cpu"
-    )]
-    pub device: DeviceChoice,
+    #[command(flatten)]
+    pub device: DeviceArg,
     /// What backward works out again instead of keeping it (train).
     #[arg(long, value_enum, default_value = "none")]
     pub recompute: RecomputeArg,
@@ -189,7 +188,7 @@ pub fn run(args: &BenchArgs) -> Result<(), CliError> {
 /// Refuses sizes that describe no model, or one that no memory holds.
 fn check_sizes(args: &BenchArgs) -> Result<(), CliError> {
     let needed = args.sizes().bytes(args.work, args.variant).map_err(input)?;
-    if args.device == DeviceChoice::Cpu {
+    if args.device.choice == DeviceChoice::Cpu {
         room::check("what these sizes describe", needed).map_err(input)?;
     }
     let sizes = args.sizes();
@@ -199,7 +198,7 @@ fn check_sizes(args: &BenchArgs) -> Result<(), CliError> {
 fn alone(args: &BenchArgs) -> Result<(), CliError> {
     check_sizes(args)?;
     use_threads(args.threads).map_err(failure)?;
-    let device = args.device.open().map_err(input)?;
+    let device = args.device.open()?;
     computes(&device, args.dtype.into()).map_err(input)?;
     let bench = Bench {
         work: args.work,
@@ -216,15 +215,14 @@ fn alone(args: &BenchArgs) -> Result<(), CliError> {
         },
     };
     let mut printed = Ok(());
-    bench
-        .run(&mut |record| {
-            let line = print_line(record);
-            printed = std::mem::replace(&mut printed, Ok(())).and(line);
-        })
-        .map_err(|error| match error.is_input() {
-            true => input(error),
-            false => failure(error),
-        })?;
+    bench::run(&bench, &mut |record| {
+        let line = print_line(record);
+        printed = std::mem::replace(&mut printed, Ok(())).and(line);
+    })
+    .map_err(|error| match error.is_input() {
+        true => input(error),
+        false => failure(error),
+    })?;
     printed
 }
 
@@ -240,7 +238,7 @@ fn against(args: &BenchArgs, peer: &Peer) -> Result<(), CliError> {
     if let DeviceChoice::Gpu {
         runtime: Runtime::Cuda,
         ..
-    } = args.device
+    } = args.device.choice
     {
         peers.extend(["--device", "cuda"].map(str::to_owned));
     }
@@ -255,7 +253,7 @@ fn against(args: &BenchArgs, peer: &Peer) -> Result<(), CliError> {
         RecomputeArg::Block => "block",
     };
     own.extend(["--kernels", kernels, "--recompute", recompute].map(str::to_owned));
-    own.extend(["--device".to_owned(), args.device.to_string()]);
+    own.extend(["--device".to_owned(), args.device.choice.to_string()]);
     let ratios = torch::compare((&program, &own), (peer, &peers), args.rounds, &mut |line| {
         tell(line)
     })

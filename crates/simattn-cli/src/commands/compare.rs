@@ -6,21 +6,21 @@ use clap::{Args, ValueEnum};
 use simattn_data::TokenizerSpec;
 use simattn_train::{Dataset, Override, RunConfig, model_folder::Reservation};
 
-use super::{CliError, KernelsArg, failure, input};
+use super::arguments::KernelsArg;
 use crate::console::{show, tell, tell_some, value};
-use crate::{
-    machine, room,
-    study::{
-        description::Description,
-        matching::{self, Candidate, Match, VARIANTS},
-        report,
-        results::{CorpusFacts, Equal, RunStatus, Schedule, StudyResults},
-        running::{self, Plan},
-        table::Table,
-        timestamp,
-        verdict::verdict,
-    },
+use crate::error::{CliError, failure, input};
+use crate::machine::Machine;
+use crate::room;
+use crate::study::{
+    description::{Description, VARIANTS},
+    matching::{self, Candidate, Match},
+    report,
+    results::{CorpusFacts, Equal, RunStatus, Schedule, StudyResults},
+    running::{self, Plan},
+    table::Table,
+    verdict::verdict,
 };
+use crate::timestamp;
 
 /// The preset that `compare` runs when no other is named.
 const QUICK: &str = include_str!("../../../../configs/quick.toml");
@@ -218,7 +218,7 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         name,
         created,
         command: command_line(),
-        machine: machine::this(),
+        machine: Machine::this(),
         tool_version: env!("CARGO_PKG_VERSION").into(),
         corpus: CorpusFacts {
             source: dataset.name.clone(),

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use simattn::generate::{GenerateError, greedy};
 
-use super::{CliError, failure, input, open_model};
+use super::arguments::DeviceArg;
+use super::open_model::open_model;
 use crate::console::{show_content, tell};
-use crate::device::DeviceChoice;
+use crate::error::{CliError, failure, input};
 
 /// Let a model continue a text.
 ///
@@ -24,13 +25,8 @@ pub struct GenerateArgs {
     /// Tokens to write at most.
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub tokens: usize,
-    /// Where to compute: "auto" takes the first GPU, else the processor.
-    #[arg(
-        long,
-        value_name = "auto|cpu|cuda[:I]|rocm[:I]|metal|vulkan[:I]|webgpu[:I]",
-        default_value = "auto"
-    )]
-    pub device: DeviceChoice,
+    #[command(flatten)]
+    pub device: DeviceArg,
 }
 
 /// Runs the command.
@@ -40,7 +36,7 @@ pub struct GenerateArgs {
 /// [`CliError::Input`] for a model that cannot be read or a prompt that it cannot continue,
 /// [`CliError::Failure`] where its scores are no numbers.
 pub fn run(args: &GenerateArgs) -> Result<(), CliError> {
-    let device = args.device.open().map_err(input)?;
+    let device = args.device.open()?;
     let model = open_model(&args.model, &device)?;
     let tokenizer = &model.tokenizer;
     let prompt = tokenizer.encode(&args.prompt).map_err(input)?;

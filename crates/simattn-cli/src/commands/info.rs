@@ -8,12 +8,12 @@ use simattn_data::shards::Index;
 use simattn_data::{DataError, Tokenizer, TokenizerSpec};
 use simattn_train::RunConfig;
 
-use super::{CliError, input, prepare};
-use crate::{
-    console::show,
-    device, machine, room,
-    study::quantity::{bytes, count, grouped, with_decimals},
-};
+use super::prepare;
+use crate::console::show;
+use crate::error::{CliError, input};
+use crate::machine::Machine;
+use crate::quantity::{bytes, count, grouped, with_decimals};
+use crate::{device, room};
 
 /// Print a model's size and costs, what a prepared folder holds, or what this machine offers.
 #[derive(Debug, Args)]
@@ -66,7 +66,7 @@ fn vocabulary_of(spec: &TokenizerSpec) -> Result<usize, DataError> {
 }
 
 fn print_machine() -> Result<(), CliError> {
-    let machine = machine::this();
+    let machine = Machine::this();
     let rows = [
         ("processor", machine.cpu),
         ("cores", machine.cores.to_string()),

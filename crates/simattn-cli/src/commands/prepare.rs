@@ -1,19 +1,18 @@
 //! `simattn prepare`: text of any size to a folder of token ids.
 
-use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use simattn_data::prepare::{Job, OnBadInput, PrepareError, PrepareObserver, check_place, prepare};
 use simattn_data::shards::Index;
 use simattn_data::{DataError, PassedOver, TEXT_FIELD, Tokenizer, TokenizerSpec};
 
-use super::{CliError, failure, input};
-use crate::console::{message, show, tell, value};
-use crate::study::quantity::{bytes, count, grouped};
+use crate::console::{show, tell, value};
+use crate::error::{CliError, failure, input};
+use crate::progress::{Bar, Tenths};
+use crate::quantity::{bytes, count, duration, grouped};
 
 /// Turn text into shards of token ids, which training reads without loading them.
 ///
@@ -91,8 +90,7 @@ pub fn run(args: &PrepareArgs) -> Result<(), CliError> {
     let started = Instant::now();
     let mut progress = Progress::new();
     let prepared = prepare(&job, &mut progress);
-    progress.bar.finish_and_clear();
-    progress.say_the_rest();
+    progress.end();
     let prepared = prepared.map_err(|error: PrepareError| match error.is_input() {
         true => input(error),
         false => failure(error),
@@ -195,9 +193,8 @@ pub(super) fn describe(index: &Index) -> String {
 
 /// A bar in bytes on a terminal; elsewhere a line a tenth, a shard and a bad line.
 struct Progress {
-    bar: ProgressBar,
-    terminal: bool,
-    tenths: u64,
+    bar: Bar,
+    tenths: Tenths,
     /// Lines said of documents that are held out, and of what was passed over.
     said: [u64; 2],
 }
@@ -207,17 +204,9 @@ const NAMED: u64 = 20;
 
 impl Progress {
     fn new() -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-        let template = "prepare {bar:24} {bytes}/{total_bytes} {wide_msg}";
-        // The template is a constant; were it wrong, the plain bar would do.
-        let style =
-            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        bar.set_style(style);
         Self {
-            bar,
-            terminal,
-            tenths: 0,
+            bar: Bar::new("prepare", "{bytes}/{total_bytes}", 0),
+            tenths: Tenths::default(),
             said: [0; 2],
         }
     }
@@ -226,14 +215,15 @@ impl Progress {
     fn say_some(&mut self, kind: usize, line: &str) {
         self.said[kind] += 1;
         if self.said[kind] <= NAMED {
-            self.say(line);
+            self.bar.say(line);
         }
     }
 
-    /// How many lines were not said.
-    fn say_the_rest(&self) {
-        for (said, what) in self
-            .said
+    /// Takes the bar off the screen and says how many lines were not said.
+    fn end(self) {
+        let Self { bar, said, .. } = self;
+        drop(bar);
+        for (said, what) in said
             .iter()
             .zip(["held-out documents", "entries of folders"])
         {
@@ -245,39 +235,26 @@ impl Progress {
             }
         }
     }
-
-    fn say(&self, line: &str) {
-        match self.terminal {
-            true => self.bar.println(message(line)),
-            false => tell(line),
-        }
-    }
 }
 
 impl PrepareObserver for Progress {
     fn on_progress(&mut self, done: u64, of: u64, tokens: u64) -> ControlFlow<()> {
         let tokens = grouped(tokens as f64);
-        if self.terminal {
-            self.bar.set_length(of);
-            self.bar.set_position(done);
-            let left = crate::study::quantity::duration(self.bar.eta().as_secs_f64());
-            self.bar
-                .set_message(format!("{tokens} tokens, {left} left"));
-        } else {
-            let now = done * 10 / of.max(1);
-            if now > self.tenths {
-                self.tenths = now;
-                tell(format_args!(
-                    "prepare {now}0% of {}, {tokens} tokens",
-                    bytes(of as f64)
-                ));
-            }
+        if self.bar.is_shown() {
+            let left = duration(self.bar.left().as_secs_f64());
+            let words = format!("{tokens} tokens, {left} left");
+            self.bar.show(done, of, words);
+        } else if let Some(percent) = self.tenths.reached(done, of) {
+            let size = bytes(of as f64);
+            tell(format_args!(
+                "prepare {percent}% of {size}, {tokens} tokens"
+            ));
         }
         ControlFlow::Continue(())
     }
 
     fn on_shard(&mut self, file: &str, tokens: u64) -> ControlFlow<()> {
-        self.say(&format!(
+        self.bar.say(format_args!(
             "prepare: {file}, {} tokens",
             grouped(tokens as f64)
         ));
@@ -285,7 +262,8 @@ impl PrepareObserver for Progress {
     }
 
     fn on_bad_input(&mut self, place: &str, problem: &str) {
-        self.say(&format!("prepare: {place}: {problem}; left out"));
+        self.bar
+            .say(format_args!("prepare: {place}: {problem}; left out"));
     }
 
     fn on_held_out(&mut self, place: &str) {
@@ -300,6 +278,6 @@ impl PrepareObserver for Progress {
     }
 
     fn on_note(&mut self, note: &str) {
-        self.say(&format!("prepare: {note}"));
+        self.bar.say(format_args!("prepare: {note}"));
     }
 }

@@ -6,10 +6,10 @@ use clap::Args;
 use simattn_train::run_folder::is_run;
 use simattn_train::runs::{RunState, RunSummary, in_folder, summary};
 
-use super::{CliError, failure, input};
 use crate::console::{show, tell, value};
-use crate::study::quantity::{duration, grouped};
-use crate::study::timestamp::now;
+use crate::error::{CliError, failure, input};
+use crate::quantity::{duration, grouped};
+use crate::timestamp::now;
 
 /// List runs: running, finished, stopped or damaged, with step, loss and time.
 #[derive(Debug, Args)]

@@ -17,14 +17,15 @@ use simattn_train::{
     RunConfig, Session, SessionError, Trainer, compare_config, compare_data,
 };
 
-use super::{CliError, KernelsArg, failure, input};
+use super::arguments::{DeviceArg, KernelsArg};
 use crate::console::{show, tell, tell_some, value};
-use crate::device::{DeviceChoice, computes};
+use crate::device::computes;
+use crate::error::{CliError, failure, input};
 use crate::memory;
 use crate::peak::measured_flops;
-use crate::progress::{Progress, perplexity};
+use crate::quantity::{count, duration, grouped, perplexity};
 use crate::room;
-use crate::study::quantity::{count, duration, grouped};
+use crate::training_progress::TrainingProgress;
 
 /// Train one model, with checkpoints to go on from, and save it with its configuration and
 /// tokenizer.
@@ -81,13 +82,8 @@ pub struct TrainArgs {
     /// The implementation of the operations.
     #[arg(long, value_enum, default_value = "fast")]
     pub kernels: KernelsArg,
-    /// Where to compute: "auto" takes the first GPU, else the processor.
-    #[arg(
-        long,
-        value_name = "auto|cpu|cuda[:I]|rocm[:I]|metal|vulkan[:I]|webgpu[:I]",
-        default_value = "auto"
-    )]
-    pub device: DeviceChoice,
+    #[command(flatten)]
+    pub device: DeviceArg,
 }
 
 impl TrainArgs {
@@ -122,7 +118,7 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     };
     args.override_in(&mut config);
     config.validate().map_err(input)?;
-    let device = args.device.open().map_err(input)?.autodiff();
+    let device = args.device.open()?.autodiff();
     computes(&device, config.train.precision).map_err(input)?;
     check_room(&device, &config)?;
     let found = Resumption::find(&args.out, &args.resume).map_err(input)?;
@@ -218,9 +214,9 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
             error => failure(error),
         },
     )?;
-    let mut progress = Progress::new("train", config.train.steps, config.train.log_every);
+    let mut progress = TrainingProgress::new("train", config.train.steps, config.train.log_every);
     let ending = session.run(&mut progress).map_err(failure)?;
-    progress.finish();
+    drop(progress);
     match ending {
         Ending::Finished(last) => {
             show(summary(&last))?;

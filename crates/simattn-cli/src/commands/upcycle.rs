@@ -9,10 +9,11 @@ use simattn_train::RunConfig;
 use simattn_train::model_folder::Reservation;
 
 use super::convert::origin;
-use super::{CliError, failure, input, open_model};
+use super::open_model::open_model;
 use crate::console::{show, value};
+use crate::error::{CliError, failure, input};
+use crate::quantity::grouped;
 use crate::room;
-use crate::study::quantity::grouped;
 
 /// Turn a model with MHA, GQA or MQA into a SAS model that computes the same, to be trained on.
 #[derive(Debug, Args)]

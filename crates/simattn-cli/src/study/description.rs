@@ -3,9 +3,32 @@
 use std::str::FromStr;
 
 use simattn::AttentionConfig;
+use thiserror::Error;
 use toml::{Table, Value};
 
-use super::matching::{MatchError, VARIANTS};
+/// The variants there are, in the order of tables.
+pub const VARIANTS: [&str; 7] = ["mha", "gqa", "mqa", "mla", "mfa", "tpa", "sas"];
+
+/// What is wrong with a description. `Display` is one line.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DescriptionError {
+    /// A name that is no variant.
+    #[error("--variant: no variant is called `{name}`; there are {known}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// All that there are.
+        known: String,
+    },
+    /// A description that its kind of attention does not have.
+    #[error("--variant {description}: {why}")]
+    Described {
+        /// What was asked for.
+        description: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
 
 /// A kind of attention, and the fields of its configuration that someone fixed.
 ///
@@ -22,10 +45,10 @@ pub struct Description {
 }
 
 impl FromStr for Description {
-    type Err = MatchError;
+    type Err = DescriptionError;
 
-    fn from_str(text: &str) -> Result<Self, MatchError> {
-        let malformed = |why: String| MatchError::Described {
+    fn from_str(text: &str) -> Result<Self, DescriptionError> {
+        let malformed = |why: String| DescriptionError::Described {
             description: text.to_owned(),
             why,
         };
@@ -34,7 +57,7 @@ impl FromStr for Description {
             None => (text.trim(), None),
         };
         if !VARIANTS.contains(&kind) {
-            return Err(MatchError::Unknown {
+            return Err(DescriptionError::Unknown {
                 name: kind.to_owned(),
                 known: VARIANTS.join(", "),
             });
@@ -114,10 +137,13 @@ impl Description {
     /// that is switched off: without the expansion of heads H' = H, without that of features D' = D.
     ///
     /// # Errors
-    /// [`MatchError::Described`] for a field that this kind does not have, or a value that does
+    /// [`DescriptionError::Described`] for a field that this kind does not have, or a value that does
     /// not suit it.
-    pub fn applied_to(&self, attention: AttentionConfig) -> Result<AttentionConfig, MatchError> {
-        let described = |why: String| MatchError::Described {
+    pub fn applied_to(
+        &self,
+        attention: AttentionConfig,
+    ) -> Result<AttentionConfig, DescriptionError> {
+        let described = |why: String| DescriptionError::Described {
             description: self.name(),
             why,
         };
@@ -207,7 +233,7 @@ mod tests {
             rope_base: 10_000.0,
             rotary_dim: None,
         });
-        let description: Description = text.parse().map_err(|e: MatchError| e.to_string())?;
+        let description: Description = text.parse().map_err(|e: DescriptionError| e.to_string())?;
         description.applied_to(base).map_err(|e| e.to_string())
     }
 

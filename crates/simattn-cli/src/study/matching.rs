@@ -11,8 +11,8 @@ use simattn::{
 };
 use thiserror::Error;
 
-use super::description::Description;
-use super::quantity::{grouped, with_decimals};
+use super::description::{Description, DescriptionError};
+use crate::quantity::{grouped, with_decimals};
 
 /// A variant ready to train.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,14 +30,9 @@ pub struct Candidate {
 /// Why variants could not be matched. `Display` is one line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MatchError {
-    /// A name that is no variant.
-    #[error("--variant: no variant is called `{name}`; there are {known}")]
-    Unknown {
-        /// What was asked for.
-        name: String,
-        /// All that there are.
-        known: String,
-    },
+    /// A description that fits no configuration.
+    #[error(transparent)]
+    Description(#[from] DescriptionError),
     /// The same variant twice, perhaps in other words.
     #[error("--variant: `{name}` and `{other}` are the same attention; name it once")]
     Twice {
@@ -45,14 +40,6 @@ pub enum MatchError {
         name: String,
         /// The second.
         other: String,
-    },
-    /// A description that fits no configuration.
-    #[error("--variant {description}: {why}")]
-    Described {
-        /// What was asked for.
-        description: String,
-        /// What is wrong with it.
-        why: String,
     },
     /// The width cannot hold whole heads.
     #[error(
@@ -73,9 +60,6 @@ pub enum MatchError {
         why: String,
     },
 }
-
-/// The variants there are, in the order of tables.
-pub const VARIANTS: [&str; 7] = ["mha", "gqa", "mqa", "mla", "mfa", "tpa", "sas"];
 
 /// Largest relative difference of parameters that counts as matched.
 pub const TOLERANCE: f64 = 0.02;
@@ -246,7 +230,7 @@ impl Shape {
         let with_heads = |heads: usize| self.of_kind(description.kind(), heads);
         let derived = with_heads(self.heads);
         if description.fixes("heads") || matches!(description.kind(), "mha" | "sas") {
-            return description.applied_to(derived);
+            return Ok(description.applied_to(derived)?);
         }
         let target = Cost::of(baseline).parameters.attention;
         let distance = |attention: &AttentionConfig| {
@@ -376,6 +360,7 @@ pub fn describe(attention: &AttentionConfig) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::description::VARIANTS;
     use super::*;
 
     fn model(width: usize, head_dim: usize, layers: usize, vocabulary: usize) -> ModelConfig {

@@ -11,15 +11,14 @@ pub mod figures;
 pub mod labels;
 pub mod markup;
 pub mod matching;
-pub mod quantity;
 pub mod report;
 mod report_facts;
 pub mod results;
 pub mod running;
 pub mod scale;
+mod series;
 pub mod table;
 pub mod table_text;
-pub mod timestamp;
 pub mod verdict;
 
 #[cfg(test)]

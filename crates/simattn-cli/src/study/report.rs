@@ -5,13 +5,14 @@
 
 use std::fmt::Write;
 
-use super::chart::{Chart, Line, Stroke};
+use super::chart::{Chart, Line};
 use super::curves::{self, CurvePoint};
 use super::figures::Progress;
-use super::markup::{escaped, one_line};
+use super::markup::escaped;
 use super::report_facts;
 use super::results::{StudyResults, VariantResults};
 use super::scale::Unit;
+use super::series::{row_heading, stroke};
 use super::table::Table;
 use super::verdict::verdict;
 
@@ -49,37 +50,6 @@ pub fn html(study: &StudyResults) -> String {
     report_facts::conditions(&mut page, study);
     page.push_str("</body>\n</html>\n");
     page
-}
-
-/// The line that stands for `variant` in every chart.
-fn stroke(study: &StudyResults, variant: &VariantResults) -> Stroke {
-    if variant.name == study.baseline {
-        return Stroke::Baseline;
-    }
-    let others = study
-        .variants
-        .iter()
-        .filter(|other| other.name != study.baseline);
-    Stroke::Other(
-        others
-            .take_while(|other| other.name != variant.name)
-            .count(),
-    )
-}
-
-/// A row's opening and its heading: the variant's line and label.
-pub(super) fn row_heading(page: &mut String, study: &StudyResults, variant: &VariantResults) {
-    let _ = write!(
-        page,
-        "<tr{}><th scope=\"row\"><svg class=\"swatch\" viewBox=\"0 0 26 10\" aria-hidden=\"true\"><g class=\"series {}\"><line class=\"key\" x1=\"0\" x2=\"26\" y1=\"5\" y2=\"5\"/></g></svg>{}</th>",
-        if variant.name == study.baseline {
-            " class=\"baseline\""
-        } else {
-            ""
-        },
-        stroke(study, variant).classes(),
-        escaped(&one_line(&variant.label))
-    );
 }
 
 fn results(page: &mut String, study: &StudyResults) {

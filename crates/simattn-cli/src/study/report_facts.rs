@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use super::markup::escaped;
-use super::quantity::{bytes, count, grouped, significant};
-use super::report::row_heading;
 use super::results::{Equal, StudyResults};
+use super::series::row_heading;
+use crate::quantity::{bytes, count, grouped, significant};
 
 /// What every variant is, and what it costs.
 pub fn variants(page: &mut String, study: &StudyResults) {

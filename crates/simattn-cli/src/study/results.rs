@@ -5,12 +5,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::Machine;
+
 /// Everything one study measured, with what a reader needs to repeat it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StudyResults {
     /// The study's title.
     pub name: String,
-    /// When it ended, as an RFC 3339 time.
+    /// When it began, as an RFC 3339 time.
     pub created: String,
     /// The command line that repeats it.
     pub command: String,
@@ -28,21 +30,6 @@ pub struct StudyResults {
     pub variants: Vec<VariantResults>,
     /// The [`VariantResults::name`] that the others are measured against, usually `mha`.
     pub baseline: String,
-}
-
-/// The machine a study ran on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Machine {
-    /// Processor cores that were there.
-    pub cores: u64,
-    /// Threads that were used.
-    pub threads: u64,
-    /// The processor's (or accelerator's) model name.
-    pub cpu: String,
-    /// Main memory in bytes.
-    pub memory_bytes: u64,
-    /// The widest vector instructions in use, such as `avx512`.
-    pub instruction_set: String,
 }
 
 /// The text behind a study.

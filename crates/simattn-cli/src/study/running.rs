@@ -11,7 +11,8 @@ use super::{
     matching::Candidate,
     results::{Equal, EvalPoint, Parameters, RunResults, RunStatus, TrainPoint, VariantResults},
 };
-use crate::{memory::Peak, progress::Progress};
+use crate::memory::Peak;
+use crate::training_progress::TrainingProgress;
 
 /// What every candidate gets the same amount of, and how often.
 #[derive(Clone, Debug)]
@@ -102,7 +103,7 @@ fn train(
         _ => format!("{:<4} seed {seed}", candidate.name),
     };
     let mut recorder = Recorder {
-        progress: Progress::new(&label, trainer.steps(), config.train.log_every),
+        progress: TrainingProgress::new(&label, trainer.steps(), config.train.log_every),
         train: Vec::new(),
         evaluations: Vec::new(),
     };
@@ -134,7 +135,7 @@ fn train(
 
 /// Shows a run and keeps its course.
 struct Recorder {
-    progress: Progress,
+    progress: TrainingProgress,
     train: Vec<TrainPoint>,
     evaluations: Vec<EvalPoint>,
 }

@@ -1,7 +1,7 @@
 //! Axes: which range of numbers to show, and where to write which number.
 
 use super::figures::Progress;
-use super::quantity::{power_of_ten, with_decimals};
+use crate::quantity::{power_of_ten, with_decimals};
 
 /// Numbers to write along an axis.
 #[derive(Debug, Clone, PartialEq)]

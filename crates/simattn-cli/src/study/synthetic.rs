@@ -1,6 +1,7 @@
 //! Made-up results with the shape of real ones, to try tables and pages on.
 
 use super::results::*;
+use crate::machine::Machine;
 
 /// What is made up about a variant: name, label, final loss, speed against the baseline, FLOPs against the baseline.
 const VARIANTS: [(&str, &str, f64, f64, f64); 7] = [

@@ -2,8 +2,8 @@
 
 use super::figures::{Progress, Reach};
 use super::markup::{one_line, shortened};
-use super::quantity;
 use super::results::{Estimate, StudyResults, VariantResults};
+use crate::quantity;
 
 /// A table of text, one row a variant.
 #[derive(Debug, Clone, PartialEq)]

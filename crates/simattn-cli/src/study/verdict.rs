@@ -2,8 +2,8 @@
 
 use super::figures::Progress;
 use super::markup::one_line;
-use super::quantity::{duration, grouped};
 use super::results::{Equal, Estimate, StudyResults, VariantResults};
+use crate::quantity::{duration, grouped};
 
 /// What the study says, as sentences: who ends lowest, what that costs, and how far to trust it.
 pub fn verdict(study: &StudyResults) -> Vec<String> {

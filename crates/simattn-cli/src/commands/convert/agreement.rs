@@ -7,11 +7,11 @@ use clap::Args;
 use simattn::{Decoder, Positions};
 use simattn_data::{Corpus, TEXT_FIELD, read_documents};
 
-use super::super::{CliError, failure, input};
-use super::read_either;
+use super::folders::read_either;
 use crate::console::{show, tell_some};
+use crate::error::{CliError, failure, input};
+use crate::quantity::grouped;
 use crate::room;
-use crate::study::quantity::grouped;
 
 /// Compare two models' logits on a text: the largest and the RMS difference.
 #[derive(Debug, Args)]

@@ -1,99 +1,13 @@
 //! `simattn eval`: a saved model on a text, or on tasks.
 
+mod arguments;
 mod outputs;
 mod tasks;
 mod text;
 
-use std::path::PathBuf;
+pub(super) use arguments::EvalArgs;
 
-use clap::Args;
-use simattn_data::TEXT_FIELD;
-
-use super::{CliError, failure, input};
-use crate::device::DeviceChoice;
-
-/// Measure a saved model: its perplexity on a text, or its scores on tasks as lm-evaluation-harness gives them.
-///
-/// A text (--data) is cut into windows of the model's context that do not overlap, the last one shorter, unless --stride or
-/// --per-document is given; every token is predicted once, from the tokens before it in its window. Tasks (--tasks) are read from JSON lines.
-#[derive(Debug, Args)]
-pub struct EvalArgs {
-    /// A folder that `train` or `convert from-hf` wrote, or a checkpoint.
-    pub model: PathBuf,
-    /// Where to compute: "auto" takes the first GPU, else the processor.
-    #[arg(
-        long,
-        value_name = "auto|cpu|cuda[:I]|rocm[:I]|metal|vulkan[:I]|webgpu[:I]",
-        default_value = "auto"
-    )]
-    pub device: DeviceChoice,
-    /// A text, as `prepare` takes it: a file or a folder of .txt and other text, .jsonl, .json and
-    /// .parquet, also as .gz or .zst.
-    #[arg(
-        long,
-        value_name = "PATH",
-        required_unless_present = "tasks",
-        conflicts_with = "tasks"
-    )]
-    pub data: Option<PathBuf>,
-    /// The field of JSON lines, or the column of Parquet files, that holds the text.
-    #[arg(
-        long,
-        alias = "column",
-        value_name = "NAME",
-        default_value = TEXT_FIELD,
-        conflicts_with = "tasks"
-    )]
-    pub field: String,
-    /// Tasks, with commas between: arc_easy, arc_challenge, hellaswag, piqa, sciq, social_iqa, winogrande,
-    /// lambada_openai, and those of --task-file.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    pub tasks: Vec<String>,
-    /// The folder with the tasks' data as published, JSON lines or Parquet; without it the data come from the Hugging Face Hub
-    /// and its cache, in a build with the feature `hub`.
-    #[arg(long, value_name = "DIR", requires = "tasks")]
-    pub tasks_dir: Option<PathBuf>,
-    /// More tasks, a TOML file; see docs/evaluation.md.
-    #[arg(long, value_name = "FILE", requires = "tasks")]
-    pub task_file: Option<PathBuf>,
-    /// Items to show, answered, before each question: the first of the task's own file, or of --shots-from.
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    pub num_fewshot: usize,
-    /// The file of the items to show, where only one task is run.
-    #[arg(long, value_name = "FILE", requires = "tasks")]
-    pub shots_from: Option<PathBuf>,
-    /// Draw the items that are shown, anew for each question, instead of taking the first ones.
-    #[arg(long, value_name = "S", requires = "num_fewshot")]
-    pub seed: Option<u64>,
-    /// Items of each task at most.
-    #[arg(long, value_name = "N", requires = "tasks")]
-    pub limit: Option<usize>,
-    /// Tokens that run together: no effect on the result but rounding.
-    #[arg(long, value_name = "N", default_value_t = 2048, requires = "tasks")]
-    pub batch_tokens: usize,
-    /// Write the results in lm-evaluation-harness's schema; folders above the file are made where they are missing.
-    #[arg(long, value_name = "FILE", requires = "tasks")]
-    pub json: Option<PathBuf>,
-    /// Write every item with every request's log-likelihood, a file of JSON lines a task, into a folder that is made or empty.
-    #[arg(long, value_name = "DIR", requires = "tasks")]
-    pub log_samples: Option<PathBuf>,
-    /// The token in front of a text, and of a request without context, as the vocabulary spells it; the end of text where left
-    /// out. lm-evaluation-harness takes the tokenizer's beginning of text where it has one, such as <s> or <|im_start|>.
-    #[arg(long, value_name = "TOKEN")]
-    pub prefix_token: Option<String>,
-    /// Tokens in a window; the model's own context where left out.
-    #[arg(long, value_name = "T")]
-    pub context: Option<usize>,
-    /// Let windows overlap: each but the first predicts S tokens, the last of them from T before it.
-    #[arg(long, value_name = "S", requires = "data")]
-    pub stride: Option<usize>,
-    /// Measure every document by itself, from the end of text on, as lm-evaluation-harness does.
-    #[arg(long, requires = "data")]
-    pub per_document: bool,
-    /// Windows that run together: no effect on the result but rounding.
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    pub batch: usize,
-}
+use crate::error::CliError;
 
 /// Runs the command.
 ///
@@ -105,33 +19,4 @@ pub fn run(args: &EvalArgs) -> Result<(), CliError> {
         Some(data) => text::run(args, data),
         None => tasks::run(args),
     }
-}
-
-/// The token in front of everything.
-fn prefix(args: &EvalArgs, tokenizer: &simattn_data::Tokenizer) -> Result<u32, CliError> {
-    let Some(token) = &args.prefix_token else {
-        return Ok(tokenizer.end_of_text());
-    };
-    tokenizer.token_id(token).ok_or_else(|| {
-        CliError::Input(format!(
-            "--prefix-token {token}: the model's tokenizer has no such token"
-        ))
-    })
-}
-
-/// Tokens that a window or a request may have: what was asked for, where the model has places for it.
-fn longest(args: &EvalArgs, model: &simattn::ModelConfig) -> Result<usize, CliError> {
-    let context = args.context.unwrap_or(model.context);
-    if context == 0 {
-        return Err(CliError::Input(
-            "--context 0 leaves nothing to see: give at least 1".to_owned(),
-        ));
-    }
-    if model.positions == simattn::Positions::Learned && context > model.context {
-        return Err(CliError::Input(format!(
-            "--context {context} is beyond the model's {} learned positions",
-            model.context
-        )));
-    }
-    Ok(context)
 }

@@ -7,8 +7,9 @@ use serde_json::json;
 use simattn_eval::{TaskRun, harness_json, sample_json};
 use simattn_train::model_folder::{FileReservation, FolderError, Reservation};
 
-use super::{CliError, EvalArgs, input};
+use super::arguments::EvalArgs;
 use crate::console::is_hidden;
+use crate::error::{CliError, input};
 
 /// Places for the files, taken before anything is scored.
 pub(super) struct Outputs {

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use simattn_eval::{EvalError, Item, Scorer, Settings, Task, TaskRun, read_tasks, run_task, tasks};
 
-use super::super::open_model;
+use super::super::open_model::open_model;
+use super::arguments::EvalArgs;
 use super::outputs::Outputs;
-use super::{CliError, EvalArgs, failure, input, longest, prefix};
 use crate::console::{show, tell, value};
+use crate::error::{CliError, failure, input};
+use crate::progress::Tenths;
 
 /// A task that can be run: its items and those to show before them.
 struct Ready {
@@ -31,18 +33,18 @@ pub(super) fn run(args: &EvalArgs) -> Result<(), CliError> {
     // Whatever is wrong with places and data shows before the model is loaded.
     let outputs = Outputs::take(args)?;
     let ready = read(args)?;
-    let device = args.device.open().map_err(input)?;
+    let device = args.device.open()?;
     let model = open_model(&args.model, &device)?;
     let scorer = Scorer::new(
         &model.decoder,
-        longest(args, &model.config.model)?,
+        args.longest(&model.config.model)?,
         args.batch_tokens,
     );
     let settings = Settings {
         limit: args.limit,
         shots: args.num_fewshot,
         seed: args.seed,
-        prefix: prefix(args, &model.tokenizer)?,
+        prefix: args.prefix(&model.tokenizer)?,
     };
     let mut runs = Vec::new();
     for Ready {
@@ -52,12 +54,10 @@ pub(super) fn run(args: &EvalArgs) -> Result<(), CliError> {
     } in ready
     {
         let name = task.name.clone();
-        let mut tenths = 0;
+        let mut tenths = Tenths::default();
         let progress = |finished: usize, all: usize| {
-            let now = finished * 10 / all.max(1);
-            if now > tenths {
-                tenths = now;
-                tell(format_args!("eval {name} {now}0% of {all} requests"));
+            if let Some(percent) = tenths.reached(finished as u64, all as u64) {
+                tell(format_args!("eval {name} {percent}% of {all} requests"));
             }
         };
         let done = run_task(

@@ -5,16 +5,17 @@ use std::path::Path;
 use simattn_data::{TokenSet, read_documents};
 use simattn_train::{Rolling, TextEvaluation, evaluate_rolling, evaluate_text};
 
-use super::super::open_model;
-use super::{CliError, EvalArgs, failure, input, longest, prefix};
+use super::super::open_model::open_model;
+use super::arguments::EvalArgs;
 use crate::console::{show, tell, tell_some};
-use crate::progress::perplexity;
+use crate::error::{CliError, failure, input};
+use crate::progress::Tenths;
+use crate::quantity::{grouped, perplexity};
 use crate::room;
-use crate::study::quantity::grouped;
 
 /// Measures the perplexity and prints it.
 pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
-    let device = args.device.open().map_err(input)?;
+    let device = args.device.open()?;
     let model = open_model(&args.model, &device)?;
     let texts = read_documents(data, &args.field).map_err(input)?;
     tell_some("eval", &texts.passed_over);
@@ -23,21 +24,19 @@ pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
         .tokenizer
         .encode_documents(&documents)
         .map_err(input)?;
-    let context = longest(args, &model.config.model)?;
+    let context = args.longest(&model.config.model)?;
     let stride = stride(args, context)?;
     let end = model.tokenizer.end_of_text();
-    let prefix = prefix(args, &model.tokenizer)?;
+    let prefix = args.prefix(&model.tokenizer)?;
     let all = tokens.ids.len();
     let together = args.batch.saturating_mul(context).min(all) as u128;
     // What a pass computes for each token that runs with it: one state of the model's width.
     let states = together.saturating_mul(4 * model.config.model.width as u128);
     room::check_on(&device, "a batch of these windows", states).map_err(input)?;
-    let mut tenths = 0;
+    let mut tenths = Tenths::default();
     let mut report = |finished: u64| {
-        let now = finished * 10 / all.max(1) as u64;
-        if now > tenths {
-            tenths = now;
-            tell(format_args!("eval {}0%", tenths));
+        if let Some(percent) = tenths.reached(finished, all as u64) {
+            tell(format_args!("eval {percent}%"));
         }
     };
     let evaluation = match (args.per_document, args.stride) {

@@ -72,6 +72,15 @@ pub fn bytes(number: f64) -> String {
     }
 }
 
+/// A perplexity with as many places as say something.
+pub fn perplexity(value: f64) -> String {
+    if value < 1000.0 {
+        format!("{value:.3}")
+    } else {
+        count(value)
+    }
+}
+
 /// A span of time: `9.5 s`, `12.3 min`, `1 h 30 min`.
 pub fn duration(seconds: f64) -> String {
     if seconds < 99.95 {
@@ -130,6 +139,12 @@ mod tests {
         assert_eq!(bytes(1_023.0 * 1024.0), "0.999 MiB");
         assert_eq!(power_of_ten(-15), "10⁻¹⁵");
         assert_eq!(with_decimals(f64::NAN, 2), "NaN");
+    }
+
+    #[test]
+    fn large_perplexities_are_short() {
+        assert_eq!(perplexity(29.8599), "29.860");
+        assert!(perplexity(1e9).len() <= 8);
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! When a study was made, in words that sort.
+//! Moments as text that sorts.
 
 use std::time::{Duration, SystemTime};
 

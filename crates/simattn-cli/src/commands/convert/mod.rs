@@ -1,24 +1,24 @@
 //! `simattn convert`: models from and to Hugging Face folders, and whether two models agree.
 
 mod agreement;
+mod folders;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::tensor::Device;
 use clap::{Args, Subcommand, ValueEnum};
-use simattn::Decoder;
-use simattn::huggingface::{FloatType, export_with, import, weight_bytes};
-use simattn_data::{TextSettings, Tokenizer, TokenizerSpec};
-use simattn_hub::ModelReference;
+use simattn::huggingface::{FloatType, export_with};
+use simattn_data::TokenizerSpec;
 use simattn_train::model_folder::Reservation;
 use simattn_train::{DataConfig, RunConfig, TrainConfig};
 
-use super::{CliError, failure, input, open_model};
+use super::open_model::open_model;
 use crate::console::{show, value};
-use crate::room;
-use crate::study::quantity::grouped;
+use crate::error::{CliError, failure, input};
+use crate::quantity::grouped;
+use folders::{local, read_hf};
 
 /// Convert models from and to Hugging Face folders.
 #[derive(Debug, Args)]
@@ -115,53 +115,6 @@ fn from_hf(args: &FromArgs) -> Result<(), CliError> {
         grouped(simattn::cost::Cost::of(&config.model).parameters.total as f64)
     ))?;
     Ok(())
-}
-
-/// The folder that an argument means: itself, or what it names on the Hub.
-fn local(source: &Path) -> Result<PathBuf, CliError> {
-    let Some(reference) = source
-        .to_str()
-        .filter(|text| simattn_hub::is_reference(text))
-    else {
-        return Ok(source.to_owned());
-    };
-    let reference: ModelReference = reference.parse().map_err(input)?;
-    simattn_hub::model_folder(&reference).map_err(|error| {
-        if error.is_input() {
-            input(error)
-        } else {
-            failure(error)
-        }
-    })
-}
-
-/// A Hugging Face folder's model, tokenizer and what it says of text, which must belong together.
-fn read_hf(source: &Path) -> Result<(Decoder, Tokenizer, TextSettings), CliError> {
-    let needed = weight_bytes(source).map_err(input)?;
-    room::check("this model", needed).map_err(input)?;
-    let decoder = import(source, &Device::flex()).map_err(input)?.decoder;
-    let rows = decoder.config().vocabulary;
-    let text = TextSettings::from_hugging_face(source, rows).map_err(input)?;
-    let tokenizer =
-        Tokenizer::from_file_with(source.join("tokenizer.json"), &text).map_err(input)?;
-    let ids = tokenizer.vocabulary();
-    if rows < ids {
-        return Err(CliError::Input(format!(
-            "{}: the tokenizer has {ids} ids, the model {rows}; they do not belong together",
-            source.display()
-        )));
-    }
-    Ok((decoder, tokenizer, text))
-}
-
-/// Either kind of folder.
-fn read_either(folder: &Path) -> Result<(Decoder, Tokenizer), CliError> {
-    if folder.join("config.json").is_file() {
-        let (decoder, tokenizer, _) = read_hf(folder)?;
-        return Ok((decoder, tokenizer));
-    }
-    let model = open_model(folder, &Device::flex())?;
-    Ok((model.decoder, model.tokenizer))
 }
 
 fn to_hf(args: &ToArgs) -> Result<(), CliError> {

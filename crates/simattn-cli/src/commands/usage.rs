@@ -41,8 +41,8 @@ fn harmless<'a>(mut text: String, values: impl Iterator<Item = &'a ContextValue>
 
 #[cfg(test)]
 mod tests {
+    use super::super::Cli;
     use super::*;
-    use crate::commands::Cli;
     use clap::Parser;
 
     /// What is said of a command line.

@@ -1,0 +1,64 @@
+//! Why a bench ends early.
+
+use burn::backend::ExecutionError;
+use simattn::ConfigError;
+use simattn_train::TrainError;
+use thiserror::Error;
+
+/// Why a bench ended early. `Display` is one line.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BenchError {
+    /// Sizes that describe no model.
+    #[error(transparent)]
+    Sizes(#[from] ConfigError),
+    /// Sizes that no machine holds.
+    #[error("these sizes ask for {values:.1e} values in one place: give smaller ones")]
+    TooLarge {
+        /// Values of the largest activation, or parameters.
+        values: f64,
+    },
+    /// A kernel that does not compute what it should.
+    #[error(transparent)]
+    Wrong(#[from] Disagreement),
+    /// A training step that failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// Work that a device did not finish.
+    #[error("the device broke off: {0}")]
+    Device(#[from] ExecutionError),
+    /// The thread pool exists already.
+    #[error("cannot run on {threads} threads: {reason}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the pool says.
+        reason: String,
+    },
+}
+
+impl BenchError {
+    /// Whether other arguments would put it right.
+    pub fn is_input(&self) -> bool {
+        matches!(self, Self::Sizes(_) | Self::TooLarge { .. })
+    }
+}
+
+/// A kernel that does not agree with its definition.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[error(
+    "the {kernels} kernels are wrong and are not timed: {case}: relative error {error:.1e} in {tensor}, at most \
+     {limit:.0e} is allowed"
+)]
+pub struct Disagreement {
+    /// "fast" or "reference".
+    pub kernels: &'static str,
+    /// What was computed.
+    pub case: String,
+    /// The tensor that is furthest off.
+    pub tensor: String,
+    /// Its relative error.
+    pub error: f64,
+    /// The largest that passes.
+    pub limit: f64,
+}

@@ -1,0 +1,68 @@
+//! Arguments that several commands share.
+
+use burn::tensor::Device;
+use clap::{Args, ValueEnum};
+use simattn::Recompute;
+use simattn_kernels::Kernels;
+
+use crate::device::DeviceChoice;
+use crate::error::{CliError, input};
+
+/// The option `--device`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct DeviceArg {
+    /// Where to compute: "auto" takes the first GPU, else the processor.
+    #[arg(
+        id = "device",
+        long,
+        value_name = "auto|cpu|cuda[:I]|rocm[:I]|metal|vulkan[:I]|webgpu[:I]",
+        default_value = "auto"
+    )]
+    pub choice: DeviceChoice,
+}
+
+impl DeviceArg {
+    /// The device, without autodiff.
+    ///
+    /// # Errors
+    /// [`CliError::Input`] for a device that is not there or whose kernels fail their first check.
+    pub fn open(&self) -> Result<Device, CliError> {
+        self.choice.open().map_err(input)
+    }
+}
+
+/// Values of `--kernels`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KernelsArg {
+    /// The fastest correct ones for the device.
+    Fast,
+    /// The definitions in plain tensor operations, to compare with.
+    Reference,
+}
+
+impl From<KernelsArg> for Kernels {
+    fn from(kernels: KernelsArg) -> Self {
+        match kernels {
+            KernelsArg::Fast => Self::Fast,
+            KernelsArg::Reference => Self::Reference,
+        }
+    }
+}
+
+/// Values of `--recompute`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RecomputeArg {
+    /// Nothing, beside what the operations themselves work out again.
+    None,
+    /// All that lies inside a decoder block.
+    Block,
+}
+
+impl From<RecomputeArg> for Recompute {
+    fn from(recompute: RecomputeArg) -> Self {
+        match recompute {
+            RecomputeArg::None => Self::None,
+            RecomputeArg::Block => Self::Block,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Folders with models, of either kind and wherever they are.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use simattn::Decoder;
+use simattn::huggingface::{import, weight_bytes};
+use simattn_data::{TextSettings, Tokenizer};
+use simattn_hub::ModelReference;
+
+use super::super::open_model::open_model;
+use crate::error::{CliError, failure, input};
+use crate::room;
+
+/// The folder that an argument means: itself, or what it names on the Hub.
+pub(super) fn local(source: &Path) -> Result<PathBuf, CliError> {
+    let Some(reference) = source
+        .to_str()
+        .filter(|text| simattn_hub::is_reference(text))
+    else {
+        return Ok(source.to_owned());
+    };
+    let reference: ModelReference = reference.parse().map_err(input)?;
+    simattn_hub::model_folder(&reference).map_err(|error| {
+        if error.is_input() {
+            input(error)
+        } else {
+            failure(error)
+        }
+    })
+}
+
+/// A Hugging Face folder's model, tokenizer and what it says of text, which must belong together.
+pub(super) fn read_hf(source: &Path) -> Result<(Decoder, Tokenizer, TextSettings), CliError> {
+    let needed = weight_bytes(source).map_err(input)?;
+    room::check("this model", needed).map_err(input)?;
+    let decoder = import(source, &Device::flex()).map_err(input)?.decoder;
+    let rows = decoder.config().vocabulary;
+    let text = TextSettings::from_hugging_face(source, rows).map_err(input)?;
+    let tokenizer =
+        Tokenizer::from_file_with(source.join("tokenizer.json"), &text).map_err(input)?;
+    let ids = tokenizer.vocabulary();
+    if rows < ids {
+        return Err(CliError::Input(format!(
+            "{}: the tokenizer has {ids} ids, the model {rows}; they do not belong together",
+            source.display()
+        )));
+    }
+    Ok((decoder, tokenizer, text))
+}
+
+/// Either kind of folder.
+pub(super) fn read_either(folder: &Path) -> Result<(Decoder, Tokenizer), CliError> {
+    if folder.join("config.json").is_file() {
+        let (decoder, tokenizer, _) = read_hf(folder)?;
+        return Ok((decoder, tokenizer));
+    }
+    let model = open_model(folder, &Device::flex())?;
+    Ok((model.decoder, model.tokenizer))
+}

@@ -1,0 +1,26 @@
+//! Why a command ended early, and with it the exit code.
+
+use std::fmt::Display;
+
+use thiserror::Error;
+
+/// Why a command ended early. `Display` is one line.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CliError {
+    /// Something in the arguments or the files they name: exit code 2, nothing written.
+    #[error("{0}")]
+    Input(String),
+    /// Something that went wrong on the way: exit code 1.
+    #[error("{0}")]
+    Failure(String),
+}
+
+/// An error that the user can put right.
+pub fn input(error: impl Display) -> CliError {
+    CliError::Input(error.to_string())
+}
+
+/// An error on the way.
+pub fn failure(error: impl Display) -> CliError {
+    CliError::Failure(error.to_string())
+}

@@ -1,0 +1,106 @@
+//! How a training run shows that it goes on.
+
+use simattn_train::{EvaluationReport, Observer, StepReport};
+
+use crate::console::tell;
+use crate::progress::Bar;
+use crate::quantity::{count, duration, grouped, perplexity};
+
+/// An observer that writes to standard error; results belong to standard output.
+#[derive(Debug)]
+pub struct TrainingProgress {
+    bar: Bar,
+    /// Put before every line.
+    label: String,
+    /// Steps between two lines where there is no terminal; 0 for none.
+    log_every: u64,
+    validation: Option<f64>,
+}
+
+impl TrainingProgress {
+    /// A bar that runs to `steps` if standard error is a terminal, otherwise a line every
+    /// `log_every` steps; `label` names the run.
+    pub fn new(label: &str, steps: u64, log_every: u64) -> Self {
+        Self {
+            bar: Bar::new(label, "{pos}/{len}", steps),
+            label: label.to_owned(),
+            log_every,
+            validation: None,
+        }
+    }
+}
+
+impl Observer for TrainingProgress {
+    fn on_step(&mut self, report: &StepReport) {
+        let state = step_line(report, self.validation);
+        if self.bar.is_shown() {
+            self.bar.show(report.step, report.steps, state);
+        } else if self.log_every > 0 && report.step.is_multiple_of(self.log_every) {
+            let steps = grouped(report.steps as f64);
+            let step = grouped(report.step as f64);
+            tell(format_args!("{} step {step}/{steps} {state}", self.label));
+        }
+    }
+
+    fn on_evaluation(&mut self, report: &EvaluationReport) {
+        let evaluation = &report.evaluation;
+        self.validation = Some(evaluation.loss);
+        self.bar.say(&format!(
+            "{} step {}: validation loss {:.4}, perplexity {}, {:.4} bits per byte",
+            self.label,
+            grouped(report.step as f64),
+            evaluation.loss,
+            perplexity(evaluation.perplexity),
+            evaluation.bits_per_byte,
+        ));
+    }
+
+    fn on_notice(&mut self, line: &str) {
+        self.bar.say(&format!("{}: {line}", self.label));
+    }
+}
+
+/// Loss, validation loss, speed and time left.
+fn step_line(report: &StepReport, validation: Option<f64>) -> String {
+    let validation = validation
+        .map(|loss| format!(" val {loss:.4}"))
+        .unwrap_or_default();
+    let left = if report.done > 0.0 {
+        duration(report.seconds * (1.0 - report.done) / report.done)
+    } else {
+        "unknown time".to_owned()
+    };
+    format!(
+        "loss {:.4}{validation} lr {:.1e} {} tok/s, {left} left",
+        report.loss,
+        report.learning_rate,
+        count(report.tokens_per_second),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_says_loss_speed_and_time_left() {
+        let report = StepReport {
+            step: 25,
+            steps: 100,
+            loss: 2.5,
+            learning_rate: 6e-4,
+            gradient_norm: 1.0,
+            tokens: 25_600,
+            seconds: 10.0,
+            tokens_per_second: 2560.0,
+            flops: 1e9,
+            done: 0.25,
+        };
+        let left = duration(30.0);
+        assert_eq!(
+            step_line(&report, Some(2.25)),
+            format!("loss 2.5000 val 2.2500 lr 6.0e-4 2,560 tok/s, {left} left")
+        );
+        assert!(step_line(&report, None).starts_with("loss 2.5000 lr"));
+    }
+}
