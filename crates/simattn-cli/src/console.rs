@@ -4,7 +4,7 @@
 //! whose connection broke off. A run must survive that.
 //!
 //! Names, paths and other values from outside stand in what is said. Here, on the way to whoever reads it, all of it is made
-//! visible ([`visible`]): a file's name must not move the cursor, colour the screen, turn the direction of the text or pass for
+//! visible (`visible`): a file's name must not move the cursor, colour the screen, turn the direction of the text or pass for
 //! a line of its own.
 
 use std::borrow::Cow;
@@ -24,7 +24,7 @@ const LONGEST_VALUE: usize = 400;
 ///
 /// # Errors
 /// [`CliError::Failure`] with what else the system says, such as a full disk behind a redirection.
-pub fn show(text: impl Display) -> Result<(), CliError> {
+pub(crate) fn show(text: impl Display) -> Result<(), CliError> {
     let text = text.to_string();
     write_out(&visible(&text, &['\n']))
 }
@@ -34,7 +34,7 @@ pub fn show(text: impl Display) -> Result<(), CliError> {
 ///
 /// # Errors
 /// As [`show`].
-pub fn show_content(text: impl Display) -> Result<(), CliError> {
+pub(crate) fn show_content(text: impl Display) -> Result<(), CliError> {
     let text = text.to_string();
     match io::stdout().is_terminal() {
         true => write_out(&visible(&text, &['\n', '\t', ZERO_WIDTH_JOINER])),
@@ -43,24 +43,24 @@ pub fn show_content(text: impl Display) -> Result<(), CliError> {
 }
 
 /// Writes a message to standard error as one line ([`message`]), or nowhere if nothing takes it.
-pub fn tell(line: impl Display) {
+pub(crate) fn tell(line: impl Display) {
     // Nobody is left who could be told of the failure.
     let _ = writeln!(io::stderr().lock(), "{}", message(line));
 }
 
 /// A message as it is said: one line, of at most some thousand characters, the middle being left out of a longer one.
-pub fn message(line: impl Display) -> String {
+pub(crate) fn message(line: impl Display) -> String {
     shortened(&visible(&line.to_string(), &[]), LONGEST)
 }
 
 /// A value from outside, such as a path, as a part of a line.
-pub fn value(text: impl Display) -> String {
+pub(crate) fn value(text: impl Display) -> String {
     shortened(&visible(&text.to_string(), &[]), LONGEST_VALUE)
 }
 
 /// The text with every character written out (`\n`, `\u{1b}`) that shows as something else than itself or not at all, but
 /// those of `kept`: control characters, line and paragraph separators, marks of direction and characters without width.
-pub fn visible<'a>(text: &'a str, kept: &[char]) -> Cow<'a, str> {
+pub(crate) fn visible<'a>(text: &'a str, kept: &[char]) -> Cow<'a, str> {
     let hides = |c: char| is_hidden(c) && !kept.contains(&c);
     if !text.contains(hides) {
         return Cow::Borrowed(text);
@@ -118,7 +118,7 @@ fn write_out(text: &str) -> Result<(), CliError> {
 const NAMED: usize = 20;
 
 /// Writes what a command should not keep to itself: the first lines, and how many more there are.
-pub fn tell_some(command: &str, notes: &[impl Display]) {
+pub(crate) fn tell_some(command: &str, notes: &[impl Display]) {
     for note in notes.iter().take(NAMED) {
         tell(format_args!("{command}: {note}"));
     }

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 /// What `--device` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DeviceChoice {
+pub(crate) enum DeviceChoice {
     /// The first GPU that is there, else the processor.
     #[default]
     Auto,
@@ -28,7 +28,7 @@ pub enum DeviceChoice {
 
 /// A way to reach GPUs; each needs the Cargo feature of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Runtime {
+pub(crate) enum Runtime {
     /// NVIDIA's own.
     Cuda,
     /// AMD's own.
@@ -43,7 +43,7 @@ pub enum Runtime {
 
 impl Runtime {
     /// In the order that "auto" asks them.
-    pub const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Cuda,
         Self::Rocm,
         Self::Metal,
@@ -52,7 +52,7 @@ impl Runtime {
     ];
 
     /// As on the command line, and as the Cargo feature.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Cuda => "cuda",
             Self::Rocm => "rocm",
@@ -63,7 +63,7 @@ impl Runtime {
     }
 
     /// The devices that are there; `None` if this build cannot reach any.
-    pub fn devices(self) -> Option<Vec<Device>> {
+    pub(crate) fn devices(self) -> Option<Vec<Device>> {
         #[cfg(feature = "gpu")]
         {
             let kind = match self {
@@ -89,7 +89,7 @@ impl Runtime {
 
 /// Why there is no such device. `Display` is one line.
 #[derive(Clone, Debug, PartialEq, Error)]
-pub enum DeviceError {
+pub(crate) enum DeviceError {
     /// It is there, and computes something else.
     #[cfg(feature = "gpu")]
     #[error(transparent)]
@@ -127,7 +127,7 @@ pub enum DeviceError {
 #[error(
     "\"{0}\" is none of auto, cpu, cuda, rocm, metal, vulkan, webgpu, the last five with or without :INDEX"
 )]
-pub struct UnknownDevice(String);
+pub(crate) struct UnknownDevice(String);
 
 impl FromStr for DeviceChoice {
     type Err = UnknownDevice;
@@ -171,7 +171,7 @@ impl DeviceChoice {
     ///
     /// # Errors
     /// A device that this build or this machine does not have, or that fails a first check of its kernels.
-    pub fn open(self) -> Result<Device, DeviceError> {
+    pub(crate) fn open(self) -> Result<Device, DeviceError> {
         match self {
             Self::Auto => first_gpu().map_or_else(|| Ok(Device::flex()), checked),
             Self::Cpu => Ok(Device::flex()),
@@ -193,7 +193,7 @@ impl DeviceChoice {
 ///
 /// # Errors
 /// [`DeviceError::NoBfloat16`] on GPUs that have no such arithmetic, `DeviceError::Wrong` on those that fail a first check in it.
-pub fn computes(device: &Device, precision: Precision) -> Result<(), DeviceError> {
+pub(crate) fn computes(device: &Device, precision: Precision) -> Result<(), DeviceError> {
     let device = device.clone().without_autodiff();
     let fine = match precision {
         Precision::Float32 => true,
@@ -213,7 +213,7 @@ pub fn computes(device: &Device, precision: Precision) -> Result<(), DeviceError
 }
 
 /// "cpu", or "cuda", "vulkan" and so on for a device of that runtime.
-pub fn name(device: &Device) -> &'static str {
+pub(crate) fn name(device: &Device) -> &'static str {
     let device = device.clone().without_autodiff();
     let of = |runtime: &Runtime| {
         let devices = runtime.devices().unwrap_or_default();
@@ -256,7 +256,7 @@ fn is_card(_: &Device) -> bool {
 }
 
 /// One line for every GPU that this build reaches: what `--device` calls it, and what it calls itself.
-pub fn listed() -> Vec<(String, String)> {
+pub(crate) fn listed() -> Vec<(String, String)> {
     let mut lines = Vec::new();
     for runtime in Runtime::ALL {
         let devices = runtime.devices().unwrap_or_default();

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 /// Why a command ended early. `Display` is one line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum CliError {
+pub(crate) enum CliError {
     /// Something in the arguments or the files they name: exit code 2, nothing written.
     #[error("{0}")]
     Input(String),
@@ -16,11 +16,11 @@ pub enum CliError {
 }
 
 /// An error that the user can put right.
-pub fn input(error: impl Display) -> CliError {
+pub(crate) fn input(error: impl Display) -> CliError {
     CliError::Input(error.to_string())
 }
 
 /// An error on the way.
-pub fn failure(error: impl Display) -> CliError {
+pub(crate) fn failure(error: impl Display) -> CliError {
     CliError::Failure(error.to_string())
 }

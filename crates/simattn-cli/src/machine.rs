@@ -22,7 +22,7 @@ pub struct Machine {
 
 impl Machine {
     /// This machine, as far as the system tells.
-    pub fn this() -> Self {
+    pub(crate) fn this() -> Self {
         let cores = thread::available_parallelism().map_or(1, |n| n.get() as u64);
         let threads = std::env::var("RAYON_NUM_THREADS")
             .ok()

@@ -99,7 +99,7 @@ fn say(line: &[u8]) {
 ///
 /// Buffers above 16 MiB come from the system and go back to it: the allocator lays buffers out in chunks of 32 MiB, and one
 /// large buffer in each leaves a hole that little fits. A step has few of them.
-pub fn keep_freed_pages() {
+pub(crate) fn keep_freed_pages() {
     const LARGEST_IN_A_CHUNK_KIB: std::ffi::c_long = 16 << 10;
     // mi_option_arena_max_object_size of mimalloc.h, version 3.
     const ARENA_MAX_OBJECT_SIZE: libmimalloc_sys::mi_option_t = 45;
@@ -117,7 +117,7 @@ fn set_purge_delay(milliseconds: std::ffi::c_long) {
 
 /// Measures the peak of resident memory from now on; see [`Peak::bytes`].
 #[derive(Debug)]
-pub struct Peak {
+pub(crate) struct Peak {
     started: bool,
 }
 
@@ -125,7 +125,7 @@ impl Peak {
     /// Gives freed pages back to the system and starts a new high-water mark.
     ///
     /// Linux only: elsewhere nothing is measured.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         set_purge_delay(0);
         // SAFETY: collects the allocator's freed pages; allowed at any time.
         unsafe { libmimalloc_sys::mi_collect(true) };
@@ -136,13 +136,13 @@ impl Peak {
     }
 
     /// The largest resident set since the start; `None` where the system does not tell.
-    pub fn bytes(&self) -> Option<u64> {
+    pub(crate) fn bytes(&self) -> Option<u64> {
         self.started.then(|| status("VmHWM")).flatten()
     }
 }
 
 /// Resident memory of this process in bytes, now; `None` where the system does not tell.
-pub fn resident() -> Option<u64> {
+pub(crate) fn resident() -> Option<u64> {
     status("VmRSS")
 }
 

@@ -13,7 +13,7 @@ const GPU_SIZE: usize = 4096;
 const REPETITIONS: usize = 4;
 
 /// Floating-point operations a second of a large matrix product, measured now: in float32, on GPUs in the type of a pass.
-pub fn measured_flops(device: &Device, precision: Precision) -> f64 {
+pub(crate) fn measured_flops(device: &Device, precision: Precision) -> f64 {
     let device = device.clone().without_autodiff();
     let size = match device == Device::flex() {
         true => SIZE,

@@ -12,12 +12,12 @@ use crate::console::{message, tell};
 /// A bar at the bottom of a terminal, taken off the screen when it is dropped; nothing where
 /// standard error is no terminal.
 #[derive(Debug)]
-pub struct Bar(Option<ProgressBar>);
+pub(crate) struct Bar(Option<ProgressBar>);
 
 impl Bar {
     /// A bar that runs to `end`. `label` stands before it, `counts` behind it: a template such as
     /// `{pos}/{len}`.
-    pub fn new(label: &str, counts: &str, end: u64) -> Self {
+    pub(crate) fn new(label: &str, counts: &str, end: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(end), ProgressDrawTarget::stderr());
             let template = format!("{{prefix}} {{bar:24}} {counts} {{wide_msg}}");
@@ -32,12 +32,12 @@ impl Bar {
     }
 
     /// Whether there is a terminal to show it.
-    pub fn is_shown(&self) -> bool {
+    pub(crate) fn is_shown(&self) -> bool {
         self.0.is_some()
     }
 
     /// How far the work is, and a few words on it.
-    pub fn show(&self, done: u64, end: u64, words: String) {
+    pub(crate) fn show(&self, done: u64, end: u64, words: String) {
         if let Some(bar) = &self.0 {
             bar.set_length(end);
             bar.set_position(done);
@@ -46,12 +46,12 @@ impl Bar {
     }
 
     /// The time left, from the speed so far; zero without a terminal.
-    pub fn left(&self) -> Duration {
+    pub(crate) fn left(&self) -> Duration {
         self.0.as_ref().map_or(Duration::ZERO, ProgressBar::eta)
     }
 
     /// Writes a line above the bar, or just a line.
-    pub fn say(&self, line: impl Display) {
+    pub(crate) fn say(&self, line: impl Display) {
         match &self.0 {
             Some(bar) => bar.println(message(line)),
             None => tell(line),
@@ -69,11 +69,11 @@ impl Drop for Bar {
 
 /// Counts the tenths of some work, to say each of them once.
 #[derive(Debug, Default)]
-pub struct Tenths(u64);
+pub(crate) struct Tenths(u64);
 
 impl Tenths {
     /// The per cent that are done, if that is another tenth since it last gave any.
-    pub fn reached(&mut self, done: u64, end: u64) -> Option<u64> {
+    pub(crate) fn reached(&mut self, done: u64, end: u64) -> Option<u64> {
         let now = done * 10 / end.max(1);
         (now > self.0).then(|| {
             self.0 = now;

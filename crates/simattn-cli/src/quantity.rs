@@ -1,12 +1,12 @@
 //! Numbers as people read them.
 
 /// A whole number with commas between thousands: `12,345`.
-pub fn grouped(number: f64) -> String {
+pub(crate) fn grouped(number: f64) -> String {
     with_decimals(number, 0)
 }
 
 /// A number with `decimals` places, and commas between thousands.
-pub fn with_decimals(number: f64, decimals: usize) -> String {
+pub(crate) fn with_decimals(number: f64, decimals: usize) -> String {
     let plain = format!("{number:.decimals$}");
     let start = usize::from(plain.starts_with('-'));
     let end = plain.find('.').unwrap_or(plain.len());
@@ -25,7 +25,7 @@ pub fn with_decimals(number: f64, decimals: usize) -> String {
 }
 
 /// A count in at most seven characters and about four digits: `9,876`, `12.35k`, `123.5M`.
-pub fn count(number: f64) -> String {
+pub(crate) fn count(number: f64) -> String {
     if number.abs() < 9_999.5 {
         return grouped(number);
     }
@@ -40,12 +40,12 @@ pub fn count(number: f64) -> String {
 }
 
 /// A number with `digits` significant digits where it is below 10^digits, and whole above: `3.142`, `31.42`, `31,416`.
-pub fn significant(number: f64, digits: usize) -> String {
+pub(crate) fn significant(number: f64, digits: usize) -> String {
     with_decimals(number, decimals_for(number, digits))
 }
 
 /// How many decimals show `digits` significant digits of `number`.
-pub fn decimals_for(number: f64, digits: usize) -> usize {
+pub(crate) fn decimals_for(number: f64, digits: usize) -> usize {
     if number == 0.0 || !number.is_finite() {
         return 0;
     }
@@ -57,7 +57,7 @@ pub fn decimals_for(number: f64, digits: usize) -> usize {
 }
 
 /// Bytes in binary units: `512 B`, `1.50 GiB`. From 1000 on it is the next unit, so that no number has four digits.
-pub fn bytes(number: f64) -> String {
+pub(crate) fn bytes(number: f64) -> String {
     let (mut scaled, mut unit) = (number, "B");
     for larger in ["KiB", "MiB", "GiB", "TiB"] {
         if scaled.abs() < 999.5 {
@@ -73,7 +73,7 @@ pub fn bytes(number: f64) -> String {
 }
 
 /// A perplexity with as many places as say something.
-pub fn perplexity(value: f64) -> String {
+pub(crate) fn perplexity(value: f64) -> String {
     if value < 1000.0 {
         format!("{value:.3}")
     } else {
@@ -82,7 +82,7 @@ pub fn perplexity(value: f64) -> String {
 }
 
 /// A span of time: `9.5 s`, `12.3 min`, `1 h 30 min`.
-pub fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 99.95 {
         format!("{seconds:.1} s")
     } else if seconds < 5_397.0 {
@@ -98,7 +98,7 @@ pub fn duration(seconds: f64) -> String {
 }
 
 /// A power of ten as text: `10¹⁵`.
-pub fn power_of_ten(exponent: i32) -> String {
+pub(crate) fn power_of_ten(exponent: i32) -> String {
     let digits = exponent.to_string();
     let raised = digits.chars().map(|digit| match digit {
         '-' => '⁻',

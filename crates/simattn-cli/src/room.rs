@@ -24,7 +24,7 @@ use crate::quantity::bytes;
         None => "more than a machine can have".to_owned(),
     }
 )]
-pub struct NoRoom {
+pub(crate) struct NoRoom {
     /// What is to be held.
     pub what: String,
     /// Bytes of it, at least.
@@ -37,7 +37,7 @@ pub struct NoRoom {
 ///
 /// # Errors
 /// [`NoRoom`].
-pub fn check(what: &str, needed: u128) -> Result<(), NoRoom> {
+pub(crate) fn check(what: &str, needed: u128) -> Result<(), NoRoom> {
     let there = available();
     // Where the system does not tell, what no process can address is still too much: 47 bits of an
     // address are a program's own.
@@ -56,7 +56,7 @@ pub fn check(what: &str, needed: u128) -> Result<(), NoRoom> {
 ///
 /// # Errors
 /// [`NoRoom`].
-pub fn check_on(device: &Device, what: &str, needed: u128) -> Result<(), NoRoom> {
+pub(crate) fn check_on(device: &Device, what: &str, needed: u128) -> Result<(), NoRoom> {
     match device::name(device) {
         "cpu" => check(what, needed),
         _ => Ok(()),
@@ -64,7 +64,7 @@ pub fn check_on(device: &Device, what: &str, needed: u128) -> Result<(), NoRoom>
 }
 
 /// Bytes of a model's weights.
-pub fn weights(model: &ModelConfig) -> u128 {
+pub(crate) fn weights(model: &ModelConfig) -> u128 {
     Cost::of(model).parameters.total.saturating_mul(FLOAT)
 }
 
@@ -73,7 +73,7 @@ const FLOAT: u128 = 4;
 
 /// Bytes that training holds between two steps and in the middle of one: weights, gradients and the
 /// optimizer's moments. Passes come on top.
-pub fn training(config: &RunConfig) -> u128 {
+pub(crate) fn training(config: &RunConfig) -> u128 {
     let copies = match config.train.optimizer {
         OptimizerKind::AdamW => 4,
         // One momentum for the matrices; two moments for the rest.
@@ -84,7 +84,7 @@ pub fn training(config: &RunConfig) -> u128 {
 
 /// Bytes that the passes of one micro-batch keep for backward, at least: the input of every block,
 /// and two ids a token.
-pub fn passes(config: &RunConfig) -> u128 {
+pub(crate) fn passes(config: &RunConfig) -> u128 {
     let model = &config.model;
     let tokens = (config.train.batch as u128).saturating_mul(model.context as u128);
     let width = (model.width as u128).saturating_mul(model.layers as u128);
@@ -97,7 +97,7 @@ pub fn passes(config: &RunConfig) -> u128 {
 }
 
 /// Bytes that this process may still take, at most; `None` where the system does not tell.
-pub fn available() -> Option<u64> {
+pub(crate) fn available() -> Option<u64> {
     available_in(Path::new("/"))
 }
 

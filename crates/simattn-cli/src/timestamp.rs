@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 /// A moment as RFC 3339 in UTC, to the second.
-pub fn now(moment: SystemTime) -> String {
+pub(crate) fn now(moment: SystemTime) -> String {
     let since = moment
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or(Duration::ZERO)

@@ -8,7 +8,7 @@ use crate::quantity::{count, duration, grouped, perplexity};
 
 /// An observer that writes to standard error; results belong to standard output.
 #[derive(Debug)]
-pub struct TrainingProgress {
+pub(crate) struct TrainingProgress {
     bar: Bar,
     /// Put before every line.
     label: String,
@@ -20,7 +20,7 @@ pub struct TrainingProgress {
 impl TrainingProgress {
     /// A bar that runs to `steps` if standard error is a terminal, otherwise a line every
     /// `log_every` steps; `label` names the run.
-    pub fn new(label: &str, steps: u64, log_every: u64) -> Self {
+    pub(crate) fn new(label: &str, steps: u64, log_every: u64) -> Self {
         Self {
             bar: Bar::new(label, "{pos}/{len}", steps),
             label: label.to_owned(),

@@ -9,7 +9,7 @@ use super::workload::{Sizes, Variant, Work};
 
 /// One call of the bench.
 #[derive(Clone, Debug)]
-pub struct Bench {
+pub(crate) struct Bench {
     /// What is timed.
     pub work: Work,
     /// With which attention.

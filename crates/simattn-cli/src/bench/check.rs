@@ -19,11 +19,11 @@ use super::train::random_batch;
 use super::workload::{SEED, Sizes, Variant, Work, normals};
 
 /// The largest relative error that passes on the processor.
-pub const TOLERANCE: f64 = 1e-5;
+pub(crate) const TOLERANCE: f64 = 1e-5;
 
 /// What is checked.
 #[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
+pub(crate) struct Subject<'a> {
     /// The implementation.
     pub kernels: Kernels,
     /// The float type of a pass.
@@ -48,7 +48,7 @@ impl Subject<'_> {
 ///
 /// # Errors
 /// Sizes that describe no model, or the worst disagreement above [`TOLERANCE`], on GPUs above 5e-3, in bfloat16 above 0.3.
-pub fn of(
+pub(crate) fn of(
     work: Work,
     variant: Variant,
     sizes: &Sizes,

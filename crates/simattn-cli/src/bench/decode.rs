@@ -24,7 +24,7 @@ use super::workload::{Operations, SEED, Sizes, normals};
 ///
 /// # Errors
 /// Sizes that describe no layer.
-pub fn bench(
+pub(crate) fn bench(
     bench: &Bench,
     setting: &Setting,
     emit: &mut dyn FnMut(&Record),

@@ -8,7 +8,7 @@ use thiserror::Error;
 /// Why a bench ended early. `Display` is one line.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum BenchError {
+pub(crate) enum BenchError {
     /// Sizes that describe no model.
     #[error(transparent)]
     Sizes(#[from] ConfigError),
@@ -39,7 +39,7 @@ pub enum BenchError {
 
 impl BenchError {
     /// Whether other arguments would put it right.
-    pub fn is_input(&self) -> bool {
+    pub(crate) fn is_input(&self) -> bool {
         matches!(self, Self::Sizes(_) | Self::TooLarge { .. })
     }
 }
@@ -50,7 +50,7 @@ impl BenchError {
     "the {kernels} kernels are wrong and are not timed: {case}: relative error {error:.1e} in {tensor}, at most \
      {limit:.0e} is allowed"
 )]
-pub struct Disagreement {
+pub(crate) struct Disagreement {
     /// "fast" or "reference".
     pub kernels: &'static str,
     /// What was computed.

@@ -32,7 +32,7 @@ pub(super) fn in_type(x: Tensor<3>, dtype: DType) -> Tensor<3> {
 ///
 /// # Errors
 /// Sizes that describe no layer.
-pub fn bench(
+pub(crate) fn bench(
     bench: &Bench,
     setting: &Setting,
     emit: &mut dyn FnMut(&Record),

@@ -4,30 +4,20 @@
 //! do the work; [`check`] compares the kernels with their definitions first, because the time of a wrong kernel
 //! means nothing; [`timing`] takes times, also of a plain matrix product beside them; [`record`] is the line that
 //! comes out; [`torch`] runs the same beside a PyTorch program and compares.
-//!
-//! ```
-//! use simattn_cli::bench::workload::{Operations, Sizes, Variant};
-//!
-//! let sizes = Sizes { batch: 1, ..Sizes::default() };
-//! let sas = Operations::of_layer(&sizes.layer(Variant::Sas)?, sizes.batch, sizes.seq);
-//! let mha = Operations::of_layer(&sizes.layer(Variant::Mha)?, sizes.batch, sizes.seq);
-//! assert!(sas.forward() > 2.0 * mha.forward());
-//! # Ok::<(), simattn_cli::bench::BenchError>(())
-//! ```
 
 mod call;
-pub mod check;
+pub(crate) mod check;
 mod decode;
 mod error;
 mod layer;
-pub mod record;
-pub mod timing;
-pub mod torch;
+pub(crate) mod record;
+pub(crate) mod timing;
+pub(crate) mod torch;
 mod train;
-pub mod workload;
+pub(crate) mod workload;
 
-pub use call::Bench;
-pub use error::BenchError;
+pub(crate) use call::Bench;
+pub(crate) use error::BenchError;
 
 use burn::tensor::Device;
 use rayon::ThreadPoolBuilder;
@@ -41,7 +31,7 @@ use workload::Work;
 ///
 /// # Errors
 /// Threads that are there already, or that the system does not give.
-pub fn use_threads(threads: usize) -> Result<(), BenchError> {
+pub(crate) fn use_threads(threads: usize) -> Result<(), BenchError> {
     ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global()
@@ -55,7 +45,7 @@ pub fn use_threads(threads: usize) -> Result<(), BenchError> {
 ///
 /// # Errors
 /// Sizes that cannot be, kernels that fail their check, a training step that breaks off.
-pub fn run(bench: &Bench, emit: &mut dyn FnMut(&Record)) -> Result<(), BenchError> {
+pub(crate) fn run(bench: &Bench, emit: &mut dyn FnMut(&Record)) -> Result<(), BenchError> {
     bench.sizes.validate(bench.work, bench.variant)?;
     check::of(
         bench.work,

@@ -9,7 +9,7 @@ use super::workload::Variant;
 
 /// What all measurements of one process share.
 #[derive(Clone, Copy, Debug)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// The attention.
     pub variant: Variant,
     /// The implementation of the operations.
@@ -26,7 +26,7 @@ pub struct Setting {
 
 /// What one piece of work was and did.
 #[derive(Clone, Copy, Debug)]
-pub struct Measurement<'a> {
+pub(crate) struct Measurement<'a> {
     /// Its name.
     pub what: &'static str,
     /// How tokens get positions: "none" or "rope".
@@ -45,7 +45,7 @@ pub struct Measurement<'a> {
 
 /// One measurement as it is printed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Record {
+pub(crate) struct Record {
     /// "layer forward", "layer forward+backward", "train step" or "layer decode".
     pub what: &'static str,
     /// "sas" or "mha".
@@ -85,7 +85,7 @@ pub struct Record {
 
 impl Record {
     /// The line of `measurement`.
-    pub fn new(setting: &Setting, measurement: &Measurement<'_>) -> Self {
+    pub(crate) fn new(setting: &Setting, measurement: &Measurement<'_>) -> Self {
         let Measurement { times, .. } = *measurement;
         let median = times.median();
         let rate = measurement.operations / median;

@@ -9,7 +9,7 @@ use super::workload::normals;
 
 /// How often a piece of work runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Repetitions {
+pub(crate) struct Repetitions {
     /// Runs before any is timed.
     pub warmup: usize,
     /// Timed runs, at least one.
@@ -18,17 +18,17 @@ pub struct Repetitions {
 
 /// The seconds of each timed run, ascending; never empty.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Times(Vec<f64>);
+pub(crate) struct Times(Vec<f64>);
 
 impl Times {
     /// Times in any order; `None` without one.
-    pub fn new(mut seconds: Vec<f64>) -> Option<Self> {
+    pub(crate) fn new(mut seconds: Vec<f64>) -> Option<Self> {
         seconds.sort_by(f64::total_cmp);
         (!seconds.is_empty()).then_some(Self(seconds))
     }
 
     /// The middle one, or the mean of the two in the middle.
-    pub fn median(&self) -> f64 {
+    pub(crate) fn median(&self) -> f64 {
         let middle = self.0.len() / 2;
         if self.0.len().is_multiple_of(2) {
             (self.0[middle - 1] + self.0[middle]) / 2.0
@@ -38,12 +38,12 @@ impl Times {
     }
 
     /// The shortest.
-    pub fn least(&self) -> f64 {
+    pub(crate) fn least(&self) -> f64 {
         self.0[0]
     }
 
     /// The longest.
-    pub fn most(&self) -> f64 {
+    pub(crate) fn most(&self) -> f64 {
         self.0[self.0.len() - 1]
     }
 }
@@ -52,7 +52,7 @@ impl Times {
 ///
 /// # Errors
 /// The first that `work` gives.
-pub fn measure<E>(
+pub(crate) fn measure<E>(
     repetitions: Repetitions,
     mut work: impl FnMut() -> Result<(), E>,
 ) -> Result<Times, E> {
@@ -74,7 +74,7 @@ const PRODUCT: [usize; 3] = [2048, 768, 3072];
 
 /// Operations per second of a float32 matrix product 2048 × 768 × 3072 on all threads, into memory that is there
 /// already: what this machine does at best, at this moment.
-pub fn product_rate() -> f64 {
+pub(crate) fn product_rate() -> f64 {
     let [rows, inner, columns] = PRODUCT;
     let (lhs, rhs) = (
         normals("bench.product.lhs", rows * inner),

@@ -17,7 +17,7 @@ use super::timing::Times;
 
 /// What is run against this program.
 #[derive(Clone, Debug)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// A Python that has PyTorch.
     pub python: PathBuf,
     /// The program's file.
@@ -27,7 +27,7 @@ pub struct Peer {
 /// Why a comparison ended early. `Display` is one line.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum PeerError {
+pub(crate) enum PeerError {
     /// A program that cannot be started.
     #[error("cannot run {program}: {source}")]
     Start {
@@ -64,14 +64,14 @@ pub enum PeerError {
 
 impl PeerError {
     /// Whether other arguments would put it right.
-    pub fn is_input(&self) -> bool {
+    pub(crate) fn is_input(&self) -> bool {
         matches!(self, Self::Start { .. } | Self::NoScript { .. })
     }
 }
 
 /// One measurement of either program.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// "layer forward" and the like.
     pub what: String,
     /// "sas" or "mha".
@@ -84,7 +84,7 @@ pub struct Sample {
 
 /// Smallest, middle and largest of the rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Spread {
+pub(crate) struct Spread {
     /// Of the worst round for this program.
     pub min: f64,
     /// Of the round in the middle.
@@ -106,7 +106,7 @@ impl Spread {
 
 /// How often this program's time and memory the peer took.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Ratio {
+pub(crate) struct Ratio {
     /// "layer forward" and the like.
     pub what: String,
     /// "sas" or "mha".
@@ -131,7 +131,7 @@ pub struct Ratio {
 ///
 /// # Errors
 /// A program that cannot be started, fails, or prints no measurement of the kind.
-pub fn compare(
+pub(crate) fn compare(
     ours: (&Path, &[String]),
     peer: (&Peer, &[String]),
     rounds: usize,

@@ -27,7 +27,7 @@ const ADAMW: AdamWConfig = AdamWConfig {
 ///
 /// # Errors
 /// Sizes that describe no decoder, a loss or gradient that is not finite.
-pub fn bench(
+pub(crate) fn bench(
     bench: &Bench,
     setting: &Setting,
     emit: &mut dyn FnMut(&Record),

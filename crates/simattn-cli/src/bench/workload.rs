@@ -11,7 +11,7 @@ use super::error::BenchError;
 
 /// The part of a model that is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Work {
+pub(crate) enum Work {
     /// One attention layer with its projections: forward, and forward with backward.
     Layer,
     /// One optimiser step of a decoder: forward, backward, clipping, AdamW.
@@ -22,7 +22,7 @@ pub enum Work {
 
 impl Work {
     /// As on the command line.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Layer => "layer",
             Self::Train => "train",
@@ -33,7 +33,7 @@ impl Work {
 
 /// The attention that is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Variant {
+pub(crate) enum Variant {
     /// Simulated attention.
     Sas,
     /// Multi-head attention.
@@ -42,7 +42,7 @@ pub enum Variant {
 
 impl Variant {
     /// As on the command line.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Sas => "sas",
             Self::Mha => "mha",
@@ -52,7 +52,7 @@ impl Variant {
 
 /// How large the work is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sizes {
+pub(crate) struct Sizes {
     /// Sequences B.
     pub batch: usize,
     /// Tokens T of a sequence, or in the cache.
@@ -96,7 +96,7 @@ const LARGEST: f64 = (1u64 << 34) as f64;
 impl Sizes {
     /// A small model whose sizes divide nothing: no width is a multiple of a vector's lanes, and no length one of a
     /// block's.
-    pub fn odd() -> Self {
+    pub(crate) fn odd() -> Self {
         Self {
             batch: 2,
             seq: 67,
@@ -114,7 +114,7 @@ impl Sizes {
     ///
     /// # Errors
     /// Sizes that contradict each other.
-    pub fn layer(&self, variant: Variant) -> Result<ModelConfig, BenchError> {
+    pub(crate) fn layer(&self, variant: Variant) -> Result<ModelConfig, BenchError> {
         let config = ModelConfig::neox(
             self.seq,
             1,
@@ -129,7 +129,7 @@ impl Sizes {
     ///
     /// # Errors
     /// Sizes that contradict each other.
-    pub fn decoder(&self, variant: Variant) -> Result<ModelConfig, BenchError> {
+    pub(crate) fn decoder(&self, variant: Variant) -> Result<ModelConfig, BenchError> {
         let attention = self.attention(variant, RopePlacement::After);
         let mut config = ModelConfig::neox(self.seq, self.layers, self.width(), attention);
         config.vocabulary = self.vocabulary;
@@ -141,7 +141,7 @@ impl Sizes {
     ///
     /// # Errors
     /// The first size that does not fit.
-    pub fn validate(&self, work: Work, variant: Variant) -> Result<(), BenchError> {
+    pub(crate) fn validate(&self, work: Work, variant: Variant) -> Result<(), BenchError> {
         self.layer(variant)?;
         let width = match variant {
             Variant::Sas => self.expanded_heads as f64 * self.expanded_head_dim as f64,
@@ -163,7 +163,7 @@ impl Sizes {
     ///
     /// # Errors
     /// Sizes that contradict each other.
-    pub fn bytes(&self, work: Work, variant: Variant) -> Result<u128, BenchError> {
+    pub(crate) fn bytes(&self, work: Work, variant: Variant) -> Result<u128, BenchError> {
         const FLOAT: u128 = 4;
         let (values, blocks) = match work {
             Work::Train => {
@@ -184,7 +184,7 @@ impl Sizes {
     }
 
     /// Model width C = H·D. Far too large ones are cut to a number that the model's own limits refuse.
-    pub fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.heads
             .saturating_mul(self.head_dim)
             .min(u32::MAX as usize)
@@ -222,7 +222,7 @@ impl Sizes {
 /// Floating-point operations of a workload, counted from its definition as [`Cost`] does: what a kernel computes
 /// again does not count.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Operations {
+pub(crate) struct Operations {
     /// Of maps that every token goes through once.
     dense: f64,
     /// Of scores and weighted sums over visible pairs.
@@ -231,18 +231,18 @@ pub struct Operations {
 
 impl Operations {
     /// Of one attention layer with its projections on `batch` sequences of `tokens`, causal.
-    pub fn of_layer(model: &ModelConfig, batch: usize, tokens: usize) -> Self {
+    pub(crate) fn of_layer(model: &ModelConfig, batch: usize, tokens: usize) -> Self {
         let pairs = tokens as f64 * (tokens as f64 + 1.0) / 2.0;
         Self::of_attention(model, (batch * tokens) as f64, batch as f64 * pairs)
     }
 
     /// Of one attention layer on one new token a sequence against `keys` cached ones, which are expanded already.
-    pub fn of_decoding(model: &ModelConfig, batch: usize, keys: usize) -> Self {
+    pub(crate) fn of_decoding(model: &ModelConfig, batch: usize, keys: usize) -> Self {
         Self::of_attention(model, batch as f64, (batch * keys) as f64)
     }
 
     /// Of a decoder on `batch` sequences of `tokens`.
-    pub fn of_decoder(model: &ModelConfig, batch: usize, tokens: usize) -> Self {
+    pub(crate) fn of_decoder(model: &ModelConfig, batch: usize, tokens: usize) -> Self {
         let cost = Cost::of(model);
         let pairs = tokens as f64 * (tokens as f64 + 1.0) / 2.0;
         Self {
@@ -262,18 +262,18 @@ impl Operations {
     }
 
     /// Operations of the forward pass.
-    pub fn forward(&self) -> f64 {
+    pub(crate) fn forward(&self) -> f64 {
         self.dense + self.attention
     }
 
     /// Operations of the backward pass: two products for each dense one, and five of attention for its two.
-    pub fn backward(&self) -> f64 {
+    pub(crate) fn backward(&self) -> f64 {
         2.0 * self.dense + 2.5 * self.attention
     }
 }
 
 /// Normal values, the same for one `name` at all times.
-pub fn normals(name: &str, len: usize) -> Vec<f32> {
+pub(crate) fn normals(name: &str, len: usize) -> Vec<f32> {
     let mut chance = stream(SEED, name);
     (0..len).map(|_| chance.normal() as f32).collect()
 }

@@ -10,7 +10,7 @@ use crate::error::{CliError, input};
 
 /// The option `--device`.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct DeviceArg {
+pub(crate) struct DeviceArg {
     /// Where to compute: "auto" takes the first GPU, else the processor.
     #[arg(
         id = "device",
@@ -26,14 +26,14 @@ impl DeviceArg {
     ///
     /// # Errors
     /// [`CliError::Input`] for a device that is not there or whose kernels fail their first check.
-    pub fn open(&self) -> Result<Device, CliError> {
+    pub(crate) fn open(&self) -> Result<Device, CliError> {
         self.choice.open().map_err(input)
     }
 }
 
 /// Values of `--kernels`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum KernelsArg {
+pub(crate) enum KernelsArg {
     /// The fastest correct ones for the device.
     Fast,
     /// The definitions in plain tensor operations, to compare with.
@@ -51,7 +51,7 @@ impl From<KernelsArg> for Kernels {
 
 /// Values of `--recompute`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RecomputeArg {
+pub(crate) enum RecomputeArg {
     /// Nothing, beside what the operations themselves work out again.
     None,
     /// All that lies inside a decoder block.

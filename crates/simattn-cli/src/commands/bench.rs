@@ -27,7 +27,7 @@ use crate::room;
 // Unlike the other commands, it takes a GPU only where one is named: times on two machines are not
 // to be mixed up.
 #[command(mut_arg("device", |device| device.default_value("cpu")))]
-pub struct BenchArgs {
+pub(crate) struct BenchArgs {
     /// What to time.
     #[arg(value_enum)]
     pub work: Work,
@@ -95,7 +95,7 @@ pub struct BenchArgs {
 
 /// Values of `--dtype`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DtypeArg {
+pub(crate) enum DtypeArg {
     /// float32.
     F32,
     /// bfloat16.
@@ -172,7 +172,7 @@ impl BenchArgs {
 /// # Errors
 /// [`CliError::Input`] for sizes that describe no model and programs that are not there; [`CliError::Failure`] for
 /// kernels that fail their check, and for whatever breaks off.
-pub fn run(args: &BenchArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
     if args.work == Work::Decode && args.dtype != DtypeArg::F32 {
         return Err(input("bench decode knows f32 only: leave --dtype out"));
     }

@@ -29,7 +29,7 @@ const QUICK: &str = include_str!("../../../../configs/quick.toml");
 ///
 /// Without arguments: all variants on the embedded stories, within five minutes on two cores.
 #[derive(Debug, Args)]
-pub struct CompareArgs {
+pub(crate) struct CompareArgs {
     /// The variants, in the order of the table: mha, gqa, mqa, mla, mfa, tpa, sas.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_values = VARIANTS)]
     pub variants: Vec<String>,
@@ -74,7 +74,7 @@ pub struct CompareArgs {
 
 /// Values of `--equal`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum EqualArg {
+pub(crate) enum EqualArg {
     /// The same number of updates.
     Steps,
     /// The training FLOPs of the baseline.
@@ -85,7 +85,7 @@ pub enum EqualArg {
 
 /// Values of `--match`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum MatchArg {
+pub(crate) enum MatchArg {
     /// The parameters: the MLP takes up what the attention leaves.
     Parameters,
     /// Nothing: every variant has the configuration's MLP.
@@ -139,7 +139,7 @@ impl CompareArgs {
 /// # Errors
 /// [`CliError::Input`] for whatever the user can put right before the first step, with nothing
 /// written; [`CliError::Failure`] for results that cannot be written.
-pub fn run(args: &CompareArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &CompareArgs) -> Result<(), CliError> {
     let created = timestamp::now(SystemTime::now());
     let name = match (&args.name, &args.out) {
         (Some(name), _) => name.clone(),

@@ -14,7 +14,7 @@ use crate::error::{CliError, failure, input};
 ///
 /// Every token is computed from the whole text before it: plain, and slow for long texts.
 #[derive(Debug, Args)]
-pub struct GenerateArgs {
+pub(crate) struct GenerateArgs {
     /// A folder that `train`, `convert from-hf` or `upcycle` wrote.
     pub model: PathBuf,
     /// The text to continue.
@@ -35,7 +35,7 @@ pub struct GenerateArgs {
 ///
 /// [`CliError::Input`] for a model that cannot be read or a prompt that it cannot continue,
 /// [`CliError::Failure`] where its scores are no numbers.
-pub fn run(args: &GenerateArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &GenerateArgs) -> Result<(), CliError> {
     let device = args.device.open()?;
     let model = open_model(&args.model, &device)?;
     let tokenizer = &model.tokenizer;

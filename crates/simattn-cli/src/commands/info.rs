@@ -17,7 +17,7 @@ use crate::{device, room};
 
 /// Print a model's size and costs, what a prepared folder holds, or what this machine offers.
 #[derive(Debug, Args)]
-pub struct InfoArgs {
+pub(crate) struct InfoArgs {
     /// A configuration, a TOML file, see configs/; or a folder that `simattn prepare` made.
     #[arg(required_unless_present = "machine")]
     pub config: Option<PathBuf>,
@@ -33,7 +33,7 @@ pub struct InfoArgs {
 ///
 /// # Errors
 /// [`CliError::Input`] for a configuration that cannot be used.
-pub fn run(args: &InfoArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &InfoArgs) -> Result<(), CliError> {
     if args.machine {
         print_machine()?;
     }

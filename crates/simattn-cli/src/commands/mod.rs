@@ -12,7 +12,7 @@ mod prepare;
 mod runs;
 mod train;
 mod upcycle;
-pub mod usage;
+pub(crate) mod usage;
 
 use clap::{Parser, Subcommand};
 
@@ -21,7 +21,7 @@ use crate::error::CliError;
 /// Train, compare and evaluate language models that differ in their attention.
 #[derive(Debug, Parser)]
 #[command(name = "simattn", version, about)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -45,7 +45,7 @@ impl Cli {
     ///
     /// # Errors
     /// What the user can put right, or what broke off; one line each.
-    pub fn run(&self) -> Result<(), CliError> {
+    pub(crate) fn run(&self) -> Result<(), CliError> {
         match &self.command {
             Command::Compare(args) => compare::run(args),
             Command::Prepare(args) => prepare::run(args),

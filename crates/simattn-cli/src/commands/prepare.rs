@@ -19,7 +19,7 @@ use crate::quantity::{bytes, count, duration, grouped};
 /// Reads .txt and other text, .jsonl, .json and .parquet, all but the last also as .gz or .zst;
 /// files, folders and patterns. Broken off, the same command goes on from the last finished shard.
 #[derive(Debug, Args)]
-pub struct PrepareArgs {
+pub(crate) struct PrepareArgs {
     /// Files, folders, patterns such as 'books/*.txt', or hf://datasets/OWNER/NAME[@REVISION]/PATTERN.
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
@@ -55,7 +55,7 @@ pub struct PrepareArgs {
 
 /// Values of `--on-bad-input`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BadInputArg {
+pub(crate) enum BadInputArg {
     /// End there, with the file and the line.
     Fail,
     /// Report it, leave it out and count it.
@@ -66,7 +66,7 @@ pub enum BadInputArg {
 ///
 /// # Errors
 /// [`CliError::Input`] for inputs, settings or a folder that cannot be used; [`CliError::Failure`] for what broke on the way.
-pub fn run(args: &PrepareArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &PrepareArgs) -> Result<(), CliError> {
     let tokenizer = tokenizer(&args.tokenizer).map_err(input)?;
     // Before anything is fetched.
     check_place(&args.out).map_err(input)?;

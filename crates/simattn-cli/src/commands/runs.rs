@@ -13,7 +13,7 @@ use crate::timestamp::now;
 
 /// List runs: running, finished, stopped or damaged, with step, loss and time.
 #[derive(Debug, Args)]
-pub struct RunsArgs {
+pub(crate) struct RunsArgs {
     /// A folder of runs, or one run.
     #[arg(default_value = "runs")]
     pub folder: PathBuf,
@@ -28,7 +28,7 @@ pub struct RunsArgs {
 /// # Errors
 ///
 /// [`CliError::Input`] for a folder that cannot be listed; [`CliError::Failure`] for damage that `--verify` found.
-pub fn run(args: &RunsArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &RunsArgs) -> Result<(), CliError> {
     let runs = if is_run(&args.folder).unwrap_or(false) {
         vec![summary(&args.folder, args.verify)]
     } else {

@@ -30,7 +30,7 @@ use crate::training_progress::TrainingProgress;
 /// Train one model, with checkpoints to go on from, and save it with its configuration and
 /// tokenizer.
 #[derive(Debug, Args)]
-pub struct TrainArgs {
+pub(crate) struct TrainArgs {
     /// The configuration, a TOML file; see configs/.
     pub config: PathBuf,
     /// The folder of the run: made, or gone on with where it holds this run already.
@@ -111,7 +111,7 @@ impl TrainArgs {
 ///
 /// [`CliError::Input`] for whatever the user can put right before the run starts, with nothing
 /// written; [`CliError::Failure`] for a run that broke off.
-pub fn run(args: &TrainArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     let mut config = match &args.init {
         Some(init) => model_folder::start_from(init, &args.config, &args.set).map_err(input)?,
         None => RunConfig::from_file_with(&args.config, &args.set).map_err(input)?,

@@ -17,7 +17,7 @@ use crate::room;
 
 /// Turn a model with MHA, GQA or MQA into a SAS model that computes the same, to be trained on.
 #[derive(Debug, Args)]
-pub struct UpcycleArgs {
+pub(crate) struct UpcycleArgs {
     /// A folder that `train` or `convert from-hf` wrote.
     pub model: PathBuf,
     /// The folder to make; an empty one may stand there.
@@ -46,7 +46,7 @@ pub struct UpcycleArgs {
 ///
 /// [`CliError::Input`] for a model or numbers that cannot be used, [`CliError::Failure`] where the
 /// result cannot be written.
-pub fn run(args: &UpcycleArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &UpcycleArgs) -> Result<(), CliError> {
     let reservation = Reservation::new(&args.out).map_err(input)?;
     let model = open_model(&args.model, &Device::flex())?;
     let options = Upcycle {

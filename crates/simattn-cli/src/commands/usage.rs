@@ -8,7 +8,7 @@ use clap::error::{ContextValue, Error};
 use crate::console::{value, visible};
 
 /// Writes help, the version, or what is wrong with the command line, and gives the exit code.
-pub fn explain(error: &Error) -> ExitCode {
+pub(crate) fn explain(error: &Error) -> ExitCode {
     let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
     if !error.use_stderr() {
         // Nobody is left who could be told of the failure.

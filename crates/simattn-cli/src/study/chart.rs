@@ -30,7 +30,7 @@ const LABEL: usize = 11;
 
 /// How a line is told from the others: the baseline's class, or the n-th of the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stroke {
+pub(crate) enum Stroke {
     /// The baseline: solid, in the colour of text.
     Baseline,
     /// One of the others, counted from 0.
@@ -39,7 +39,7 @@ pub enum Stroke {
 
 impl Stroke {
     /// The line's classes in the style sheet.
-    pub fn classes(self) -> String {
+    pub(crate) fn classes(self) -> String {
         match self {
             Self::Baseline => "c0 d0".to_owned(),
             Self::Other(index) => format!("c{} d{}", 1 + index % COLOURS, (index + 1) % DASHES),
@@ -49,7 +49,7 @@ impl Stroke {
 
 /// A line and its label.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Line {
+pub(crate) struct Line {
     /// What it shows.
     pub label: String,
     /// How it looks.
@@ -60,7 +60,7 @@ pub struct Line {
 
 /// A chart of lines over training.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Chart {
+pub(crate) struct Chart {
     /// A name that no other chart of the page has, of ASCII letters.
     pub id: String,
     /// What it shows, for those who cannot see it.
@@ -77,7 +77,7 @@ pub struct Chart {
 
 impl Chart {
     /// The chart as an SVG element; a sentence in its place where there is nothing to draw.
-    pub fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         let lines: Vec<&Line> = self
             .lines
             .iter()

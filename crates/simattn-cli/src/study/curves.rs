@@ -6,7 +6,7 @@ use super::scale::between;
 
 /// A place on a curve.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct CurvePoint {
+pub(crate) struct CurvePoint {
     /// How far training was.
     pub x: f64,
     /// The mean over runs.
@@ -24,7 +24,7 @@ const SMOOTHED_POINTS: u64 = 100;
 /// evaluation (their seconds too); others at every place where one of them was evaluated and all of them had come,
 /// with straight lines between evaluations. A variant without a finished run shows the first run that measured
 /// something.
-pub fn validation(variant: &VariantResults, progress: Progress) -> Vec<CurvePoint> {
+pub(crate) fn validation(variant: &VariantResults, progress: Progress) -> Vec<CurvePoint> {
     let measured = |run: &RunResults| -> Vec<(u64, f64, f64)> {
         let points = run
             .evaluations
@@ -45,7 +45,7 @@ pub fn validation(variant: &VariantResults, progress: Progress) -> Vec<CurvePoin
 
 /// A smoothed training curve of `variant` against steps: the mean of `figure` over every `window` consecutive steps,
 /// at the last of them, and over runs as in [`validation`].
-pub fn training(
+pub(crate) fn training(
     variant: &VariantResults,
     window: u64,
     figure: impl Fn(&TrainPoint) -> f64,
@@ -78,7 +78,7 @@ pub fn training(
 }
 
 /// Over how many steps the training curves of `study` are smoothed.
-pub fn smoothing_window(study: &StudyResults) -> u64 {
+pub(crate) fn smoothing_window(study: &StudyResults) -> u64 {
     let runs = study.variants.iter().flat_map(|variant| &variant.runs);
     let steps = runs
         .filter_map(|run| run.train.last())

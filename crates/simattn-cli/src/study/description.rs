@@ -7,11 +7,11 @@ use thiserror::Error;
 use toml::{Table, Value};
 
 /// The variants there are, in the order of tables.
-pub const VARIANTS: [&str; 7] = ["mha", "gqa", "mqa", "mla", "mfa", "tpa", "sas"];
+pub(crate) const VARIANTS: [&str; 7] = ["mha", "gqa", "mqa", "mla", "mfa", "tpa", "sas"];
 
 /// What is wrong with a description. `Display` is one line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum DescriptionError {
+pub(crate) enum DescriptionError {
     /// A name that is no variant.
     #[error("--variant: no variant is called `{name}`; there are {known}")]
     Unknown {
@@ -31,15 +31,8 @@ pub enum DescriptionError {
 }
 
 /// A kind of attention, and the fields of its configuration that someone fixed.
-///
-/// ```
-/// use simattn_cli::study::description::Description;
-///
-/// let linear: Description = "sas:kernel_size=1,expanded_heads=8".parse().unwrap();
-/// assert_eq!(linear.label(), "SAS κ 1, H′ 8");
-/// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Description {
+pub(crate) struct Description {
     kind: String,
     fields: Vec<(String, Value)>,
 }
@@ -97,12 +90,12 @@ fn value_of(text: &str) -> Value {
 
 impl Description {
     /// The kind alone, one of [`VARIANTS`].
-    pub fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         &self.kind
     }
 
     /// The name that results know it by: the description in its shortest spelling.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let fields: Vec<String> = self
             .fields
             .iter()
@@ -115,7 +108,7 @@ impl Description {
     }
 
     /// The name that readers see: the kind, then what differs, in the field's symbols.
-    pub fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         let kind = self.kind.to_uppercase();
         let differences: Vec<String> = self
             .fields
@@ -129,7 +122,7 @@ impl Description {
     }
 
     /// Whether `field` is fixed.
-    pub fn fixes(&self, field: &str) -> bool {
+    pub(crate) fn fixes(&self, field: &str) -> bool {
         self.fields.iter().any(|(known, _)| known == field)
     }
 
@@ -139,7 +132,7 @@ impl Description {
     /// # Errors
     /// [`DescriptionError::Described`] for a field that this kind does not have, or a value that does
     /// not suit it.
-    pub fn applied_to(
+    pub(crate) fn applied_to(
         &self,
         attention: AttentionConfig,
     ) -> Result<AttentionConfig, DescriptionError> {
@@ -300,6 +293,7 @@ mod tests {
         let label = |text: &str| text.parse::<Description>().unwrap().label();
         assert_eq!(label("mha"), "MHA");
         assert_eq!(label("gqa:kv_heads=2"), "GQA G 2");
+        assert_eq!(label("sas:kernel_size=1,expanded_heads=8"), "SAS κ 1, H′ 8");
         assert_eq!(
             label("sas:expand_features=false,expanded_heads=8,aggregation=full"),
             "SAS heads only, H′ 8, full projection"

@@ -6,7 +6,7 @@ use super::results::{
 
 /// Where on its way a run is asked about: the horizontal axis of a curve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub(crate) enum Progress {
     /// Optimiser steps.
     Steps,
     /// Target tokens trained on.
@@ -19,7 +19,7 @@ pub enum Progress {
 
 impl EvalPoint {
     /// How far training was at this evaluation.
-    pub fn at(&self, progress: Progress) -> f64 {
+    pub(crate) fn at(&self, progress: Progress) -> f64 {
         match progress {
             Progress::Steps => self.step as f64,
             Progress::Tokens => self.tokens as f64,
@@ -31,12 +31,12 @@ impl EvalPoint {
 
 impl RunResults {
     /// Whether the run trained to its budget and its last validation loss is a number.
-    pub fn finished(&self) -> bool {
+    pub(crate) fn finished(&self) -> bool {
         self.final_loss().is_some()
     }
 
     /// The last validation loss in nats per token; None where the run failed or diverged.
-    pub fn final_loss(&self) -> Option<f64> {
+    pub(crate) fn final_loss(&self) -> Option<f64> {
         match self.status {
             RunStatus::Finished => self
                 .evaluations
@@ -48,7 +48,7 @@ impl RunResults {
     }
 
     /// Why the run has no final loss; None where it has one.
-    pub fn failure(&self) -> Option<String> {
+    pub(crate) fn failure(&self) -> Option<String> {
         match &self.status {
             RunStatus::Failed { reason } => Some(reason.clone()),
             RunStatus::Finished if self.evaluations.is_empty() => {
@@ -66,7 +66,7 @@ impl RunResults {
     /// Between the last evaluation above `loss` and the first at or below it, the loss is taken to fall on a
     /// straight line. A run whose first evaluation is low enough gets that evaluation's place; one that never gets
     /// there gets None. Evaluations that are not finite are passed over.
-    pub fn progress_to(&self, loss: f64, progress: Progress) -> Option<f64> {
+    pub(crate) fn progress_to(&self, loss: f64, progress: Progress) -> Option<f64> {
         let mut above: Option<(f64, f64)> = None;
         for point in &self.evaluations {
             let (at, measured) = (point.at(progress), point.loss);
@@ -89,7 +89,7 @@ impl RunResults {
 
 /// How the runs of a variant fared on their way to a loss.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Reach {
+pub(crate) struct Reach {
     /// Runs that got there.
     pub reached: usize,
     /// Runs that trained to their budget.
@@ -100,27 +100,27 @@ pub struct Reach {
 
 impl VariantResults {
     /// The runs that trained to their budget; every mean below is over these.
-    pub fn finished_runs(&self) -> impl Iterator<Item = &RunResults> {
+    pub(crate) fn finished_runs(&self) -> impl Iterator<Item = &RunResults> {
         self.runs.iter().filter(|run| run.finished())
     }
 
     /// The mean of `figure` over the finished runs.
-    pub fn mean(&self, figure: impl Fn(&RunResults) -> f64) -> Option<Estimate> {
+    pub(crate) fn mean(&self, figure: impl Fn(&RunResults) -> f64) -> Option<Estimate> {
         Estimate::of(&self.finished_runs().map(figure).collect::<Vec<_>>())
     }
 
     /// The final validation loss in nats per token.
-    pub fn final_loss(&self) -> Option<Estimate> {
+    pub(crate) fn final_loss(&self) -> Option<Estimate> {
         self.mean(|run| run.final_loss().unwrap_or(f64::NAN))
     }
 
     /// The final validation perplexity, exp(loss): the mean of every run's own.
-    pub fn perplexity(&self) -> Option<Estimate> {
+    pub(crate) fn perplexity(&self) -> Option<Estimate> {
         self.mean(|run| run.final_loss().unwrap_or(f64::NAN).exp())
     }
 
     /// The final validation loss in bits per byte of text: loss × tokens ÷ bytes ÷ ln 2.
-    pub fn bits_per_byte(&self, corpus: &CorpusFacts) -> Option<Estimate> {
+    pub(crate) fn bits_per_byte(&self, corpus: &CorpusFacts) -> Option<Estimate> {
         let per_nat = corpus.validation_tokens as f64
             / corpus.validation_bytes as f64
             / std::f64::consts::LN_2;
@@ -128,12 +128,12 @@ impl VariantResults {
     }
 
     /// Training speed in tokens per second.
-    pub fn tokens_per_second(&self) -> Option<Estimate> {
+    pub(crate) fn tokens_per_second(&self) -> Option<Estimate> {
         self.mean(|run| run.tokens_per_second)
     }
 
     /// The most memory that any run held, in bytes.
-    pub fn peak_memory_bytes(&self) -> Option<u64> {
+    pub(crate) fn peak_memory_bytes(&self) -> Option<u64> {
         self.runs
             .iter()
             .filter_map(|run| run.peak_memory_bytes)
@@ -141,7 +141,7 @@ impl VariantResults {
     }
 
     /// How far the finished runs had come when they first fell to `loss`; see [`RunResults::progress_to`].
-    pub fn reach(&self, loss: f64, progress: Progress) -> Reach {
+    pub(crate) fn reach(&self, loss: f64, progress: Progress) -> Reach {
         self.reach_each(|_| loss, progress)
     }
 
@@ -166,14 +166,14 @@ impl VariantResults {
 
 impl StudyResults {
     /// The variant that the others are measured against, if it is among them.
-    pub fn baseline_variant(&self) -> Option<&VariantResults> {
+    pub(crate) fn baseline_variant(&self) -> Option<&VariantResults> {
         self.variants
             .iter()
             .find(|variant| variant.name == self.baseline)
     }
 
     /// The name that readers see for the baseline.
-    pub fn baseline_label(&self) -> &str {
+    pub(crate) fn baseline_label(&self) -> &str {
         self.baseline_variant()
             .map_or(&self.baseline, |variant| &variant.label)
     }
@@ -182,7 +182,11 @@ impl StudyResults {
     ///
     /// The baseline's own runs are each measured against their own final loss: against their mean, about half of
     /// them would never arrive.
-    pub fn reach_of_baseline(&self, variant: &VariantResults, progress: Progress) -> Option<Reach> {
+    pub(crate) fn reach_of_baseline(
+        &self,
+        variant: &VariantResults,
+        progress: Progress,
+    ) -> Option<Reach> {
         let target = self.baseline_variant()?.final_loss()?.mean;
         Some(if variant.name == self.baseline {
             variant.reach_each(|run| run.final_loss().unwrap_or(f64::NAN), progress)

@@ -5,7 +5,7 @@
 /// Labels keep the order of their wanted places (ties keep the given order), are at least `spacing` apart, and are
 /// as near to those places as that allows, in the sense of least squares. They stay within `low..=high` where all of
 /// them fit there; where they do not, they begin at `low`.
-pub fn spread(wanted: &[f64], spacing: f64, low: f64, high: f64) -> Vec<f64> {
+pub(crate) fn spread(wanted: &[f64], spacing: f64, low: f64, high: f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by(|&a, &b| wanted[a].total_cmp(&wanted[b]));
 

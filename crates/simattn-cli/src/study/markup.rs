@@ -3,7 +3,7 @@
 use crate::console::is_hidden;
 
 /// `text` as the content of an element or of a double-quoted attribute. Characters that no document may hold are dropped.
-pub fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -24,7 +24,7 @@ pub fn escaped(text: &str) -> String {
 }
 
 /// `text` on one line, without control characters: what a terminal may be sent.
-pub fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let visible: String = text
         .chars()
         .map(|character| {
@@ -39,7 +39,7 @@ pub fn one_line(text: &str) -> String {
 }
 
 /// `text` in at most `width` characters, the last of them `…` where some were left out.
-pub fn shortened(text: &str, width: usize) -> String {
+pub(crate) fn shortened(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }

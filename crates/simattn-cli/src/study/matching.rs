@@ -16,7 +16,7 @@ use crate::quantity::{grouped, with_decimals};
 
 /// A variant ready to train.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// `mha`, `gqa`, …
     pub name: String,
     /// As tables show it.
@@ -29,7 +29,7 @@ pub struct Candidate {
 
 /// Why variants could not be matched. `Display` is one line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum MatchError {
+pub(crate) enum MatchError {
     /// A description that fits no configuration.
     #[error(transparent)]
     Description(#[from] DescriptionError),
@@ -62,14 +62,14 @@ pub enum MatchError {
 }
 
 /// Largest relative difference of parameters that counts as matched.
-pub const TOLERANCE: f64 = 0.02;
+pub(crate) const TOLERANCE: f64 = 0.02;
 
 /// Beyond any model's number of heads: fixed fields that no number of heads suits end the search.
 const MOST_HEADS: usize = 1 << 16;
 
 /// What is held equal between the variants' sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Match {
+pub(crate) enum Match {
     /// The parameters, by the number of heads and the width of the MLP.
     Parameters,
     /// Nothing: every variant has the configuration's MLP.
@@ -86,7 +86,7 @@ pub enum Match {
 /// # Errors
 /// Descriptions that fit no configuration or describe the same attention, and variants that no
 /// number of heads brings near.
-pub fn candidates(
+pub(crate) fn candidates(
     model: &ModelConfig,
     descriptions: &[Description],
     matched: Match,
@@ -319,7 +319,7 @@ impl Shape {
 }
 
 /// One line about an attention's shape.
-pub fn describe(attention: &AttentionConfig) -> String {
+pub(crate) fn describe(attention: &AttentionConfig) -> String {
     match attention {
         AttentionConfig::Mha(c) => format!("{} heads of width {}", c.heads, c.head_dim),
         AttentionConfig::Mqa(c) => format!(

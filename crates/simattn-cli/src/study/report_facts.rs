@@ -8,7 +8,7 @@ use super::series::row_heading;
 use crate::quantity::{bytes, count, grouped, significant};
 
 /// What every variant is, and what it costs.
-pub fn variants(page: &mut String, study: &StudyResults) {
+pub(crate) fn variants(page: &mut String, study: &StudyResults) {
     page.push_str(
         "<h2>Variants</h2>\n<div class=\"wide\"><table>\n<thead><tr><th scope=\"col\">variant</th><th scope=\"col\" style=\"text-align:left\">attention</th>\
          <th scope=\"col\">embedding<br/>params</th><th scope=\"col\">attention<br/>params</th><th scope=\"col\">MFLOP per token<br/>forward</th>\
@@ -35,7 +35,7 @@ pub fn variants(page: &mut String, study: &StudyResults) {
 }
 
 /// Every run's final loss, where there is more than one a variant.
-pub fn seeds(page: &mut String, study: &StudyResults) {
+pub(crate) fn seeds(page: &mut String, study: &StudyResults) {
     let most = study
         .variants
         .iter()
@@ -75,7 +75,7 @@ fn number(value: f64, written: impl Fn(f64) -> String) -> String {
 }
 
 /// Under which conditions the study ran, and the command that repeats it.
-pub fn conditions(page: &mut String, study: &StudyResults) {
+pub(crate) fn conditions(page: &mut String, study: &StudyResults) {
     let (corpus, schedule, machine) = (&study.corpus, &study.schedule, &study.machine);
     let equal = match schedule.equal {
         Equal::Steps => "steps",

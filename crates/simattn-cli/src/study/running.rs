@@ -16,7 +16,7 @@ use crate::training_progress::TrainingProgress;
 
 /// What every candidate gets the same amount of, and how often.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Everything but the model: data, optimiser, schedule, the first seed.
     pub config: RunConfig,
     /// What is held equal.
@@ -34,7 +34,7 @@ pub struct Plan {
 ///
 /// # Errors
 /// A model or text that cannot be trained at all.
-pub fn run(
+pub(crate) fn run(
     plan: &Plan,
     candidates: &[Candidate],
     dataset: &Dataset,

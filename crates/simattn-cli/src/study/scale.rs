@@ -5,7 +5,7 @@ use crate::quantity::{power_of_ten, with_decimals};
 
 /// Numbers to write along an axis.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ticks {
+pub(crate) struct Ticks {
     /// Where, in the axis's own unit (before [`Unit::size`]).
     pub at: Vec<f64>,
     /// How many decimals tell them apart.
@@ -14,7 +14,7 @@ pub struct Ticks {
 
 impl Ticks {
     /// Round numbers (1, 2 or 5 times a power of ten apart) between `low` and `high`, about `wanted` of them.
-    pub fn between(low: f64, high: f64, wanted: usize) -> Self {
+    pub(crate) fn between(low: f64, high: f64, wanted: usize) -> Self {
         let span = high - low;
         if !span.is_finite() || span <= 0.0 {
             return Self {
@@ -47,7 +47,7 @@ impl Ticks {
 
 /// The unit that an axis counts in.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Unit {
+pub(crate) struct Unit {
     /// The axis's title, unit and all.
     pub title: String,
     /// One unit of the axis in what was measured.
@@ -56,7 +56,7 @@ pub struct Unit {
 
 impl Unit {
     /// The unit in which `progress` up to `most` is easy to read.
-    pub fn of(progress: Progress, most: f64) -> Self {
+    pub(crate) fn of(progress: Progress, most: f64) -> Self {
         let (title, size) = match progress {
             Progress::Steps if most < 100_000.0 => ("steps".to_owned(), 1.0),
             Progress::Steps => ("thousand steps".to_owned(), 1e3),
@@ -84,7 +84,7 @@ impl Unit {
 
 /// The heights to show of falling curves, given as (x, y) points.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Heights {
+pub(crate) struct Heights {
     /// The lowest height shown.
     pub low: f64,
     /// The highest height shown.
@@ -99,7 +99,7 @@ const START: f64 = 0.25;
 impl Heights {
     /// The heights at which `curves` are worth seeing: from the lowest up to where they are after the first quarter of
     /// the way. What is higher (the fall from the first steps, a curve that diverged) is cut off. None without points.
-    pub fn worth_seeing(curves: &[&[(f64, f64)]]) -> Option<Self> {
+    pub(crate) fn worth_seeing(curves: &[&[(f64, f64)]]) -> Option<Self> {
         let points = || curves.iter().flat_map(|curve| curve.iter());
         let least = points().map(|point| point.1).reduce(f64::min)?;
         let most = points().map(|point| point.1).reduce(f64::max)?;
@@ -134,7 +134,7 @@ impl Heights {
     }
 
     /// Widens the range to take `height` in.
-    pub fn with(mut self, height: f64) -> Self {
+    pub(crate) fn with(mut self, height: f64) -> Self {
         if height.is_finite() {
             let margin = 0.05 * (self.high - self.low);
             self.low = self.low.min(height - margin);
@@ -155,7 +155,7 @@ fn height_at(curve: &[(f64, f64)], x: f64) -> Option<f64> {
 }
 
 /// The height at `x` of the straight line through two points, the second not left of the first.
-pub fn between(before: (f64, f64), after: (f64, f64), x: f64) -> f64 {
+pub(crate) fn between(before: (f64, f64), after: (f64, f64), x: f64) -> f64 {
     if after.0 <= before.0 {
         return after.1;
     }
@@ -163,7 +163,7 @@ pub fn between(before: (f64, f64), after: (f64, f64), x: f64) -> f64 {
 }
 
 /// A tick's number as text.
-pub fn tick_text(tick: f64, decimals: usize) -> String {
+pub(crate) fn tick_text(tick: f64, decimals: usize) -> String {
     // No "-0".
     with_decimals(if tick.abs() < 1e-12 { 0.0 } else { tick }, decimals)
 }

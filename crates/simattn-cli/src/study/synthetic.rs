@@ -15,7 +15,7 @@ const VARIANTS: [(&str, &str, f64, f64, f64); 7] = [
 ];
 
 /// A study of seven variants with `seeds` runs each.
-pub fn study(seeds: u64) -> StudyResults {
+pub(crate) fn study(seeds: u64) -> StudyResults {
     let schedule = Schedule {
         equal: Equal::Steps,
         steps: 2_000,
@@ -63,7 +63,7 @@ pub fn study(seeds: u64) -> StudyResults {
 }
 
 /// A finished run that measured nothing.
-pub fn empty_run() -> RunResults {
+pub(crate) fn empty_run() -> RunResults {
     RunResults {
         seed: 1,
         steps: 0,

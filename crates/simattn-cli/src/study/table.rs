@@ -1,4 +1,4 @@
-//! A study's results as one table: laid out here, then written for a terminal, as Markdown, or by the page.
+//! A study's results as one table: laid out here, then written for a terminal or by the page.
 
 use super::figures::{Progress, Reach};
 use super::markup::{one_line, shortened};
@@ -9,16 +9,16 @@ use crate::quantity;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
     /// The columns' headings, in two lines each.
-    pub headings: Vec<[String; 2]>,
+    pub(crate) headings: Vec<[String; 2]>,
     /// The rows, in the study's order; each has a cell for every heading.
-    pub rows: Vec<Vec<Cell>>,
+    pub(crate) rows: Vec<Vec<Cell>>,
     /// What a reader has to know besides: what failed and why, what the marks mean.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// One cell.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Cell {
+pub(crate) struct Cell {
     /// The value; `–` where there is none.
     pub text: String,
     /// Its standard error over seeds, where there is one.

@@ -1,13 +1,13 @@
-//! A table as text: for a terminal, and as Markdown.
+//! A table as text, for a terminal.
 
 use super::markup::shortened;
 use super::table::{Cell, Table};
 
 /// The widest line [`Table::to_text`] writes, in characters.
-pub const TEXT_WIDTH: usize = 120;
+pub(crate) const TEXT_WIDTH: usize = 120;
 
 impl Table {
-    /// The table for a terminal, at most [`TEXT_WIDTH`] characters wide; `*` marks the best value of a column.
+    /// The table for a terminal, at most 120 characters wide; `*` marks the best value of a column.
     pub fn to_text(&self) -> String {
         let written = |cell: &Cell| {
             let error = cell
@@ -71,50 +71,6 @@ impl Table {
         }
         text
     }
-
-    /// The table as Markdown; the best value of a column is bold.
-    pub fn to_markdown(&self) -> String {
-        let safe = |text: &str| {
-            let mut safe = String::new();
-            for character in text.chars() {
-                if "\\|*_`<>[]&".contains(character) {
-                    safe.push('\\');
-                }
-                safe.push(character);
-            }
-            safe
-        };
-        let mut text = String::new();
-        let headings = self
-            .headings
-            .iter()
-            .map(|[first, second]| safe(format!("{first} {second}").trim()));
-        text.push_str(&format!(
-            "| {} |\n",
-            headings.collect::<Vec<_>>().join(" | ")
-        ));
-        text.push_str(&format!(
-            "|---{}|\n",
-            "|---:".repeat(self.headings.len() - 1)
-        ));
-        for row in &self.rows {
-            let cells = row.iter().map(|cell| {
-                let error = cell
-                    .error
-                    .as_ref()
-                    .map(|error| format!(" ± {error}"))
-                    .unwrap_or_default();
-                let mark = if cell.best { "**" } else { "" };
-                format!("{mark}{}{mark}{error}", safe(&cell.text))
-            });
-            text.push_str(&format!("| {} |\n", cells.collect::<Vec<_>>().join(" | ")));
-        }
-        text.push_str("\nBold: best of its column.\n");
-        for note in &self.notes {
-            text.push_str(&format!("\n{}\n", safe(note)));
-        }
-        text
-    }
 }
 
 /// `text` broken between words into lines of at most `width` characters, where words allow.
@@ -167,24 +123,6 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains('\u{1b}'));
-    }
-
-    #[test]
-    fn markdown_has_the_same_columns_in_every_row() {
-        let mut study = synthetic::study(3);
-        study.variants[2].label = "a|b".to_owned();
-        let markdown = Table::new(&study).to_markdown();
-        let rows: Vec<&str> = markdown
-            .lines()
-            .take_while(|line| !line.is_empty())
-            .collect();
-        assert_eq!(rows.len(), 2 + study.variants.len());
-        assert!(
-            rows.iter()
-                .all(|row| row.replace("\\|", "").matches('|').count() == 11),
-            "{markdown}"
-        );
-        assert!(markdown.contains("**"));
     }
 
     #[test]

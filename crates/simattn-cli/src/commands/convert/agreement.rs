@@ -15,7 +15,7 @@ use crate::room;
 
 /// Compare two models' logits on a text: the largest and the RMS difference.
 #[derive(Debug, Args)]
-pub struct VerifyArgs {
+pub(crate) struct VerifyArgs {
     /// A model folder, ours or Hugging Face's; its tokenizer reads the text.
     pub first: PathBuf,
     /// Another with the same vocabulary.
@@ -48,7 +48,7 @@ struct Agreement {
 ///
 /// [`CliError::Input`] for models or a text that cannot be compared, [`CliError::Failure`] for
 /// logits that are no numbers.
-pub fn run(args: &VerifyArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
     let (first, tokenizer) = read_either(&args.first)?;
     let (second, _) = read_either(&args.second)?;
     let rows = [&first, &second].map(|model| model.config().vocabulary);

@@ -22,7 +22,7 @@ use folders::{local, read_hf};
 
 /// Convert models from and to Hugging Face folders.
 #[derive(Debug, Args)]
-pub struct ConvertArgs {
+pub(crate) struct ConvertArgs {
     #[command(subcommand)]
     direction: Direction,
 }
@@ -38,7 +38,7 @@ enum Direction {
 ///
 /// What it does not understand it names and refuses; nothing in the folder is executed.
 #[derive(Debug, Args)]
-pub struct FromArgs {
+pub(crate) struct FromArgs {
     /// A folder with config.json, tokenizer.json and safetensors, or hf://OWNER/NAME[@REVISION].
     pub source: PathBuf,
     /// The folder to make; an empty one may stand there.
@@ -50,7 +50,7 @@ pub struct FromArgs {
 /// MHA, GQA and MQA become a type that every `transformers` knows where their form fits one; the
 /// others come with the Python files that run them.
 #[derive(Debug, Args)]
-pub struct ToArgs {
+pub(crate) struct ToArgs {
     /// A folder that `train`, `convert from-hf` or `upcycle` wrote.
     pub model: PathBuf,
     /// The folder to make; an empty one may stand there.
@@ -62,7 +62,7 @@ pub struct ToArgs {
 
 /// Values of `--dtype`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Dtype {
+pub(crate) enum Dtype {
     /// As the model holds them.
     F32,
     /// Rounded to float16.
@@ -77,7 +77,7 @@ pub enum Dtype {
 ///
 /// [`CliError::Input`] for a folder that cannot be read, with nothing written;
 /// [`CliError::Failure`] where the result cannot be written.
-pub fn run(args: &ConvertArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &ConvertArgs) -> Result<(), CliError> {
     match &args.direction {
         Direction::FromHf(args) => from_hf(args),
         Direction::ToHf(args) => to_hf(args),

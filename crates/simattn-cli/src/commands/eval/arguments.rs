@@ -14,7 +14,7 @@ use crate::error::CliError;
 /// A text (--data) is cut into windows of the model's context that do not overlap, the last one shorter, unless --stride or
 /// --per-document is given; every token is predicted once, from the tokens before it in its window. Tasks (--tasks) are read from JSON lines.
 #[derive(Debug, Args)]
-pub struct EvalArgs {
+pub(crate) struct EvalArgs {
     /// A folder that `train` or `convert from-hf` wrote, or a checkpoint.
     pub model: PathBuf,
     #[command(flatten)]

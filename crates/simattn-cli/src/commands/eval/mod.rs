@@ -14,7 +14,7 @@ use crate::error::CliError;
 /// # Errors
 ///
 /// [`CliError::Input`] for a model, text or task that cannot be used; [`CliError::Failure`] where results cannot be written.
-pub fn run(args: &EvalArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &EvalArgs) -> Result<(), CliError> {
     match &args.data {
         Some(data) => text::run(args, data),
         None => tasks::run(args),
