@@ -19,6 +19,9 @@
 //! let out = attention(q, k, v, &AttentionOptions::causal(24));
 //! assert_eq!(out.dims(), [1, 8, 5, 16]);
 //! ```
+//!
+//! Forward and backward on the fast kernels, in a program of its own:
+//! `cargo run --release -p simattn-kernels --example attention`.
 
 pub mod call;
 #[cfg(feature = "cube")]

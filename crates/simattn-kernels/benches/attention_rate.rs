@@ -1,6 +1,7 @@
-//! How fast attention and simulated attention run here, beside the matrix product of the `gemm` crate in the same process.
+//! How fast attention and simulated attention run here, beside the matrix product of the `gemm`
+//! crate in the same process.
 //!
-//! `cargo run --release -p simattn-kernels --example attention_rate [rounds]`
+//! `cargo bench -p simattn-kernels --bench attention_rate [-- ROUNDS]`
 //!
 //! Checks the kernels against plain loops first and refuses to time a wrong one. Then measures A B A B …, every
 //! size once a round, and prints medians: milliseconds, GFLOP/s by operation counts (not by what the kernels
@@ -35,11 +36,9 @@ fn main() {
     const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
     // SAFETY: sets one integer option; no other thread runs yet.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-    let rounds = std::env::args()
-        .nth(1)
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(7usize)
-        .max(1);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let rounds = arguments.iter().find_map(|argument| argument.parse().ok());
+    let rounds = rounds.unwrap_or(7usize).max(1);
     println!(
         "instructions {}, {} threads",
         InstructionSet::current(),
@@ -50,6 +49,10 @@ fn main() {
     if worst.is_nan() || worst > 1e-4 {
         eprintln!("the kernels are wrong: nothing is timed");
         std::process::exit(1);
+    }
+    // `cargo bench` asks for times, `cargo test --benches` only whether it runs.
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        return;
     }
     let mut works: Vec<Work> = vec![product()];
     for (batch, tokens) in [(4, 512), (1, 2048)] {

@@ -1,9 +1,10 @@
-//! Rates of the operations around attention, beside those of Burn's own operations on the CPU, in one process.
+//! Rates of the operations around attention, beside those of Burn's own operations on the CPU, in
+//! one process.
 //!
-//! `cargo run --release -p simattn-kernels --example step_parts_rate [-- NAME]` measures all of them, or those whose name
-//! contains NAME. Each operation is compared with Burn's first; if one differs, nothing is timed and the program ends
-//! with 1. Then ours and Burn's run in turn, and medians are printed. Forward and backward together include what Burn
-//! does for `y.sum()`, on both sides.
+//! `cargo bench -p simattn-kernels --bench step_parts_rate [-- NAME]` measures all of them, or those
+//! whose name contains NAME. Each operation is compared with Burn's first; if one differs, it is not
+//! timed and the program ends with 1. Then ours and Burn's run in turn, and medians are printed.
+//! Forward and backward together include what Burn does for `y.sum()`, on both sides.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -52,7 +53,14 @@ impl Work {
 
 fn main() -> ExitCode {
     keep_memory();
-    let wanted = std::env::args().nth(1).unwrap_or_default();
+    // `cargo bench` asks for times, `cargo test --benches` only whether it runs.
+    let (flags, names): (Vec<String>, Vec<String>) = std::env::args()
+        .skip(1)
+        .partition(|argument| argument.starts_with("--"));
+    if !flags.iter().any(|flag| flag == "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    let wanted = names.into_iter().next().unwrap_or_default();
     println!(
         "instruction set {}, {} threads",
         InstructionSet::current(),
