@@ -1,7 +1,8 @@
 //! The next batches, prepared while the present one is trained on.
 
+use crate::batch::Batch;
 use crate::error::DataError;
-use crate::loader::{Batch, Loader, OtherWindows, Position};
+use crate::loader::{Loader, OtherWindows, Position};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 

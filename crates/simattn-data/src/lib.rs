@@ -39,6 +39,7 @@
 //! ```
 
 mod background;
+mod batch;
 mod bpe;
 mod byte_level;
 mod contain;
@@ -61,11 +62,12 @@ mod validation;
 mod windows;
 
 pub use background::BackgroundLoader;
+pub use batch::Batch;
 pub use contain::contained;
 pub use corpus::Corpus;
 pub use documents::{Document, Texts, read_documents};
 pub use error::DataError;
-pub use loader::{Batch, Loader, OtherWindows, Position, Weighted};
+pub use loader::{Loader, OtherWindows, Position, Weighted};
 pub use permutation::Permutation;
 pub use reading::{PassedOver, TEXT_FIELD};
 pub use source::TokenSource;

@@ -1,7 +1,7 @@
 //! A fixed sample of windows to validate on.
 
+use crate::batch::Batch;
 use crate::error::DataError;
-use crate::loader::Batch;
 use crate::source::TokenSource;
 use crate::windows::check_shape;
 

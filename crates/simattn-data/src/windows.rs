@@ -1,7 +1,7 @@
 //! The windows of one source, in a seeded order that takes every token once an epoch.
 
+use crate::batch::Batch;
 use crate::error::DataError;
-use crate::loader::Batch;
 use crate::permutation::Permutation;
 use crate::source::TokenSource;
 use serde::{Deserialize, Serialize};

@@ -16,6 +16,7 @@
 
 mod error;
 mod items;
+mod metric;
 mod metrics;
 mod pair;
 mod prepare;
@@ -23,14 +24,17 @@ mod records;
 mod report;
 mod run;
 mod score;
+mod space;
 mod task;
 mod template;
 
 pub use error::EvalError;
 pub use items::{Item, Request};
-pub use metrics::{Metric, Outcome, Value};
+pub use metric::Metric;
+pub use metrics::{Outcome, Value};
 pub use pair::Pair;
 pub use report::{harness_json, sample_json};
 pub use run::{ItemScore, Settings, TaskRun, run_task};
 pub use score::{Score, Scorer};
+pub use space::is_space;
 pub use task::{Choices, Gold, Task, read_tasks, tasks};

@@ -1,6 +1,6 @@
 //! A context and a continuation as tokens.
 
-use crate::prepare::is_space;
+use crate::space::is_space;
 use simattn_data::{DataError, Tokenizer};
 
 /// What goes into a model, and how much of its end is scored.

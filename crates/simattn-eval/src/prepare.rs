@@ -1,5 +1,6 @@
 //! What is done to an item's fields before the templates, where data alone does not say it.
 
+use crate::space::is_space;
 use crate::template::{Fields, find, texts};
 use serde::Deserialize;
 use serde_json::Value;
@@ -58,11 +59,6 @@ impl Preparation {
         }
         Ok(())
     }
-}
-
-/// White space as Python's `str.strip` sees it: Unicode's, and the four separators of ASCII.
-pub(crate) fn is_space(c: char) -> bool {
-    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
 /// The first character in title case, the rest in lower case.

@@ -1,7 +1,7 @@
 //! What a task is: data, in TOML.
 
 use crate::error::EvalError;
-use crate::metrics::Metric;
+use crate::metric::Metric;
 use crate::prepare::Preparation;
 use crate::template::Template;
 use serde::Deserialize;

@@ -43,8 +43,10 @@ pub mod init;
 mod linear;
 /// Names of parameters.
 pub mod named;
+mod precision;
 pub mod upcycle;
 
 pub use config::*;
-pub use decoder::{Block, Decoder, FeedForward, Normalisation, Packed, Precision, Recompute};
+pub use decoder::{Block, Decoder, FeedForward, Normalisation, Packed, Recompute};
 pub use linear::Linear;
+pub use precision::Precision;

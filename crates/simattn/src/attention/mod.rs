@@ -21,8 +21,8 @@ pub(crate) use unpacking::Unpacking;
 
 use crate::{
     config::{AttentionConfig, ModelConfig, RopePlacement, RopeScaling},
-    decoder::Precision,
     init::{Draw, Initialiser},
+    precision::Precision,
 };
 
 /// What all layers of one pass share.

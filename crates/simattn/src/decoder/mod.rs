@@ -3,7 +3,6 @@
 mod mlp;
 mod norm;
 mod packed;
-mod precision;
 mod recompute;
 
 use burn::{
@@ -13,7 +12,6 @@ use burn::{
 pub use mlp::FeedForward;
 pub use norm::Normalisation;
 pub use packed::Packed;
-pub use precision::Precision;
 pub use recompute::Recompute;
 use simattn_kernels::Kernels;
 
@@ -21,6 +19,7 @@ use crate::{
     attention::{Attention, Pass, rope_table},
     config::{ConfigError, ModelConfig, Positions},
     init::Initialiser,
+    precision::Precision,
 };
 
 /// A decoder-only language model with any of the attention variants.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use simattn_data::{TokenSet, read_documents};
+use simattn_eval::is_space;
 use simattn_train::{Rolling, TextEvaluation, evaluate_rolling, evaluate_text};
 
 use super::super::open_model::open_model;
@@ -99,12 +100,11 @@ fn split(ids: &[u32], end_of_text: u32) -> Vec<Vec<u32>> {
 /// Words of a text, as lm-evaluation-harness counts them: the pieces that splitting at runs of white space gives, empty ones
 /// at the ends too.
 fn words(text: &str) -> u64 {
-    let space = |c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c);
     let mut pieces = 1;
     let mut inside = false;
     for c in text.chars() {
-        pieces += u64::from(space(c) && !inside);
-        inside = space(c);
+        pieces += u64::from(is_space(c) && !inside);
+        inside = is_space(c);
     }
     pieces
 }

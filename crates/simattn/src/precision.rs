@@ -1,19 +1,23 @@
+//! The float type that a pass computes in.
+
 use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 use simattn_kernels::ops::Normed;
 
-/// The float type that a pass computes in. Weights, and with them gradients and the optimiser's moments, are float32 in
-/// either; so are the residual stream, norms, sums inside operations, and the loss.
+/// The float type that a pass computes in. Weights, and with them gradients and the optimiser's
+/// moments, are float32 in either; so are the residual stream, norms, sums inside operations, and
+/// the loss.
 ///
-/// What is rounded to bfloat16 is what linear maps and attention read and write: activations, and copies of the weights made
-/// for the pass.
+/// What is rounded to bfloat16 is what linear maps and attention read and write: activations, and
+/// copies of the weights made for the pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Everything in the weights' own type.
     #[default]
     Float32,
-    /// Maps and attention in bfloat16: half the memory of activations, and a GPU's fastest matrix units.
+    /// Maps and attention in bfloat16: half the memory of activations, and a GPU's fastest matrix
+    /// units.
     Bfloat16,
 }
 
