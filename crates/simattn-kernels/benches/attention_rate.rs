@@ -441,7 +441,7 @@ fn check_of(sizes: [usize; 5]) -> f64 {
         kernel_size,
         ..
     } = small.shape;
-    let plan = |expanded_width| simulated::Plan {
+    let sizes = |expanded_width| simulated::ExpansionSizes {
         tokens: batch * queries,
         heads,
         expanded_heads,
@@ -471,9 +471,9 @@ fn check_of(sizes: [usize; 5]) -> f64 {
         batch,
         expanded_heads / heads,
         [
-            plan(expanded_head_dim),
-            plan(expanded_head_dim),
-            plan(head_dim),
+            sizes(expanded_head_dim),
+            sizes(expanded_head_dim),
+            sizes(head_dim),
         ],
         inputs.each_ref().map(|x| x.as_slice()),
         &expansions,

@@ -2,7 +2,7 @@
 
 mod definition;
 
-use definition::simulated::{self, Plan};
+use definition::simulated::{self, ExpansionSizes};
 use definition::{normal, relative_error, wide};
 use proptest::prelude::*;
 use simattn_kernels::call::{
@@ -27,7 +27,7 @@ struct Weights {
 }
 
 impl Weights {
-    fn new(plan: Plan, with_heads: bool, with_features: bool, seed: u64) -> Self {
+    fn new(sizes: ExpansionSizes, with_heads: bool, with_features: bool, seed: u64) -> Self {
         let stage = |seed: u64, inputs: usize, outputs: usize, kernel: usize| {
             let values = |seed, len, fan_in: usize| {
                 let spread = 1.0 / (fan_in as f32).sqrt();
@@ -42,8 +42,8 @@ impl Weights {
         };
         Self {
             heads: with_heads
-                .then(|| stage(seed, plan.heads, plan.expanded_heads, plan.kernel_size)),
-            features: with_features.then(|| stage(seed + 10, plan.width, plan.expanded_width, 1)),
+                .then(|| stage(seed, sizes.heads, sizes.expanded_heads, sizes.kernel_size)),
+            features: with_features.then(|| stage(seed + 10, sizes.width, sizes.expanded_width, 1)),
         }
     }
 
@@ -79,7 +79,7 @@ impl Weights {
 struct Case {
     shape: SasShape,
     options: SasOptions,
-    plans: [Plan; 3],
+    sizes: [ExpansionSizes; 3],
     weights: [Weights; 3],
     inputs: [Vec<f32>; 3],
     g: Vec<f32>,
@@ -112,7 +112,7 @@ impl Case {
         seed: u64,
     ) -> Self {
         let n = shape;
-        let plan = |heads: usize, tokens: usize, features: bool| Plan {
+        let sizes_of = |heads: usize, tokens: usize, features: bool| ExpansionSizes {
             tokens: n.batch * tokens,
             heads,
             expanded_heads: if with_heads { n.expanded_heads } else { heads },
@@ -124,14 +124,14 @@ impl Case {
             },
             kernel_size: n.kernel_size,
         };
-        let plans = [
-            plan(n.heads, n.queries, with_features),
-            plan(n.kv_heads, n.keys, with_features),
-            plan(n.kv_heads, n.keys, false),
+        let sizes = [
+            sizes_of(n.heads, n.queries, with_features),
+            sizes_of(n.kv_heads, n.keys, with_features),
+            sizes_of(n.kv_heads, n.keys, false),
         ];
         let weights = [0, 1, 2].map(|i| {
             Weights::new(
-                plans[i],
+                sizes[i],
                 with_heads,
                 with_features && i < 2,
                 seed + 100 * i as u64,
@@ -140,7 +140,7 @@ impl Case {
         let inputs = [0, 1, 2].map(|i| {
             normal(
                 seed + 1000 + i as u64,
-                plans[i].tokens * plans[i].heads * n.head_dim,
+                sizes[i].tokens * sizes[i].heads * n.head_dim,
             )
         });
         let out_heads = if options.aggregation == Aggregation::Peaa {
@@ -168,7 +168,7 @@ impl Case {
         Self {
             shape,
             options,
-            plans,
+            sizes,
             weights,
             inputs,
             g,
@@ -219,7 +219,7 @@ impl Case {
         let exact = simulated::sas_attention(
             self.shape.batch,
             self.shape.expanded_heads / self.shape.heads,
-            self.plans,
+            self.sizes,
             [&inputs[0], &inputs[1], &inputs[2]],
             &weights,
             (self.half > 0).then_some([&rotations[0], &rotations[1]]),

@@ -15,7 +15,7 @@ use simattn_data::shards::{is_foreign_folder, is_prepared};
 
 pub use diff::{Change, changes};
 pub use document::{parse_document, read_document};
-pub use error::ConfigError;
+pub use error::RunConfigError;
 pub use overrides::Override;
 
 use crate::adamw::AdamWConfig;
@@ -186,7 +186,7 @@ impl RunConfig {
     ///
     /// One line with the path, and the line and column where there is one: an unreadable file,
     /// wrong TOML, an unknown field (with the nearest known one), a value out of range.
-    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+    pub fn from_file(path: &Path) -> Result<Self, RunConfigError> {
         let config: Self = read_document(path)?;
         config.validate().map_err(|error| error.in_file(path))?;
         Ok(config)
@@ -197,7 +197,7 @@ impl RunConfig {
     /// # Errors
     ///
     /// As [`Self::from_file`]; what is wrong with an override names it.
-    pub fn from_file_with(path: &Path, overrides: &[Override]) -> Result<Self, ConfigError> {
+    pub fn from_file_with(path: &Path, overrides: &[Override]) -> Result<Self, RunConfigError> {
         if overrides.is_empty() {
             return Self::from_file(path);
         }
@@ -215,7 +215,7 @@ impl RunConfig {
         text: &str,
         path: &Path,
         overrides: &[Override],
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, RunConfigError> {
         let config: Self = overrides::parse_with(text, path, &toml::Table::new(), overrides)?;
         config.validate().map_err(|error| error.in_file(path))?;
         Ok(config)
@@ -231,8 +231,8 @@ impl RunConfig {
         path: &Path,
         saved: &ModelConfig,
         overrides: &[Override],
-    ) -> Result<Self, ConfigError> {
-        let unwritable = |error: toml::ser::Error| ConfigError::Unwritable {
+    ) -> Result<Self, RunConfigError> {
+        let unwritable = |error: toml::ser::Error| RunConfigError::Unwritable {
             message: document::one_line(&error.to_string()),
         };
         let mut defaults = toml::Table::new();
@@ -247,9 +247,9 @@ impl RunConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Unwritable`] where a value has no TOML form, which [`Self::validate`] refuses.
-    pub fn to_toml(&self) -> Result<String, ConfigError> {
-        toml::to_string(self).map_err(|error| ConfigError::Unwritable {
+    /// [`RunConfigError::Unwritable`] where a value has no TOML form, which [`Self::validate`] refuses.
+    pub fn to_toml(&self) -> Result<String, RunConfigError> {
+        toml::to_string(self).map_err(|error| RunConfigError::Unwritable {
             message: document::one_line(&error.to_string()),
         })
     }
@@ -258,16 +258,16 @@ impl RunConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::OutOfRange`] names the first wrong field; the model's own checks come as
-    /// [`ConfigError::Model`].
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    /// [`RunConfigError::OutOfRange`] names the first wrong field; the model's own checks come as
+    /// [`RunConfigError::Model`].
+    pub fn validate(&self) -> Result<(), RunConfigError> {
         check(
             self.seed <= i64::MAX as u64,
             "seed",
             self.seed,
             "at most 9223372036854775807",
         )?;
-        self.model.validate().map_err(ConfigError::Model)?;
+        self.model.validate().map_err(RunConfigError::Model)?;
         self.data.validate()?;
         self.train.validate()
     }
@@ -285,8 +285,8 @@ impl DataConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::OutOfRange`] names the first wrong field.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    /// [`RunConfigError::OutOfRange`] names the first wrong field.
+    pub fn validate(&self) -> Result<(), RunConfigError> {
         let Self {
             source,
             sources,
@@ -375,8 +375,8 @@ impl TrainConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::OutOfRange`] names the first wrong field.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    /// [`RunConfigError::OutOfRange`] names the first wrong field.
+    pub fn validate(&self) -> Result<(), RunConfigError> {
         const COUNT: u64 = 1 << 40;
         const SEQUENCES: usize = 1 << 20;
         let counts = [
@@ -454,11 +454,11 @@ fn check(
     field: &'static str,
     value: impl ToString,
     allowed: &'static str,
-) -> Result<(), ConfigError> {
+) -> Result<(), RunConfigError> {
     if holds {
         return Ok(());
     }
-    Err(ConfigError::OutOfRange {
+    Err(RunConfigError::OutOfRange {
         field,
         value: value.to_string(),
         allowed,

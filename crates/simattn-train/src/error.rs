@@ -10,7 +10,7 @@ pub enum TrainError {
     Data(#[from] DataError),
     /// The model cannot be built.
     #[error(transparent)]
-    Model(#[from] simattn::ConfigError),
+    Model(#[from] simattn::ModelConfigError),
     /// The model has fewer ids than the tokeniser.
     #[error(
         "model.vocabulary is {vocabulary}, but the tokenizer has {needed} ids; \

@@ -71,7 +71,7 @@ mod trainer;
 
 pub use adamw::{AdamW, AdamWConfig, Scale};
 pub use config::{
-    Change, ConfigError, DataConfig, Override, RunConfig, SourceConfig, TrainConfig, changes,
+    Change, DataConfig, Override, RunConfig, RunConfigError, SourceConfig, TrainConfig, changes,
     parse_document, read_document,
 };
 pub use dataset::{Dataset, Fingerprint};

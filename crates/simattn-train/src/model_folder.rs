@@ -14,7 +14,7 @@ use simattn::{Decoder, ModelConfig};
 use simattn_data::{DataError, TEXT_SETTINGS, TextSettings, Tokenizer, TokenizerSpec};
 
 use crate::checkpoint::{self, CONFIG, Checkpoint, TOKENIZER, WEIGHTS, newest_intact};
-use crate::config::{ConfigError, Override, RunConfig};
+use crate::config::{Override, RunConfig, RunConfigError};
 pub use crate::reservation::{FileReservation, Reservation, check_free};
 
 /// What a model folder holds.
@@ -91,7 +91,7 @@ pub enum FolderError {
     },
     /// The configuration is wrong.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] RunConfigError),
     /// The tokeniser is wrong.
     #[error(transparent)]
     Tokenizer(#[from] DataError),

@@ -15,7 +15,7 @@ use safetensors::{Dtype, SafeTensors, View};
 use thiserror::Error;
 
 use crate::{
-    config::{ConfigError, ModelConfig},
+    config::{ModelConfig, ModelConfigError},
     cost::Cost,
     decoder::Decoder,
     finite::{self, NotFinite},
@@ -103,7 +103,7 @@ pub enum CheckpointError {
     },
     /// The configuration beside the weights describes no model.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] ModelConfigError),
 }
 
 /// Writes a model's weights as float32, with `metadata` as one JSON object in the header's entry

@@ -15,8 +15,8 @@ use thiserror::Error;
 use crate::{
     checkpoint,
     config::{
-        Aggregation, AttentionConfig, ConfigError, GroupedConfig, ModelConfig, MultiHeadConfig,
-        Positions, RopePlacement, SasConfig,
+        Aggregation, AttentionConfig, GroupedConfig, ModelConfig, ModelConfigError,
+        MultiHeadConfig, Positions, RopePlacement, SasConfig,
     },
     decoder::Decoder,
     finite::{self, NotFinite},
@@ -68,7 +68,7 @@ pub enum UpcycleError {
     NotFinite(NotFinite),
     /// The other numbers do not fit.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] ModelConfigError),
 }
 
 /// Makes the SAS model.

@@ -1,7 +1,7 @@
 //! Why a bench ends early.
 
 use burn::backend::ExecutionError;
-use simattn::ConfigError;
+use simattn::ModelConfigError;
 use simattn_train::TrainError;
 use thiserror::Error;
 
@@ -11,7 +11,7 @@ use thiserror::Error;
 pub(crate) enum BenchError {
     /// Sizes that describe no model.
     #[error(transparent)]
-    Sizes(#[from] ConfigError),
+    Sizes(#[from] ModelConfigError),
     /// Sizes that no machine holds.
     #[error("these sizes ask for {values:.1e} values in one place: give smaller ones")]
     TooLarge {

@@ -13,7 +13,7 @@ use crate::call::GeluForm;
 
 /// What a GELU's kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Plan {
+struct GeluPlan {
     form: GeluForm,
     /// Whether a bias [F] is added first.
     biased: bool,
@@ -33,7 +33,7 @@ fn twice_u(x: f32) -> f32 {
 
 /// x·Φ(x), or the form with tanh.
 #[cube]
-fn gelu(x: f32, #[comptime] plan: Plan) -> f32 {
+fn gelu(x: f32, #[comptime] plan: GeluPlan) -> f32 {
     if comptime!(plan.form == GeluForm::Tanh) {
         x * logistic(twice_u(x))
     } else {
@@ -43,7 +43,7 @@ fn gelu(x: f32, #[comptime] plan: Plan) -> f32 {
 
 /// Its derivative: Φ(x) + x·φ(x), or that of the form with tanh.
 #[cube]
-fn gelu_slope(x: f32, #[comptime] plan: Plan) -> f32 {
+fn gelu_slope(x: f32, #[comptime] plan: GeluPlan) -> f32 {
     if comptime!(plan.form == GeluForm::Tanh) {
         let gate = logistic(twice_u(x));
         // 1 − gate without its cancellation.
@@ -62,7 +62,7 @@ fn biased<X: Float, B: Float>(
     x: &Tensor<X>,
     bias: &Tensor<B>,
     at: usize,
-    #[comptime] plan: Plan,
+    #[comptime] plan: GeluPlan,
 ) -> f32 {
     let mut value = f32::cast_from(x[at]);
     if comptime!(plan.biased) {
@@ -77,7 +77,7 @@ fn gelu_values<X: Float, B: Float>(
     x: &Tensor<X>,
     bias: &Tensor<B>,
     y: &mut Tensor<X>,
-    #[comptime] plan: Plan,
+    #[comptime] plan: GeluPlan,
     #[define(X, B)] _elements: [ElemType; 2],
 ) {
     if ABSOLUTE_POS >= y.len() {
@@ -94,7 +94,7 @@ fn gelu_gradients<X: Float, B: Float>(
     bias: &Tensor<B>,
     dy: &Tensor<X>,
     dx: &mut Tensor<X>,
-    #[comptime] plan: Plan,
+    #[comptime] plan: GeluPlan,
     #[define(X, B)] _elements: [ElemType; 2],
 ) {
     if ABSOLUTE_POS >= dx.len() {
@@ -195,7 +195,7 @@ pub(crate) fn gelu_of(x: CubeTensor, bias: Option<CubeTensor>, form: GeluForm) -
     let y = unwritten(&x, x.meta.shape().clone(), x.dtype);
     let values = y.meta.num_elements();
     if values > 0 {
-        let plan = Plan {
+        let plan = GeluPlan {
             form,
             biased: bias.is_some(),
         };
@@ -228,7 +228,7 @@ pub(crate) fn gelu_dx(
     let dx = unwritten(&x, x.meta.shape().clone(), x.dtype);
     let values = dx.meta.num_elements();
     if values > 0 {
-        let plan = Plan {
+        let plan = GeluPlan {
             form,
             biased: bias.is_some(),
         };

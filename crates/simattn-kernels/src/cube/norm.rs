@@ -15,9 +15,9 @@ use super::rows::{
 };
 use super::tensor::{addresses, element, unwritten, zeros};
 
-/// What the kernels are compiled for.
+/// What the kernels of a norm are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Plan {
+struct NormPlan {
     /// Whether the mean is taken off and a bias added: LayerNorm.
     centred: bool,
     /// Threads that share a row.
@@ -40,7 +40,7 @@ fn moments<X: Float>(
     width: usize,
     epsilon: f32,
     scratch: &mut Shared<[f32]>,
-    #[comptime] plan: Plan,
+    #[comptime] plan: NormPlan,
 ) -> Moments {
     let lane = UNIT_POS as usize % comptime!(plan.lanes);
     let mut mean = f32::new(0.0);
@@ -79,7 +79,7 @@ fn normalise_rows<X: Float, W: Float>(
     bias: &Tensor<W>,
     y: &mut Tensor<X>,
     epsilon: f32,
-    #[comptime] plan: Plan,
+    #[comptime] plan: NormPlan,
     #[define(X, W)] _elements: [ElemType; 2],
 ) {
     let width = weight.len();
@@ -112,7 +112,7 @@ fn norm_input_gradient<X: Float, W: Float>(
     dx: &mut Tensor<X>,
     stats: &mut Tensor<f32>,
     epsilon: f32,
-    #[comptime] plan: Plan,
+    #[comptime] plan: NormPlan,
     #[define(X, W)] _elements: [ElemType; 2],
 ) {
     let width = weight.len();
@@ -211,7 +211,7 @@ pub(crate) fn normalised(
     let y = unwritten(&x, x.meta.shape().clone(), x.dtype);
     let width = weight.meta.num_elements();
     check(&x, width);
-    let plan = Plan {
+    let plan = NormPlan {
         centred: bias.is_some(),
         lanes: lanes(width),
     };
@@ -254,7 +254,7 @@ pub(crate) fn norm_gradients(
     let slices = slices(rows);
     let stats = unwritten(&x, [rows, 2], DType::F32);
     let partial = unwritten(&x, [slices, 2, width], DType::F32);
-    let plan = Plan {
+    let plan = NormPlan {
         centred,
         lanes: lanes(width),
     };

@@ -24,7 +24,7 @@ pub struct Expansion {
 
 /// Sizes of one tensor's expansion.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub struct ExpansionSizes {
     pub tokens: usize,
     pub heads: usize,
     pub expanded_heads: usize,
@@ -191,7 +191,13 @@ struct Passed {
     nearest_kink: f64,
 }
 
-fn expand(x: &[f64], e: &Expansion, r: Option<&Rotation>, n: Plan, options: &SasOptions) -> Passed {
+fn expand(
+    x: &[f64],
+    e: &Expansion,
+    r: Option<&Rotation>,
+    n: ExpansionSizes,
+    options: &SasOptions,
+) -> Passed {
     let mut nearest_kink = f64::INFINITY;
     let mut watch =
         |first: &[f64]| nearest_kink = first.iter().fold(nearest_kink, |m, x| m.min(x.abs()));
@@ -241,7 +247,7 @@ fn contract(
     p: &Passed,
     e: &Expansion,
     r: Option<&Rotation>,
-    n: Plan,
+    n: ExpansionSizes,
     options: &SasOptions,
 ) -> (Vec<f64>, Expansion) {
     let at = |place| r.filter(|_| options.rope == place);
@@ -286,7 +292,7 @@ pub struct Exact {
 pub fn sas_attention(
     batch: usize,
     groups: usize,
-    plans: [Plan; 3],
+    shapes: [ExpansionSizes; 3],
     inputs: [&[f64]; 3],
     weights: &[Expansion; 3],
     rotations: Option<[&Rotation; 2]>,
@@ -294,9 +300,9 @@ pub fn sas_attention(
     options: &SasOptions,
 ) -> Exact {
     let rotation = |which: usize| rotations.filter(|_| which < 2).map(|r| r[which]);
-    let passed = [0, 1, 2].map(|i| expand(inputs[i], &weights[i], rotation(i), plans[i], options));
+    let passed = [0, 1, 2].map(|i| expand(inputs[i], &weights[i], rotation(i), shapes[i], options));
     let [q, k, v] = [0, 1, 2].map(|i| {
-        let n = plans[i];
+        let n = shapes[i];
         head_major(
             &passed[i].result,
             [batch, n.tokens / batch, n.expanded_heads, n.expanded_width],
@@ -304,12 +310,12 @@ pub fn sas_attention(
     });
     let sizes = Sizes {
         batch,
-        heads: plans[0].expanded_heads,
-        kv_heads: plans[1].expanded_heads,
-        queries: plans[0].tokens / batch,
-        keys: plans[1].tokens / batch,
-        width: plans[0].expanded_width,
-        value_width: plans[2].expanded_width,
+        heads: shapes[0].expanded_heads,
+        kv_heads: shapes[1].expanded_heads,
+        queries: shapes[0].tokens / batch,
+        keys: shapes[1].tokens / batch,
+        width: shapes[0].expanded_width,
+        value_width: shapes[2].expanded_width,
     };
     let (out, log_sum_exp) = attention(sizes, &q, &k, &v, &options.attention);
     let out = token_major(&out, [batch, sizes.heads, sizes.queries, sizes.value_width]);
@@ -343,7 +349,7 @@ pub fn sas_attention(
     );
     let gradients = attention_gradients(sizes, &q, &k, &v, &spread, &options.attention);
     let mut contracted = [0, 1, 2].map(|i| {
-        let n = plans[i];
+        let n = shapes[i];
         let g = token_major(
             &gradients[i],
             [batch, n.expanded_heads, n.tokens / batch, n.expanded_width],

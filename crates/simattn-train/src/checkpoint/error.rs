@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use simattn_data::DataError;
 
-use crate::config::ConfigError;
+use crate::config::RunConfigError;
 use crate::tensors::TensorError;
 
 /// A checkpoint that could not be written or cannot be used. `Display` is one line.
@@ -55,7 +55,7 @@ pub enum CheckpointError {
     },
     /// The configuration in it is wrong.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] RunConfigError),
     /// The tokeniser in it, or its position in the data, is wrong.
     #[error(transparent)]
     Data(#[from] DataError),

@@ -7,14 +7,14 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-use super::error::ConfigError;
+use super::error::RunConfigError;
 
 /// Reads a TOML file as `T`.
 ///
 /// # Errors
 ///
-/// [`ConfigError::Unreadable`] or [`ConfigError::Malformed`].
-pub fn read_document<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+/// [`RunConfigError::Unreadable`] or [`RunConfigError::Malformed`].
+pub fn read_document<T: DeserializeOwned>(path: &Path) -> Result<T, RunConfigError> {
     parse_document(&read_text(path)?, path)
 }
 
@@ -22,8 +22,8 @@ pub fn read_document<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError>
 const LONGEST: u64 = 16 << 20;
 
 /// The text of a configuration file.
-pub(super) fn read_text(path: &Path) -> Result<String, ConfigError> {
-    let unreadable = |source| ConfigError::Unreadable {
+pub(super) fn read_text(path: &Path) -> Result<String, RunConfigError> {
+    let unreadable = |source| RunConfigError::Unreadable {
         path: path.to_owned(),
         source,
     };
@@ -45,12 +45,12 @@ pub(super) fn read_text(path: &Path) -> Result<String, ConfigError> {
 ///
 /// # Errors
 ///
-/// [`ConfigError::Malformed`].
-pub fn parse_document<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, ConfigError> {
+/// [`RunConfigError::Malformed`].
+pub fn parse_document<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, RunConfigError> {
     toml::from_str(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
         let (line, column) = position(text, span.start);
-        ConfigError::Malformed {
+        RunConfigError::Malformed {
             path: path.to_owned(),
             line,
             column,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// A configuration that cannot be used. `Display` is one line.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub enum RunConfigError {
     /// The file could not be read.
     #[error("{}: cannot read the configuration: {source}", path.display())]
     Unreadable {
@@ -45,14 +45,14 @@ pub enum ConfigError {
     },
     /// The model's description contradicts itself.
     #[error("{0}")]
-    Model(simattn::ConfigError),
+    Model(simattn::ModelConfigError),
     /// One of the above, found in a file.
     #[error("{}: {error}", path.display())]
     InFile {
         /// The file.
         path: PathBuf,
         /// What is wrong in it.
-        error: Box<ConfigError>,
+        error: Box<RunConfigError>,
     },
     /// A value has no TOML form.
     #[error("the configuration cannot be written as TOML: {message}")]
@@ -62,7 +62,7 @@ pub enum ConfigError {
     },
 }
 
-impl ConfigError {
+impl RunConfigError {
     /// The same error with the file it was found in; errors that name a file stay as they are.
     pub fn in_file(self, path: &Path) -> Self {
         match self {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::document::{explain, one_line, parse_document, read_text};
-use super::error::ConfigError;
+use super::error::RunConfigError;
 use super::tree::{Given, Node, Tree, tree_of};
 
 /// One field and its new value: `train.learning_rate=1e-3`.
@@ -30,10 +30,10 @@ pub struct Override {
 }
 
 impl FromStr for Override {
-    type Err = ConfigError;
+    type Err = RunConfigError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let malformed = |message: &str| ConfigError::Override {
+        let malformed = |message: &str| RunConfigError::Override {
             text: text.to_owned(),
             message: message.to_owned(),
         };
@@ -77,7 +77,7 @@ impl Override {
     }
 
     /// Puts the value into the tree, making the tables on its way.
-    fn apply(&self, tree: &mut Tree) -> Result<(), ConfigError> {
+    fn apply(&self, tree: &mut Tree) -> Result<(), RunConfigError> {
         let mut table = tree;
         let Some((field, sections)) = self.path.split_last() else {
             return Ok(());
@@ -97,7 +97,7 @@ impl Override {
             table = match entry {
                 Node::Table(table) => table,
                 _ => {
-                    return Err(ConfigError::Override {
+                    return Err(RunConfigError::Override {
                         text: self.text.clone(),
                         message: format!("`{section}` is a value, not a section"),
                     });
@@ -109,7 +109,7 @@ impl Override {
     }
 
     /// The reader's message with the section this override stands in, as a file would get it.
-    fn explain(&self, message: &str) -> ConfigError {
+    fn explain(&self, message: &str) -> RunConfigError {
         let sections = self.path.len().saturating_sub(1);
         // The reader says which field it does not know, not where; the section it stands in is
         // the one before that name in the path.
@@ -124,7 +124,7 @@ impl Override {
         };
         let line = "field = 0\n";
         let span = header.len()..header.len() + line.len();
-        ConfigError::Override {
+        RunConfigError::Override {
             text: self.text.clone(),
             message: explain(message, &format!("{header}{line}"), span),
         }
@@ -141,7 +141,7 @@ pub(super) fn read_with<T: DeserializeOwned>(
     path: &Path,
     defaults: &Table,
     overrides: &[Override],
-) -> Result<T, ConfigError> {
+) -> Result<T, RunConfigError> {
     parse_with(&read_text(path)?, path, defaults, overrides)
 }
 
@@ -151,7 +151,7 @@ pub(super) fn parse_with<T: DeserializeOwned>(
     path: &Path,
     defaults: &Table,
     overrides: &[Override],
-) -> Result<T, ConfigError> {
+) -> Result<T, RunConfigError> {
     let mut tree: Table = parse_document(text, path)?;
     fill_in(&mut tree, defaults);
     let bare = tree.clone();
@@ -175,7 +175,7 @@ pub(super) fn parse_with<T: DeserializeOwned>(
             return Err(replaced.explain(&one_line(error.message())));
         }
     }
-    Err(ConfigError::Override {
+    Err(RunConfigError::Override {
         text: overrides
             .iter()
             .map(|replaced| replaced.text.as_str())

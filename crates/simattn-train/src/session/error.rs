@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::checkpoint::CheckpointError;
-use crate::config::ConfigError;
+use crate::config::RunConfigError;
 use crate::error::TrainError;
 use crate::model_folder::FolderError;
 
@@ -18,7 +18,7 @@ pub enum SessionError {
     Folder(#[from] FolderError),
     /// The configuration cannot be written.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] RunConfigError),
     /// The trainer does not fit the checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

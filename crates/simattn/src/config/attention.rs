@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use simattn_kernels::call::{Aggregation, RopePlacement};
 
-use super::error::{ConfigError, dimension, even, multiple, positive};
+use super::error::{ModelConfigError, dimension, even, multiple, positive};
 
 /// Which attention a model has, `kind` in a TOML file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -166,12 +166,12 @@ pub struct FactorisedConfig {
 }
 
 /// A `rotary_dim` must be even and fit the head.
-fn check_rotary(rotary_dim: Option<usize>, width: usize) -> Result<(), ConfigError> {
+fn check_rotary(rotary_dim: Option<usize>, width: usize) -> Result<(), ModelConfigError> {
     const FIELD: &str = "model.attention.rotary_dim";
     let rotary = rotary_dim.unwrap_or(width);
     even(FIELD, rotary)?;
     if rotary > width {
-        return Err(ConfigError::OutOfRange {
+        return Err(ModelConfigError::OutOfRange {
             field: FIELD,
             value: rotary.to_string(),
             allowed: format!("at most the head's width, {width}"),
@@ -204,7 +204,7 @@ impl AttentionConfig {
     ///
     /// # Errors
     /// The first field that does not fit.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    pub fn validate(&self) -> Result<(), ModelConfigError> {
         match self {
             Self::Mha(c) | Self::Mqa(c) => {
                 dimension(HEADS, c.heads)?;
@@ -264,7 +264,7 @@ impl SasConfig {
         }
     }
 
-    fn validate(&self) -> Result<(), ConfigError> {
+    fn validate(&self) -> Result<(), ModelConfigError> {
         dimension(HEADS, self.heads)?;
         dimension(KV_HEADS, self.kv_heads())?;
         dimension(HEAD_DIM, self.head_dim)?;
@@ -273,7 +273,7 @@ impl SasConfig {
         multiple(EXPANDED_HEADS, self.expanded_heads, HEADS, self.heads)?;
         dimension("model.attention.kernel_size", self.kernel_size)?;
         if self.kernel_size.is_multiple_of(2) {
-            return Err(ConfigError::OutOfRange {
+            return Err(ModelConfigError::OutOfRange {
                 field: "model.attention.kernel_size",
                 value: self.kernel_size.to_string(),
                 allowed: "odd, so that the convolution has a centre (1, 3, 5, …)".into(),
@@ -281,7 +281,7 @@ impl SasConfig {
         }
         if !self.expand_heads {
             if self.expanded_heads != self.heads {
-                return Err(ConfigError::Contradiction {
+                return Err(ModelConfigError::Contradiction {
                     field: EXPANDED_HEADS,
                     value: self.expanded_heads.to_string(),
                     other: format!("expand_heads = false with heads = {}", self.heads),
@@ -291,7 +291,7 @@ impl SasConfig {
             multiple(HEADS, self.heads, KV_HEADS, self.kv_heads())?;
         }
         if !self.expand_features && self.expanded_head_dim != self.head_dim {
-            return Err(ConfigError::Contradiction {
+            return Err(ModelConfigError::Contradiction {
                 field: "model.attention.expanded_head_dim",
                 value: self.expanded_head_dim.to_string(),
                 other: format!("expand_features = false with head_dim = {}", self.head_dim),
@@ -300,12 +300,14 @@ impl SasConfig {
         }
         positive(ROPE_BASE, self.rope_base)?;
         match self.rope {
-            RopePlacement::None if self.rotary_dim.is_some() => Err(ConfigError::Contradiction {
-                field: "model.attention.rotary_dim",
-                value: self.rotary_dim.unwrap_or_default().to_string(),
-                other: "rope = \"none\"".into(),
-                why: "nothing rotates",
-            }),
+            RopePlacement::None if self.rotary_dim.is_some() => {
+                Err(ModelConfigError::Contradiction {
+                    field: "model.attention.rotary_dim",
+                    value: self.rotary_dim.unwrap_or_default().to_string(),
+                    other: "rope = \"none\"".into(),
+                    why: "nothing rotates",
+                })
+            }
             RopePlacement::None => Ok(()),
             RopePlacement::After => check_rotary(self.rotary_dim, self.expanded_head_dim),
             RopePlacement::Before => check_rotary(self.rotary_dim, self.head_dim),

@@ -3,7 +3,7 @@ use thiserror::Error;
 /// A model configuration that describes no model.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum ConfigError {
+pub enum ModelConfigError {
     /// A value outside what is allowed.
     #[error("{field} = {value} is not possible: it must be {allowed}")]
     OutOfRange {
@@ -46,9 +46,9 @@ pub enum ConfigError {
 /// Largest size of a single dimension that is taken for intended.
 const LARGEST: usize = 1 << 20;
 
-pub(super) fn at_least_one(field: &'static str, value: usize) -> Result<(), ConfigError> {
+pub(super) fn at_least_one(field: &'static str, value: usize) -> Result<(), ModelConfigError> {
     if value == 0 {
-        return Err(ConfigError::OutOfRange {
+        return Err(ModelConfigError::OutOfRange {
             field,
             value: value.to_string(),
             allowed: "at least 1".into(),
@@ -57,10 +57,10 @@ pub(super) fn at_least_one(field: &'static str, value: usize) -> Result<(), Conf
     Ok(())
 }
 
-pub(super) fn dimension(field: &'static str, value: usize) -> Result<(), ConfigError> {
+pub(super) fn dimension(field: &'static str, value: usize) -> Result<(), ModelConfigError> {
     at_least_one(field, value)?;
     if value > LARGEST {
-        return Err(ConfigError::OutOfRange {
+        return Err(ModelConfigError::OutOfRange {
             field,
             value: value.to_string(),
             allowed: format!("at most {LARGEST}"),
@@ -69,10 +69,10 @@ pub(super) fn dimension(field: &'static str, value: usize) -> Result<(), ConfigE
     Ok(())
 }
 
-pub(super) fn even(field: &'static str, value: usize) -> Result<(), ConfigError> {
+pub(super) fn even(field: &'static str, value: usize) -> Result<(), ModelConfigError> {
     dimension(field, value)?;
     if !value.is_multiple_of(2) {
-        return Err(ConfigError::OutOfRange {
+        return Err(ModelConfigError::OutOfRange {
             field,
             value: value.to_string(),
             allowed: "even, because rotary embeddings turn features in pairs".into(),
@@ -86,9 +86,9 @@ pub(super) fn multiple(
     value: usize,
     of: &'static str,
     divisor: usize,
-) -> Result<(), ConfigError> {
+) -> Result<(), ModelConfigError> {
     if !value.is_multiple_of(divisor) {
-        return Err(ConfigError::NotAMultiple {
+        return Err(ModelConfigError::NotAMultiple {
             field,
             value,
             of,
@@ -98,9 +98,9 @@ pub(super) fn multiple(
     Ok(())
 }
 
-pub(super) fn positive(field: &'static str, value: f64) -> Result<(), ConfigError> {
+pub(super) fn positive(field: &'static str, value: f64) -> Result<(), ModelConfigError> {
     if !(value > 0.0 && value.is_finite()) {
-        return Err(ConfigError::OutOfRange {
+        return Err(ModelConfigError::OutOfRange {
             field,
             value: value.to_string(),
             allowed: "positive and finite".into(),

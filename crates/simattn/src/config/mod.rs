@@ -8,7 +8,7 @@ pub use attention::{
     AttentionConfig, FactorisedConfig, GroupedConfig, LatentConfig, MultiHeadConfig,
     MultiQueryConfig, SasConfig, TensorProductConfig,
 };
-pub use error::ConfigError;
+pub use error::ModelConfigError;
 use error::{at_least_one, positive};
 pub use rope::RopeScaling;
 use serde::{Deserialize, Serialize};
@@ -202,14 +202,14 @@ impl ModelConfig {
     /// # Errors
     /// The first field that does not fit, with its value and what is allowed. A vocabulary of 0
     /// passes: it is filled in from the tokeniser before a model is built.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    pub fn validate(&self) -> Result<(), ModelConfigError> {
         at_least_one("model.context", self.context)?;
         at_least_one("model.layers", self.layers)?;
         at_least_one("model.width", self.width)?;
         at_least_one("model.mlp_width", self.mlp_width())?;
         positive("model.norm_epsilon", self.norm_epsilon)?;
         if self.vocabulary > i32::MAX as usize {
-            return Err(ConfigError::OutOfRange {
+            return Err(ModelConfigError::OutOfRange {
                 field: "model.vocabulary",
                 value: self.vocabulary.to_string(),
                 allowed: "at most 2147483647".into(),
@@ -221,9 +221,9 @@ impl ModelConfig {
     }
 
     /// The fields of other makes against the attention variant.
-    fn check_pretrained(&self) -> Result<(), ConfigError> {
+    fn check_pretrained(&self) -> Result<(), ModelConfigError> {
         let contradiction = |field, value: String, why| {
-            Err(ConfigError::Contradiction {
+            Err(ModelConfigError::Contradiction {
                 field,
                 value,
                 other: format!("attention.kind = {}", self.attention.name()),
@@ -282,7 +282,7 @@ impl ModelConfig {
     }
 
     /// Sizes whose product would not fit a machine's memory are mistakes of typing.
-    fn check_size(&self) -> Result<(), ConfigError> {
+    fn check_size(&self) -> Result<(), ModelConfigError> {
         const LIMIT: usize = 1 << 24;
         for (field, value) in [
             ("model.context", self.context),
@@ -291,7 +291,7 @@ impl ModelConfig {
             ("model.mlp_width", self.mlp_width()),
         ] {
             if value > LIMIT {
-                return Err(ConfigError::OutOfRange {
+                return Err(ModelConfigError::OutOfRange {
                     field,
                     value: value.to_string(),
                     allowed: format!("at most {LIMIT}"),

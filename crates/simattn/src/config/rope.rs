@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::error::{ConfigError, at_least_one, positive};
+use super::error::{ModelConfigError, at_least_one, positive};
 
 /// What stretches the rotary frequencies of a model that was taught a longer context.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ impl RopeScaling {
     ///
     /// # Errors
     /// The first that is out of range.
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+    pub(super) fn validate(&self) -> Result<(), ModelConfigError> {
         match *self {
             Self::None => Ok(()),
             Self::Linear { factor } => positive("model.rope_scaling.factor", factor),
@@ -53,7 +53,7 @@ impl RopeScaling {
                 )?;
                 at_least_one("model.rope_scaling.original_context", original_context)?;
                 if high_frequency_factor <= low_frequency_factor {
-                    return Err(ConfigError::OutOfRange {
+                    return Err(ModelConfigError::OutOfRange {
                         field: "model.rope_scaling.high_frequency_factor",
                         value: high_frequency_factor.to_string(),
                         allowed: format!("above low_frequency_factor = {low_frequency_factor}"),

@@ -17,7 +17,7 @@ use simattn_kernels::Kernels;
 
 use crate::{
     attention::{Attention, Pass, rope_table},
-    config::{ConfigError, ModelConfig, Positions},
+    config::{ModelConfig, ModelConfigError, Positions},
     init::Initialiser,
     precision::Precision,
 };
@@ -65,7 +65,7 @@ impl Decoder {
     ///
     /// # Errors
     /// If the configuration describes no model or lacks a vocabulary.
-    pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self, ConfigError> {
+    pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self, ModelConfigError> {
         Self::with_dtype(config, seed, device, DType::F32)
     }
 
@@ -78,20 +78,20 @@ impl Decoder {
         seed: u64,
         device: &Device,
         dtype: DType,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, ModelConfigError> {
         let init = Initialiser::new(config, seed, device).with_dtype(dtype);
         Self::build(config, &init)
     }
 
     /// A float32 model whose weights are all zero, to be filled from a file.
-    pub(crate) fn blank(config: &ModelConfig, device: &Device) -> Result<Self, ConfigError> {
+    pub(crate) fn blank(config: &ModelConfig, device: &Device) -> Result<Self, ModelConfigError> {
         Self::build(config, &Initialiser::new(config, 0, device).blank())
     }
 
-    fn build(config: &ModelConfig, init: &Initialiser) -> Result<Self, ConfigError> {
+    fn build(config: &ModelConfig, init: &Initialiser) -> Result<Self, ModelConfigError> {
         config.validate()?;
         if config.vocabulary == 0 {
-            return Err(ConfigError::NoVocabulary);
+            return Err(ModelConfigError::NoVocabulary);
         }
         let places = [config.context, config.width];
         let table = [config.vocabulary, config.width];

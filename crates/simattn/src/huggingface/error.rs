@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::{config::ConfigError, finite::NotFinite};
+use crate::{config::ModelConfigError, finite::NotFinite};
 
 /// Why a folder was not taken for a model, or a model cannot be written as one.
 #[derive(Debug, Error)]
@@ -58,7 +58,7 @@ pub enum HuggingFaceError {
         /// Which file.
         path: PathBuf,
         /// The contradiction, in our own fields' names.
-        source: ConfigError,
+        source: ModelConfigError,
     },
     /// A shard whose name would lead out of the folder.
     #[error("{}: shard `{name}` is not the plain name of a .safetensors file in this folder", path.display())]

@@ -2,7 +2,7 @@ use rayon::prelude::*;
 
 use super::backward_block::{BackwardBlock, SumBlocks};
 use super::lanes::pack;
-use super::plan::{Plan, Scratch};
+use super::tasks::{BackwardTasks, Scratch};
 use super::{AttentionGradients, HeadLayout, Heads};
 use crate::call::{AttentionOptions, AttentionShape, Qkv};
 use crate::cpu::blocked::{BLOCK, Geometry, HeadBackward};
@@ -62,7 +62,7 @@ pub fn attention_backward_on(
         ..
     } = *shape;
     let geometry = shape.geometry(options);
-    let plan = Plan::new(batch * kv_heads, heads / kv_heads, geometry.query_blocks());
+    let tasks = BackwardTasks::new(batch * kv_heads, heads / kv_heads, geometry.query_blocks());
     let (k_size, v_size) = (
         geometry.key_blocks() * width * BLOCK,
         geometry.key_blocks() * value_width * BLOCK,
@@ -76,14 +76,14 @@ pub fn attention_backward_on(
         shape: *shape,
         scale: options.scale as f32,
         geometry,
-        plan,
+        tasks,
         log_sum_exp: inputs.log_sum_exp,
         lanes,
         delta,
         k_size,
         v_size,
-        dk: Shared::room(&mut rooms.dk, plan.tasks() * k_size),
-        dv: Shared::room(&mut rooms.dv, plan.tasks() * v_size),
+        dk: Shared::room(&mut rooms.dk, tasks.count() * k_size),
+        dv: Shared::room(&mut rooms.dv, tasks.count() * v_size),
     };
     // In this order: the gradients of keys and values are complete when those of the queries are.
     let q = backward.attend(layouts.q);
@@ -203,7 +203,7 @@ struct Backward<'a> {
     shape: AttentionShape,
     scale: f32,
     geometry: Geometry,
-    plan: Plan,
+    tasks: BackwardTasks,
     log_sum_exp: &'a [f32],
     lanes: Lanes,
     delta: Shared,
@@ -236,11 +236,11 @@ impl Backward<'_> {
             ..
         } = self.shape;
         let len = self.dense(layout, heads, queries, width);
-        // SAFETY: the plan covers every query block of every head once; each writes its own rows; the layout is dense.
+        // SAFETY: the tasks cover every query block of every head once; each writes its own rows; the layout is dense.
         unsafe {
             filled(len, |gradient| {
                 let gradient = Shared::from_output(gradient);
-                (0..self.plan.tasks())
+                (0..self.tasks.count())
                     .into_par_iter()
                     .with_max_len(1)
                     .for_each(|task| self.attend_task(task, layout, gradient));
@@ -260,7 +260,7 @@ impl Backward<'_> {
         } = self.shape;
         let blocks = self.geometry.query_blocks();
         let (k_size, v_size) = (self.k_size, self.v_size);
-        let kv = task / self.plan.parts;
+        let kv = task / self.tasks.parts;
         let (b, g) = (kv / kv_heads, kv % kv_heads);
         let dk = self.dk.at(task * k_size, k_size);
         let dv = self.dv.at(task * v_size, v_size);
@@ -270,7 +270,7 @@ impl Backward<'_> {
             dv.write_bytes(0, v_size);
         }
         let mut scratch = Scratch::take();
-        for (member, block) in self.plan.items(task) {
+        for (member, block) in self.tasks.items(task) {
             let h = g * (heads / kv_heads) + member;
             let head = b * heads + h;
             let q_at = (head * blocks + block) * width * BLOCK;
@@ -311,7 +311,7 @@ impl Backward<'_> {
             keys,
             ..
         } = self.shape;
-        let parts = self.plan.parts;
+        let parts = self.tasks.parts;
         let blocks = self.geometry.key_blocks();
         let len = self.dense(layout, kv_heads, keys, width);
         // SAFETY: the tasks cover every block of every head; each writes its own rows; the layout is dense.

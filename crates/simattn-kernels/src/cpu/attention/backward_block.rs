@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::plan::Scratch;
+use super::tasks::Scratch;
 use crate::cpu::blocked::{self, BLOCK, Geometry, HeadBackward};
 use crate::cpu::tile::{load, store};
 use crate::cpu::transpose::transpose;

@@ -10,12 +10,12 @@ mod backward_block;
 mod few;
 mod forward;
 mod lanes;
-mod plan;
+mod tasks;
 
 pub use backward::{BackwardInputs, attention_backward, attention_backward_on};
 pub use forward::{attention_forward, attention_forward_on};
 pub(super) use lanes::PackBlock;
-pub(super) use plan::{Plan, Scratch};
+pub(super) use tasks::{BackwardTasks, Scratch};
 
 use super::blocked::Geometry;
 use crate::call::{AttentionOptions, AttentionShape};

@@ -6,7 +6,7 @@ use super::contraction::{Contraction, parts};
 use super::operand::{Expanded, Operand, share_of};
 use super::{SasGradients, SasInputs, SasWeights};
 use crate::call::{SasOptions, SasShape};
-use crate::cpu::attention::{PackBlock, Plan, Scratch};
+use crate::cpu::attention::{BackwardTasks, PackBlock, Scratch};
 use crate::cpu::blocked::{self, BLOCK, Geometry, HeadBackward};
 use crate::cpu::memory::{Room, Shared, read_at};
 use crate::cpu::output::{Output, filled};
@@ -156,7 +156,7 @@ fn rooms_for(
 struct Backward<'a> {
     call: &'a Call<'a>,
     /// How the queries are dealt to tasks.
-    plan: Plan,
+    tasks: BackwardTasks,
     /// q, k and v, expanded.
     expanded: [Expanded<'a>; 3],
     /// Gradient of the output, shared by the groups: for each batch element in work its heads, in lane order.
@@ -178,8 +178,8 @@ impl<'a> Backward<'a> {
             in_work * call.out_heads() * out_size,
         );
         let share = call.shape.expanded_heads / call.kv_heads;
-        let plan = Plan::new(in_work * call.kv_heads, share, blocks);
-        let heads = in_work * call.kv_heads * plan.parts;
+        let tasks = BackwardTasks::new(in_work * call.kv_heads, share, blocks);
+        let heads = in_work * call.kv_heads * tasks.parts;
         let key_gradient = Shared::room(&mut rooms.key_gradient, heads * k.head_size());
         let value_gradient = Shared::room(&mut rooms.value_gradient, heads * v.head_size());
         let weight_gradients = rooms_for(&mut rooms.weight_gradients, call, |operand| {
@@ -188,8 +188,8 @@ impl<'a> Backward<'a> {
         // The gradient of a block of queries goes where the block was.
         let gradients = [
             (lanes[0], q.head_size()),
-            (key_gradient, plan.parts * k.head_size()),
-            (value_gradient, plan.parts * v.head_size()),
+            (key_gradient, tasks.parts * k.head_size()),
+            (value_gradient, tasks.parts * v.head_size()),
         ];
         let expanded = [0, 1, 2].map(|i| Expanded {
             operand: &call.operands[i],
@@ -209,7 +209,7 @@ impl<'a> Backward<'a> {
         });
         Self {
             call,
-            plan,
+            tasks,
             expanded,
             out_gradient,
             contractions,
@@ -247,7 +247,7 @@ impl<'a> Backward<'a> {
 
     /// Gradients of the expanded q, in its place, and every task's part of those of the expanded k and v.
     fn attend(&self, work: Work, log_sum_exp: &[f32]) {
-        (0..work.count * self.call.kv_heads * self.plan.parts)
+        (0..work.count * self.call.kv_heads * self.tasks.parts)
             .into_par_iter()
             .with_max_len(1)
             .for_each(|task| self.attend_task(work, task, log_sum_exp));
@@ -265,7 +265,7 @@ impl<'a> Backward<'a> {
         let [q, k, v] = &self.expanded;
         let [_, of_k, of_v] = &self.contractions;
         let (out_heads, blocks) = (call.out_heads(), geometry.query_blocks());
-        let kv = task / self.plan.parts;
+        let kv = task / self.tasks.parts;
         let (element, g) = (kv / call.kv_heads, kv % call.kv_heads);
         let (k_size, v_size) = (k.operand.head_size(), v.operand.head_size());
         let key_gradient = of_k.gradient.at(task * k_size, k_size);
@@ -278,7 +278,7 @@ impl<'a> Backward<'a> {
         let share = expanded_heads / call.kv_heads;
         let (block_size, out_block) = (geometry.width * BLOCK, head_dim * BLOCK);
         let mut scratch = Scratch::take();
-        for (member, block) in self.plan.items(task) {
+        for (member, block) in self.tasks.items(task) {
             let expanded = g * share + member;
             let row =
                 ((work.first + element) * expanded_heads + expanded) * queries + block * BLOCK;
@@ -309,7 +309,7 @@ impl<'a> Backward<'a> {
 
     /// Adds the tasks' parts of the gradients of the expanded k and v, in order.
     fn sum(&self, work: Work) {
-        let parts = self.plan.parts;
+        let parts = self.tasks.parts;
         if parts == 1 {
             return;
         }

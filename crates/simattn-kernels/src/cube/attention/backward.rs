@@ -1,6 +1,6 @@
 use cubecl::prelude::*;
 
-use super::mask::{Mask, Plan, end_key, end_query, first_key, first_query, sees};
+use super::mask::{AttentionPlan, Mask, end_key, end_query, first_key, first_query, sees};
 use crate::cube::tile::{
     SIDE, STRIP, mirrored, rows_by_rows, rows_of, weights_by_rows, write_rows, zeros,
 };
@@ -48,7 +48,7 @@ pub(super) fn attention_query_gradients<F: Float>(
     scale: f32,
     offset: u32,
     window: u32,
-    #[comptime] plan: Plan,
+    #[comptime] plan: AttentionPlan,
     #[define(F)] _element: ElemType,
 ) {
     let tile = comptime!(plan.tile);
@@ -173,7 +173,7 @@ pub(super) fn attention_key_gradients<F: Float>(
     scale: f32,
     offset: u32,
     window: u32,
-    #[comptime] plan: Plan,
+    #[comptime] plan: AttentionPlan,
     #[define(F)] _element: ElemType,
 ) {
     let tile = comptime!(plan.tile);

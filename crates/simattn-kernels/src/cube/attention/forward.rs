@@ -1,6 +1,6 @@
 use cubecl::prelude::*;
 
-use super::mask::{Mask, Plan, end_key, first_key, sees};
+use super::mask::{AttentionPlan, Mask, end_key, first_key, sees};
 use crate::cube::tile::{
     SIDE, STRIP, mirrored, rows_by_rows, rows_of, weights_by_rows, write_rows, zeros,
 };
@@ -23,7 +23,7 @@ pub(super) fn attention_forward<F: Float>(
     scale: f32,
     offset: u32,
     window: u32,
-    #[comptime] plan: Plan,
+    #[comptime] plan: AttentionPlan,
     #[define(F)] _element: ElemType,
 ) {
     let tile = comptime!(plan.tile);

@@ -4,9 +4,9 @@ use cubecl::prelude::*;
 
 use crate::call::AttentionOptions;
 
-/// What a kernel is compiled for.
+/// What an attention kernel is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Plan {
+pub(super) struct AttentionPlan {
     /// Rows and columns of a tile.
     pub tile: usize,
     /// Width of q and k.
@@ -51,7 +51,7 @@ pub(super) struct Mask {
 
 /// Whether query `i` sees key `j`; false for rows that are not there.
 #[cube]
-pub(super) fn sees(mask: &Mask, i: usize, j: usize, #[comptime] plan: Plan) -> bool {
+pub(super) fn sees(mask: &Mask, i: usize, j: usize, #[comptime] plan: AttentionPlan) -> bool {
     let position = i + mask.offset;
     let mut seen = i < mask.queries && j < mask.keys;
     if comptime!(plan.causal) {
@@ -65,7 +65,7 @@ pub(super) fn sees(mask: &Mask, i: usize, j: usize, #[comptime] plan: Plan) -> b
 
 /// The first key that one of the queries from `first` on sees.
 #[cube]
-pub(super) fn first_key(mask: &Mask, first: usize, #[comptime] plan: Plan) -> usize {
+pub(super) fn first_key(mask: &Mask, first: usize, #[comptime] plan: AttentionPlan) -> usize {
     let mut key = comptime!(0usize).runtime();
     if comptime!(plan.windowed) {
         let next = first + mask.offset + 1;
@@ -78,7 +78,7 @@ pub(super) fn first_key(mask: &Mask, first: usize, #[comptime] plan: Plan) -> us
 
 /// One past the last key that one of a tile of queries from `first` on sees.
 #[cube]
-pub(super) fn end_key(mask: &Mask, first: usize, #[comptime] plan: Plan) -> usize {
+pub(super) fn end_key(mask: &Mask, first: usize, #[comptime] plan: AttentionPlan) -> usize {
     let mut end = mask.keys;
     if comptime!(plan.causal) {
         let limit = first + comptime!(plan.tile) + mask.offset;
@@ -91,7 +91,7 @@ pub(super) fn end_key(mask: &Mask, first: usize, #[comptime] plan: Plan) -> usiz
 
 /// The first query that sees one of the keys from `first` on.
 #[cube]
-pub(super) fn first_query(mask: &Mask, first: usize, #[comptime] plan: Plan) -> usize {
+pub(super) fn first_query(mask: &Mask, first: usize, #[comptime] plan: AttentionPlan) -> usize {
     let mut query = comptime!(0usize).runtime();
     if comptime!(plan.causal) {
         let offset = mask.offset;
@@ -104,7 +104,7 @@ pub(super) fn first_query(mask: &Mask, first: usize, #[comptime] plan: Plan) -> 
 
 /// One past the last query that sees one of a tile of keys from `first` on.
 #[cube]
-pub(super) fn end_query(mask: &Mask, first: usize, #[comptime] plan: Plan) -> usize {
+pub(super) fn end_query(mask: &Mask, first: usize, #[comptime] plan: AttentionPlan) -> usize {
     let mut end = mask.queries;
     if comptime!(plan.windowed) {
         // The last key is seen from positions below its own and the window's sum.

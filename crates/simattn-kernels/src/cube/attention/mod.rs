@@ -14,7 +14,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
-use self::mask::{MaskNumbers, Plan};
+use self::mask::{AttentionPlan, MaskNumbers};
 use super::tensor::{
     addresses, element, indexable, shared_memory, unwritten, unwritten_token_major,
 };
@@ -28,8 +28,8 @@ fn shape_of(q: &CubeTensor, k: &CubeTensor, v: &CubeTensor) -> AttentionShape {
 }
 
 impl AttentionShape {
-    fn plan(&self, options: &AttentionOptions, like: &CubeTensor) -> Plan {
-        Plan {
+    fn plan(&self, options: &AttentionOptions, like: &CubeTensor) -> AttentionPlan {
+        AttentionPlan {
             tile: tile_for(shared_memory(&like.client)),
             width: self.width,
             value_width: self.value_width,
@@ -52,7 +52,7 @@ impl AttentionShape {
 #[derive(Clone, Copy, Debug)]
 struct Call {
     shape: AttentionShape,
-    plan: Plan,
+    plan: AttentionPlan,
     numbers: MaskNumbers,
     scale: f32,
 }

@@ -3,7 +3,7 @@ use cubecl::prelude::*;
 use super::tile::{
     LANES, best_of_lanes, passes, rows_by_rows, sum_of_lanes, threads, weights_by_rows,
 };
-use crate::cube::attention::mask::{Mask, Plan, end_key, first_key, sees};
+use crate::cube::attention::mask::{AttentionPlan, Mask, end_key, first_key, sees};
 use crate::cube::staging::{stage_rows, staged_rows, write_sums};
 use crate::cube::tile::mirrored;
 use crate::cube::units::{Units, load_results, no_sums, results_stride, store_results};
@@ -29,7 +29,7 @@ pub(super) fn attention_forward_units<F: Float, N: Size>(
     scale: f32,
     offset: u32,
     window: u32,
-    #[comptime] plan: Plan,
+    #[comptime] plan: AttentionPlan,
     #[comptime] units: Units,
     #[define(F)] _element: ElemType,
 ) {

@@ -8,7 +8,7 @@ mod tile;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::Call;
-use super::mask::Plan;
+use super::mask::AttentionPlan;
 use crate::cube::staging::vector_size;
 use crate::cube::tensor::{addresses, element, shared_memory};
 use crate::cube::units::Units;
@@ -18,11 +18,11 @@ fn plan(
     call: &Call,
     like: &CubeTensor,
     bytes: fn(usize, usize, usize, Units) -> usize,
-) -> Option<(Plan, Units)> {
+) -> Option<(AttentionPlan, Units)> {
     let units = tile::sharing(Units::of(&like.client, element(like))?);
     let bytes = |tile| bytes(tile, call.plan.width, call.plan.value_width, units);
     let tile = tile::largest_tile(shared_memory(&like.client), units, bytes)?;
-    Some((Plan { tile, ..call.plan }, units))
+    Some((AttentionPlan { tile, ..call.plan }, units))
 }
 
 /// Writes the output and the log-sum-exp, if the device has matrix units for it; false if it has not.

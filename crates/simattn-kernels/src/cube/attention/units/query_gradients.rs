@@ -1,7 +1,7 @@
 use cubecl::prelude::*;
 
 use super::tile::{LANES, passes, rows_by_rows, threads, weights_by_rows};
-use crate::cube::attention::mask::{Mask, Plan, end_key, first_key, sees};
+use crate::cube::attention::mask::{AttentionPlan, Mask, end_key, first_key, sees};
 use crate::cube::staging::{stage_rows, staged_rows, write_sums};
 use crate::cube::tile::mirrored;
 use crate::cube::units::{Units, no_sums, results_stride, store_results};
@@ -20,7 +20,7 @@ pub(super) fn attention_query_gradients_units<F: Float, N: Size>(
     scale: f32,
     offset: u32,
     window: u32,
-    #[comptime] plan: Plan,
+    #[comptime] plan: AttentionPlan,
     #[comptime] units: Units,
     #[define(F)] _element: ElemType,
 ) {

@@ -2,9 +2,10 @@
 
 use crate::cpu::blocked::BackwardScratch;
 
-/// How the query blocks that read one key/value head are dealt to tasks: by shape alone.
+/// The tasks of a backward pass: how the query blocks that read one key/value head are dealt to
+/// them, by shape alone.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub struct BackwardTasks {
     kv_heads: usize,
     /// Tasks for one key/value head.
     pub parts: usize,
@@ -12,8 +13,9 @@ pub struct Plan {
     blocks: usize,
 }
 
-impl Plan {
-    /// For `kv_heads` heads (of all the batch), each read by `share` query heads of `blocks` blocks.
+impl BackwardTasks {
+    /// For `kv_heads` heads (of all the batch), each read by `share` query heads of `blocks`
+    /// blocks.
     pub fn new(kv_heads: usize, share: usize, blocks: usize) -> Self {
         let wanted = 32usize.div_ceil(kv_heads.max(1));
         let parts = if kv_heads >= 16 {
@@ -30,11 +32,12 @@ impl Plan {
     }
 
     /// How many tasks there are.
-    pub fn tasks(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.kv_heads * self.parts
     }
 
-    /// The (query head of the group, query block) pairs of a task: neighbours go to different tasks, as their work is alike.
+    /// The (query head of the group, query block) pairs of a task: neighbours go to different tasks,
+    /// as their work is alike.
     pub fn items(&self, task: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
         let Self {
             parts,
