@@ -88,9 +88,10 @@ fn run(data: &[u8]) {
     let place = Place::fresh();
     let run = place.path("run");
     let state: serde_json::Value = serde_json::from_slice(all[1]).unwrap_or_default();
-    let step = match switches.on(2) {
-        true => None,
-        false => state["progress"]["step"].as_u64(),
+    let step = if switches.on(2) {
+        None
+    } else {
+        state["progress"]["step"].as_u64()
     };
     let name = folder_name(step.unwrap_or(1));
     write(&place, &name, switches, &all);

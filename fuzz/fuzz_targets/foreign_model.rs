@@ -114,9 +114,10 @@ fn run(data: &[u8]) {
     }
     let fit = !switches.on(0);
     let file = files::safetensors(head, data, fit);
-    let file = match switches.on(1) {
-        true => &file[..file.len() / 2],
-        false => &file[..],
+    let file = if switches.on(1) {
+        &file[..file.len() / 2]
+    } else {
+        &file[..]
     };
     if switches.on(2) {
         place.write("a.safetensors", file);

@@ -60,9 +60,10 @@ fn run(data: &[u8]) {
     }
     let place = Place::fresh();
     let path = place.write("in/a.parquet", &file);
-    let bad = match switches.on(0) {
-        true => OnBadInput::Skip,
-        false => OnBadInput::Fail,
+    let bad = if switches.on(0) {
+        OnBadInput::Skip
+    } else {
+        OnBadInput::Fail
     };
     let tokenizer = Tokenizer::bytes();
     prepared(

@@ -8,9 +8,9 @@
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use simattn_data::Tokenizer;
 use simattn_data::prepare::{Job, OnBadInput, prepare};
 use simattn_data::shards::{Index, TokenShards};
-use simattn_data::Tokenizer;
 use simattn_fuzz::{Place, Switches, files, parts, tokenizers};
 use simattn_train::{DataConfig, Dataset};
 use std::fs;

@@ -115,9 +115,10 @@ fn mutate_tree(tree: &mut Value, chance: &mut Chance) {
 
 fn change_object(map: &mut Map<String, Value>, name: String, spare: Value, chance: &mut Chance) {
     let keys: Vec<String> = map.keys().cloned().collect();
-    let key = match keys.is_empty() {
-        true => name.clone(),
-        false => keys[chance.below(keys.len())].clone(),
+    let key = if keys.is_empty() {
+        name.clone()
+    } else {
+        keys[chance.below(keys.len())].clone()
     };
     match chance.below(4) {
         0 => {
@@ -228,9 +229,10 @@ fn any_name(tree: &Value, chance: &mut Chance) -> String {
     }
     let mut names = Vec::new();
     collect(tree, &mut names);
-    match names.is_empty() {
-        true => "text".to_owned(),
-        false => names[chance.below(names.len())].to_owned(),
+    if names.is_empty() {
+        "text".to_owned()
+    } else {
+        names[chance.below(names.len())].to_owned()
     }
 }
 

@@ -18,9 +18,10 @@ impl Place {
         static FOLDER: OnceLock<PathBuf> = OnceLock::new();
         let folder = FOLDER.get_or_init(|| {
             let memory = Path::new("/dev/shm");
-            let above = match memory.is_dir() {
-                true => memory.to_owned(),
-                false => std::env::temp_dir(),
+            let above = if memory.is_dir() {
+                memory.to_owned()
+            } else {
+                std::env::temp_dir()
             };
             above.join(format!("simattn-fuzz-{}", std::process::id()))
         });

@@ -104,11 +104,12 @@ impl Corpus {
         if whole_ones {
             corpus.leave_out_held_out();
         }
-        match corpus.train.is_empty() {
-            true => Err(DataError::OneDocument {
+        if corpus.train.is_empty() {
+            Err(DataError::OneDocument {
                 source_name: corpus.name,
-            }),
-            false => Ok(corpus),
+            })
+        } else {
+            Ok(corpus)
         }
     }
 

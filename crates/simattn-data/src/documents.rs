@@ -171,14 +171,17 @@ fn some(
     passed_over: Vec<PassedOver>,
 ) -> Result<Texts, DataError> {
     let at = path.to_owned();
-    match documents.is_empty() {
-        true if path.is_dir() => Err(DataError::EmptyFolder { path: at }),
-        true => Err(DataError::EmptyFile { path: at }),
-        false => Ok(Texts {
+    if !documents.is_empty() {
+        return Ok(Texts {
             documents,
             passed_over,
-        }),
+        });
     }
+    Err(if path.is_dir() {
+        DataError::EmptyFolder { path: at }
+    } else {
+        DataError::EmptyFile { path: at }
+    })
 }
 
 /// The documents of one file, as `prepare` reads them.
@@ -193,9 +196,10 @@ fn as_they_are(file: &InputFile, field: &str) -> Result<Vec<Document>, DataError
     let texts = list.texts.into_iter().enumerate();
     Ok(texts
         .map(|(index, text)| Document {
-            name: match several {
-                true => format!("{name}#{index}"),
-                false => name.to_string(),
+            name: if several {
+                format!("{name}#{index}")
+            } else {
+                name.to_string()
             },
             text,
         })

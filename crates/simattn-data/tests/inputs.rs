@@ -62,9 +62,10 @@ struct Heard {
 
 impl PrepareObserver for Heard {
     fn on_shard(&mut self, _: &str, _: u64) -> ControlFlow<()> {
-        match self.stop_at_shards {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        if self.stop_at_shards {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     }
     fn on_bad_input(&mut self, place: &str, problem: &str) {

@@ -322,10 +322,7 @@ proptest! {
     fn any_bytes_are_refused_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), ours: bool) {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("x.bin");
-        let bytes = match ours {
-            true => [&b"SIMATTN\x1a"[..], &bytes].concat(),
-            false => bytes,
-        };
+        let bytes = if ours { [&b"SIMATTN\x1a"[..], &bytes].concat() } else { bytes };
         fs::write(&path, &bytes).unwrap();
         prop_assert!(Shard::open(&path).is_err());
         fs::write(place.path().join(INDEX), &bytes).unwrap();

@@ -16,14 +16,16 @@ pub fn harness_json(runs: &[TaskRun], config: &Value) -> Value {
         for (metric, value) in &run.outcome.values {
             let name = metric.name();
             // JSON has no infinity. A perplexity is infinite where a log-likelihood is below −709 on average.
-            let number = match value.value.is_finite() {
-                true => json!(value.value),
-                false => json!(value.value.to_string()),
+            let number = if value.value.is_finite() {
+                json!(value.value)
+            } else {
+                json!(value.value.to_string())
             };
             entry.insert(format!("{name},none"), number);
-            let error = match value.standard_error.is_finite() {
-                true => json!(value.standard_error),
-                false => json!("N/A"),
+            let error = if value.standard_error.is_finite() {
+                json!(value.standard_error)
+            } else {
+                json!("N/A")
             };
             entry.insert(format!("{name}_stderr,none"), error);
         }

@@ -214,9 +214,10 @@ impl Task {
         };
         let single = matches!(choices, Choices::Single(..));
         if single == gold.is_some() {
-            return Err(match single {
-                true => format!("task \"{name}\": gold has no meaning without choices"),
-                false => format!("task \"{name}\": gold is missing"),
+            return Err(if single {
+                format!("task \"{name}\": gold has no meaning without choices")
+            } else {
+                format!("task \"{name}\": gold is missing")
             });
         }
         if metrics.is_empty() {

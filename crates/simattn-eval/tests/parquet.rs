@@ -49,9 +49,10 @@ fn write(path: &Path, questions: &[Question]) {
     for values in columns {
         let mut column = group.next_column().unwrap().unwrap();
         let typed = column.typed::<ByteArrayType>();
-        match values.len() == rows {
-            true => typed.write_batch(&values, Some(&vec![1; rows]), None),
-            false => typed.write_batch(&values, Some(&defined), Some(&repeated)),
+        if values.len() == rows {
+            typed.write_batch(&values, Some(&vec![1; rows]), None)
+        } else {
+            typed.write_batch(&values, Some(&defined), Some(&repeated))
         }
         .unwrap();
         column.close().unwrap();

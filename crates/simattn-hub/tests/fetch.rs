@@ -153,9 +153,10 @@ fn serve(mut stream: TcpStream, stock: &Stock) -> std::io::Result<()> {
     if !only_asked {
         stock.sent.fetch_add(1, Ordering::SeqCst);
     }
-    let shown = match stock.dies.load(Ordering::SeqCst) && !only_asked {
-        true => whole / 2,
-        false => whole,
+    let shown = if stock.dies.load(Ordering::SeqCst) && !only_asked {
+        whole / 2
+    } else {
+        whole
     };
     answer("206 Partial Content", &headers, whole, &body[..shown])
 }

@@ -55,9 +55,12 @@ pub fn agrees_in(device: &Device, dtype: DType) -> Result<(), WrongDevice> {
     );
     let errors = got.iter().zip(&exact).map(|(g, e)| relative_error(g, e));
     // A NaN stays: `max` would pass over it.
-    let worst = errors.fold(0.0, |worst: f64, error| match error > worst {
-        false if !error.is_nan() => worst,
-        _ => error,
+    let worst = errors.fold(0.0, |worst: f64, error| {
+        if error > worst || error.is_nan() {
+            error
+        } else {
+            worst
+        }
     });
     judge(device, dtype, worst, TOLERANCE_OF_HALVES)
 }

@@ -53,10 +53,7 @@ impl Types {
 
 /// `x` in another float type; itself in its own.
 fn cast<const R: usize>(x: Tensor<R>, dtype: DType) -> Tensor<R> {
-    match x.dtype() == dtype {
-        true => x,
-        false => x.cast(dtype),
-    }
+    if x.dtype() == dtype { x } else { x.cast(dtype) }
 }
 
 /// Applies `norm` in the type of its weight, and gives the result the type of `x`.

@@ -44,9 +44,10 @@ fn attention_with_views_as_inputs() {
         let k = packed.clone().narrow(3, 0, width).swap_dims(1, 2);
         let v = packed.clone().narrow(3, width, value_width).swap_dims(1, 2);
         let options = AttentionOptions::causal(width);
-        let y = match fused {
-            true => ops::attention(q.clone().swap_dims(1, 2), k, v, &options),
-            false => reference::attention(q.clone().swap_dims(1, 2), k, v, &options),
+        let y = if fused {
+            ops::attention(q.clone().swap_dims(1, 2), k, v, &options)
+        } else {
+            reference::attention(q.clone().swap_dims(1, 2), k, v, &options)
         };
         let weight =
             Tensor::<1, burn::tensor::Int>::arange(0..value_width as i64, &y.device()).float();

@@ -56,9 +56,10 @@ impl Case {
         };
         let [q, k, v] = [q, k, v].map(|shape| random(shape).require_grad());
         let dy = random(y);
-        let out = match fused {
-            true => ops::attention(q.clone(), k.clone(), v.clone(), &self.options),
-            false => reference::attention(q.clone(), k.clone(), v.clone(), &self.options),
+        let out = if fused {
+            ops::attention(q.clone(), k.clone(), v.clone(), &self.options)
+        } else {
+            reference::attention(q.clone(), k.clone(), v.clone(), &self.options)
         };
         let gradients = (out.clone() * dy).sum().backward();
         let of = |x: &Tensor<4>| read(x.grad(&gradients).unwrap());
@@ -279,9 +280,10 @@ fn views_as_inputs() {
         let k = packed.clone().narrow(3, 0, width).swap_dims(1, 2);
         let v = packed.clone().narrow(3, width, value_width).swap_dims(1, 2);
         let options = AttentionOptions::causal(width);
-        let y = match fused {
-            true => ops::attention(q.clone().swap_dims(1, 2), k, v, &options),
-            false => reference::attention(q.clone().swap_dims(1, 2), k, v, &options),
+        let y = if fused {
+            ops::attention(q.clone().swap_dims(1, 2), k, v, &options)
+        } else {
+            reference::attention(q.clone().swap_dims(1, 2), k, v, &options)
         };
         let gradients = y.clone().powi_scalar(2).sum().backward();
         vec![
@@ -351,9 +353,10 @@ fn half_precision_with_rising_scores() {
                 scale: 0.5,
                 ..AttentionOptions::causal(8)
             };
-            read(match fused {
-                true => ops::attention(q, k, v, &options),
-                false => reference::attention(q, k, v, &options),
+            read(if fused {
+                ops::attention(q, k, v, &options)
+            } else {
+                reference::attention(q, k, v, &options)
             })
         };
         let got = vec![("output", run(&device, dtype, true))];

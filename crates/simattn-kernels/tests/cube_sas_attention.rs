@@ -114,9 +114,10 @@ impl Case {
             rope: self.rope,
             aggregation: self.aggregation,
         };
-        let attend = match fused {
-            true => ops::sas_attention,
-            false => reference::sas_attention,
+        let attend = if fused {
+            ops::sas_attention
+        } else {
+            reference::sas_attention
         };
         let tables = Some((&tables.0, &tables.1));
         let y = attend(q.clone(), k.clone(), v.clone(), &weights, tables, &options);

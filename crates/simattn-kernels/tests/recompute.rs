@@ -45,9 +45,10 @@ fn values_and_gradients_are_the_same_bit_for_bit() {
             inputs.push(shift.clone());
             inputs.push(weight.clone());
             inputs.push(bias.clone());
-            y = match again {
-                true => recomputed(inputs, block),
-                false => block(&mut inputs),
+            y = if again {
+                recomputed(inputs, block)
+            } else {
+                block(&mut inputs)
             };
         }
         let gradients = (y.clone() * y.clone()).sum().backward();
@@ -110,9 +111,10 @@ fn a_map_that_normalises_again_is_a_map_of_the_norm_bit_for_bit() {
                 let normed = Normed::new(before, scale.clone(), shift, 1e-5);
                 normed_linear(&normed, weight.clone(), with_bias())
             } else {
-                let normed = match shifted {
-                    true => layer_norm(before, scale.clone(), shift.clone(), 1e-5),
-                    false => rms_norm(before, scale.clone(), 1e-5),
+                let normed = if shifted {
+                    layer_norm(before, scale.clone(), shift.clone(), 1e-5)
+                } else {
+                    rms_norm(before, scale.clone(), 1e-5)
                 };
                 linear(normed, weight.clone(), with_bias())
             };

@@ -218,9 +218,10 @@ impl Dataset {
 
 /// What has to stand beside a tokeniser so that it is the same when it is read back.
 fn text_of(tokenizer: &Tokenizer) -> TextSettings {
-    match tokenizer.names_end_of_text() {
-        true => TextSettings::default(),
-        false => TextSettings::ending_with(tokenizer.end_of_text()),
+    if tokenizer.names_end_of_text() {
+        TextSettings::default()
+    } else {
+        TextSettings::ending_with(tokenizer.end_of_text())
     }
 }
 

@@ -172,9 +172,10 @@ impl Reservation {
     ///
     /// [`FolderError::Io`] where it cannot be written.
     pub fn write_text(&self, text: &TextSettings) -> Result<(), FolderError> {
-        match text.is_empty() {
-            true => Ok(()),
-            false => self.write(TEXT_SETTINGS, text.to_json().as_bytes()),
+        if text.is_empty() {
+            Ok(())
+        } else {
+            self.write(TEXT_SETTINGS, text.to_json().as_bytes())
         }
     }
 }

@@ -65,9 +65,10 @@ impl Reservation {
     /// [`FolderError::Io`].
     pub fn new(place: &Path) -> Result<Self, FolderError> {
         let inside = is_empty_folder(place)?;
-        let (hidden, made) = match inside {
-            true => (place.join(unfinished()), Vec::new()),
-            false => (beside(place)?, make_parents(place)?),
+        let (hidden, made) = if inside {
+            (place.join(unfinished()), Vec::new())
+        } else {
+            (beside(place)?, make_parents(place)?)
         };
         let unfinished = first_free(&hidden, |path| fs::create_dir(path)).map_err(|source| {
             remove_parents(&made);
@@ -125,12 +126,11 @@ impl Reservation {
                 path: self.place.clone(),
             });
         }
-        match self.inside {
-            true => self.move_up(names)?,
-            false => {
-                fs::rename(folder, &self.place).map_err(failed(&self.place, "put the result"))?;
-                flush(parent_of(&self.place))?;
-            }
+        if self.inside {
+            self.move_up(names)?;
+        } else {
+            fs::rename(folder, &self.place).map_err(failed(&self.place, "put the result"))?;
+            flush(parent_of(&self.place))?;
         }
         Ok(Before {
             made: std::mem::take(&mut self.made),
@@ -147,9 +147,10 @@ impl Reservation {
         let mut result = Ok(());
         for (index, name) in names.iter().enumerate() {
             let to = self.place.join(name);
-            result = match index == first_read {
-                true => flush(&self.place),
-                false => Ok(()),
+            result = if index == first_read {
+                flush(&self.place)
+            } else {
+                Ok(())
             };
             result = result.and_then(|()| {
                 fs::rename(self.unfinished.join(name), &to).map_err(failed(&to, "put the file"))

@@ -175,9 +175,10 @@ impl Resumption {
         if *resume == Resume::Never {
             check_free(place)?;
         }
-        let folder = match is_run(place)? {
-            true => Some(RunFolder::open(place)?),
-            false => None,
+        let folder = if is_run(place)? {
+            Some(RunFolder::open(place)?)
+        } else {
+            None
         };
         match resume {
             Resume::Never => Ok(Self::at_the_beginning(folder)),
@@ -302,13 +303,14 @@ pub fn compare_config(
     differences.retain(|change| !FREE.contains(&change.field.as_str()));
     let allowed = decide(checkpoint, differences, allow)?;
     let (step, steps) = (checkpoint.state.progress.step, config.train.steps);
-    match step > steps {
-        true => Err(ResumeError::Beyond {
+    if step > steps {
+        Err(ResumeError::Beyond {
             path: checkpoint.folder.clone(),
             step,
             steps,
-        }),
-        false => Ok(allowed),
+        })
+    } else {
+        Ok(allowed)
     }
 }
 
@@ -330,13 +332,14 @@ pub fn compare_data(
             data.train_tokens, data.validation_tokens
         )
     };
-    let differences = match before == now {
-        true => Vec::new(),
-        false => vec![Change {
+    let differences = if before == now {
+        Vec::new()
+    } else {
+        vec![Change {
             field: "the tokens of the data".to_owned(),
             before: Some(say(before)),
             now: Some(say(now)),
-        }],
+        }]
     };
     decide(checkpoint, differences, allow)
 }

@@ -63,9 +63,12 @@ pub struct RunSummary {
 pub fn summary(path: &Path, thorough: bool) -> RunSummary {
     let config = RunConfig::from_file(&path.join(checkpoint::CONFIG));
     let mut checkpoints = checkpoint::list(path).unwrap_or_default();
-    let newest = checkpoints.pop().map(|(_, folder)| match thorough {
-        true => Checkpoint::open(&folder),
-        false => Checkpoint::glance(&folder),
+    let newest = checkpoints.pop().map(|(_, folder)| {
+        if thorough {
+            Checkpoint::open(&folder)
+        } else {
+            Checkpoint::glance(&folder)
+        }
     });
     let last = last_metrics(path).unwrap_or_default();
     let steps = config.ok().map(|config| config.train.steps);

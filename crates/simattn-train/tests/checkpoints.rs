@@ -110,9 +110,10 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("a folder") {
         let path = entry.expect("an entry").path();
         let place = to.join(path.file_name().expect("a name"));
-        match path.is_dir() {
-            true => copy(&path, &place),
-            false => drop(fs::copy(&path, &place).expect("a small file")),
+        if path.is_dir() {
+            copy(&path, &place);
+        } else {
+            fs::copy(&path, &place).expect("a small file");
         }
     }
 }

@@ -197,9 +197,10 @@ fn expansion(name: &str, shape: &[usize], sas: &SasConfig, options: &Upcycle) ->
             values[expanded * inner + slot / shared * kernel + kernel / 2] += 1.0;
         }
     } else if name.ends_with(".features1.weight") {
-        let scale = match query {
-            true => (sas.expanded_head_dim as f64 / sas.head_dim as f64).sqrt(),
-            false => 1.0,
+        let scale = if query {
+            (sas.expanded_head_dim as f64 / sas.head_dim as f64).sqrt()
+        } else {
+            1.0
         };
         for feature in 0..sas.head_dim {
             values[feature * inner + feature] += scale as f32;

@@ -527,9 +527,10 @@ fn small(fields: &str) -> (Value, ModelConfig) {
             ours["width"] = json!(16);
             fields["n_head"] = json!(4);
             fields["n_layer"] = json!(2);
-            match fields["n_inner"].is_u64() {
-                true => fields["n_inner"] = json!(24),
-                false => ours["mlp_width"] = json!(64),
+            if fields["n_inner"].is_u64() {
+                fields["n_inner"] = json!(24);
+            } else {
+                ours["mlp_width"] = json!(64);
             }
             json!({ "positions": "learned", "mlp": "gelu_tanh",
                     "attention": { "kind": "mha", "heads": 4, "head_dim": 4 } })

@@ -107,9 +107,10 @@ impl<'a> Feed<'a> {
             return Fate::LeftOut;
         }
         let start = &self.text.as_bytes()[..self.text.len().min(HASHED)];
-        Fate::Kept(match seeded_hash(self.seed, start) < self.threshold {
-            true => Side::Validation,
-            false => Side::Train,
+        Fate::Kept(if seeded_hash(self.seed, start) < self.threshold {
+            Side::Validation
+        } else {
+            Side::Train
         })
     }
 
@@ -177,9 +178,10 @@ impl<'a> Feed<'a> {
     }
 
     fn hand_over_enough(&mut self) -> Result<(), Stop> {
-        match self.waiting >= self.chunk_bytes {
-            true => self.hand_over(),
-            false => Ok(()),
+        if self.waiting >= self.chunk_bytes {
+            self.hand_over()
+        } else {
+            Ok(())
         }
     }
 

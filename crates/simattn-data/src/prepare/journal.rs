@@ -100,9 +100,10 @@ impl Journal {
                 let hexadecimal_digits = sum.len() == blank().len() && sum != &blank();
                 let summed = whole.replacen(sum, &blank(), 1);
                 let found = hexadecimal(&Sha256::digest(summed).into());
-                match hexadecimal_digits && found == *sum {
-                    true => Ok(journal),
-                    false => Err("it does not match its own checksum".to_owned()),
+                if hexadecimal_digits && found == *sum {
+                    Ok(journal)
+                } else {
+                    Err("it does not match its own checksum".to_owned())
                 }
             }
             (format, _) => Err(format!("format {format}")),

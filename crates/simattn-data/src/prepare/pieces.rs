@@ -72,9 +72,10 @@ impl Cutter {
             return Ok(text.floor_char_boundary(LARGEST));
         }
         let space = seams::space(text, from, &self.after);
-        let line = match self.at_lines {
-            true => seams::line_end(text, from.max(LARGEST), text.len()),
-            false => None,
+        let line = if self.at_lines {
+            seams::line_end(text, from.max(LARGEST), text.len())
+        } else {
+            None
         };
         // What stands around a place has to be there.
         let none = text.len().saturating_sub(1);

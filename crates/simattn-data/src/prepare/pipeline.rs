@@ -233,12 +233,13 @@ fn read_all<'a>(
     taken.store(behind, Ordering::Relaxed);
     let read_from = |feed: &mut Feed<'a>| -> Result<(), Stop> {
         for (index, input) in files.iter().enumerate().skip(place.file) {
-            let from = match index == place.file {
-                true => place,
-                false => Place {
+            let from = if index == place.file {
+                place
+            } else {
+                Place {
                     file: index,
                     ..Place::default()
-                },
+                }
             };
             feed.begin(input);
             reading::read(input, from, field, taken, feed)?;
@@ -285,10 +286,13 @@ impl Writer<'_> {
         let encoded: Vec<Result<Vec<u32>, DataError>> = items
             .par_iter()
             .map(|item| match item {
-                Item::Piece { text, goes_on, .. } => match goes_on {
-                    true => tokenizer.encode_rest(text),
-                    false => tokenizer.encode(text),
-                },
+                Item::Piece { text, goes_on, .. } => {
+                    if *goes_on {
+                        tokenizer.encode_rest(text)
+                    } else {
+                        tokenizer.encode(text)
+                    }
+                }
                 Item::Bad { .. } | Item::HeldOut { .. } => Ok(Vec::new()),
             })
             .collect();

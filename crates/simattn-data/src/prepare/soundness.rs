@@ -139,13 +139,14 @@ fn reachable(files: &[InputFile], place: Place) -> Result<(), String> {
     let Place { file, offset, line } = place;
     let Some(input) = files.get(file) else {
         // Behind the last.
-        return match file == files.len() && (offset, line) == (0, 0) {
-            true => Ok(()),
-            false => Err(format!(
+        return if file == files.len() && (offset, line) == (0, 0) {
+            Ok(())
+        } else {
+            Err(format!(
                 "input {} of {}",
                 file.saturating_add(1),
                 files.len()
-            )),
+            ))
         };
     };
     if input.packing != Packing::None || input.format == Format::Parquet || offset == 0 {
@@ -260,12 +261,13 @@ fn retrace(
             )));
         }
     }
-    Ok(match bad_inputs == journal.bad_inputs {
-        true => Ok(()),
-        false => Err(format!(
+    Ok(if bad_inputs == journal.bad_inputs {
+        Ok(())
+    } else {
+        Err(format!(
             "{} bad lines left out, {bad_inputs} are before its place",
             journal.bad_inputs
-        )),
+        ))
     })
 }
 

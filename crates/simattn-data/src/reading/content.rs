@@ -85,13 +85,14 @@ impl Sink for Contents {
     }
 
     fn bad(&mut self, path: &Path, unit: &str, number: u64, problem: String) -> Result<(), Stop> {
-        match self.skip_bad {
-            true => Ok(()),
-            false => Err(ReadError::Bad {
+        if self.skip_bad {
+            Ok(())
+        } else {
+            Err(ReadError::Bad {
                 place: format!("{}:{unit}{number}", path.display()),
                 problem,
             }
-            .into()),
+            .into())
         }
     }
 }

@@ -184,13 +184,12 @@ impl Search<'_> {
             any |= match fs::metadata(&path) {
                 Ok(kind) if kind.is_dir() => {
                     let id = FileId::of(&path, &kind);
-                    match link {
+                    if link {
                         // The folder's own files come first, and under their own names.
-                        true => {
-                            linked.push_back((path, id));
-                            false
-                        }
-                        false => self.walk(&path, id, visited, linked)?,
+                        linked.push_back((path, id));
+                        false
+                    } else {
+                        self.walk(&path, id, visited, linked)?
                     }
                 }
                 other => self.entry(&path, other)?,

@@ -91,9 +91,10 @@ impl Walk {
             Part::Name(name) => {
                 let path = folder.join(name);
                 // Also a link that leads nowhere is there.
-                match fs::symlink_metadata(&path).is_ok() {
-                    true => self.below(&path, rest),
-                    false => Ok(()),
+                if fs::symlink_metadata(&path).is_ok() {
+                    self.below(&path, rest)
+                } else {
+                    Ok(())
                 }
             }
             Part::Wild(wild) => {
@@ -161,9 +162,10 @@ fn is_folder(path: &Path) -> bool {
 
 /// The folder that an empty path means.
 fn here(path: &Path) -> &Path {
-    match path == Path::new("") {
-        true => Path::new("."),
-        false => path,
+    if path == Path::new("") {
+        Path::new(".")
+    } else {
+        path
     }
 }
 

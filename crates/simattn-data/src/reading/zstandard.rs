@@ -33,9 +33,10 @@ impl<R: BufRead> Zstandard<R> {
         loop {
             if self.packed.fill_buf()?.is_empty() {
                 // Not even the packed file of an empty text is empty.
-                return match self.begun {
-                    true => Ok(false),
-                    false => Err(ErrorKind::UnexpectedEof.into()),
+                return if self.begun {
+                    Ok(false)
+                } else {
+                    Err(ErrorKind::UnexpectedEof.into())
                 };
             }
             self.begun = true;

@@ -89,9 +89,10 @@ pub(super) fn mark(start: &[u8], last: u8, length: u64) -> Option<Mark> {
         return seen("the header of an Arrow stream", CONVERT);
     }
     if is_text(start) {
-        return match start.trim_ascii_start().starts_with(b"<") {
-            true => seen("markup, as a web page does", "fetch the file itself"),
-            false => seen("text", TEXT),
+        return if start.trim_ascii_start().starts_with(b"<") {
+            seen("markup, as a web page does", "fetch the file itself")
+        } else {
+            seen("text", TEXT)
         };
     }
     None

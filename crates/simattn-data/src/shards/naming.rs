@@ -33,9 +33,10 @@ pub(super) fn says(name: &str) -> Says {
         (false, true) => Says::Validation,
         (false, false) => {
             let name = name.to_lowercase();
-            match name.contains(TRAINING[0]) || name.contains(VALIDATION[0]) {
-                true => Says::Within,
-                false => Says::Neither,
+            if name.contains(TRAINING[0]) || name.contains(VALIDATION[0]) {
+                Says::Within
+            } else {
+                Says::Neither
             }
         }
     }

@@ -44,9 +44,10 @@ impl Growing {
     ) -> Result<Self, ShardError> {
         // It may have been finished after it was noted as growing: then it has its name already.
         let unfinished = unfinished(&path);
-        let place = match unfinished.exists() || !path.exists() {
-            true => unfinished,
-            false => path.clone(),
+        let place = if unfinished.exists() || !path.exists() {
+            unfinished
+        } else {
+            path.clone()
         };
         let differs = |problem: String| ShardError::Growing {
             path: place.clone(),

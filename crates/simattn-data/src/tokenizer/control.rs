@@ -162,12 +162,11 @@ impl Hidden {
         let mut found = false;
         let pieces = unigram.iter().enumerate().map(|(id, (piece, score))| {
             // Of pieces spelled alike only the last is ever found.
-            match self.names.contains_key(piece) {
-                true => {
-                    found = true;
-                    (self.name(id as u32), *score)
-                }
-                false => (piece.clone(), *score),
+            if self.names.contains_key(piece) {
+                found = true;
+                (self.name(id as u32), *score)
+            } else {
+                (piece.clone(), *score)
             }
         });
         let pieces: Vec<(String, f64)> = pieces.collect();

@@ -131,10 +131,11 @@ fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     limited
         .read_to_end(&mut bytes)
         .map_err(|error| unreadable(error.to_string()))?;
-    match bytes.len() as u64 > LARGEST_FILE {
-        true => Err(unreadable(
+    if bytes.len() as u64 > LARGEST_FILE {
+        Err(unreadable(
             "more than 1 GiB, which no tokenizer.json is".to_owned(),
-        )),
-        false => Ok(bytes),
+        ))
+    } else {
+        Ok(bytes)
     }
 }

@@ -285,9 +285,10 @@ pub(crate) fn to_base64(bytes: &[u8]) -> String {
         bits[1..=group.len()].copy_from_slice(group);
         let bits = u32::from_be_bytes(bits);
         for place in 0..4 {
-            match place <= group.len() {
-                true => text.push(char::from(DIGITS[(bits >> (18 - 6 * place)) as usize & 63])),
-                false => text.push('='),
+            if place <= group.len() {
+                text.push(char::from(DIGITS[(bits >> (18 - 6 * place)) as usize & 63]));
+            } else {
+                text.push('=');
             }
         }
     }

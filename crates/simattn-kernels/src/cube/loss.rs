@@ -231,9 +231,10 @@ pub(crate) fn cross_entropy(
     gradient: bool,
 ) -> (CubeTensor, CubeTensor) {
     // Without a gradient nothing is written.
-    let logits = match gradient {
-        true => writable(logits),
-        false => into_contiguous(logits),
+    let logits = if gradient {
+        writable(logits)
+    } else {
+        into_contiguous(logits)
     };
     let targets = into_contiguous(targets);
     let [rows, vocabulary] = logits.meta.shape().dims();

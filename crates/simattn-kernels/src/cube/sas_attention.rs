@@ -143,9 +143,10 @@ fn paths(call: &SasCall, weights: &CubeTensor, table: &CubeTensor) -> [Path; 3] 
     } else {
         n.kv_heads
     };
-    let width = match call.stages.features {
-        true => n.expanded_head_dim,
-        false => n.head_dim,
+    let width = if call.stages.features {
+        n.expanded_head_dim
+    } else {
+        n.head_dim
     };
     let Qkv { q, k, v } = order.places();
     let of_q = Path {
@@ -214,9 +215,10 @@ pub(crate) fn sas_attention_gradients(
     let [dq, dk, dv] = attention_gradients([q, k, v, out, sums], swapped(dy), attention);
     // Without any map the packed weights are one unused zero, and so is their gradient.
     let len = weights.meta.num_elements();
-    let gradients = match call.stages.any() {
-        true => unwritten(&weights, [len], weights.dtype),
-        false => weights.clone(),
+    let gradients = if call.stages.any() {
+        unwritten(&weights, [len], weights.dtype)
+    } else {
+        weights.clone()
     };
     let dq = of_q.gradient(q_steps, dq, &gradients);
     let dk = of_k.gradient(k_steps, dk, &gradients);

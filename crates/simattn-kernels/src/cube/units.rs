@@ -163,9 +163,10 @@ pub(super) fn multiply<F: Float, L: CubePrimitive, R: CubePrimitive>(
 ) {
     let side = comptime!(units.side);
     let shares = comptime!(units.shares);
-    let layout = comptime!(match by_rows {
-        true => MatrixLayout::ColMajor,
-        false => MatrixLayout::RowMajor,
+    let layout = comptime!(if by_rows {
+        MatrixLayout::ColMajor
+    } else {
+        MatrixLayout::RowMajor
     });
     let first_row = UNIT_POS_Y as usize * comptime!(units.rows());
     let left_end = left.len();
@@ -219,9 +220,10 @@ pub(super) fn store_results(
     #[comptime] by_columns: bool,
     #[comptime] units: Units,
 ) {
-    let layout = comptime!(match by_columns {
-        true => MatrixLayout::ColMajor,
-        false => MatrixLayout::RowMajor,
+    let layout = comptime!(if by_columns {
+        MatrixLayout::ColMajor
+    } else {
+        MatrixLayout::RowMajor
     });
     let first_row = UNIT_POS_Y as usize * comptime!(units.rows());
     let end = into.len();

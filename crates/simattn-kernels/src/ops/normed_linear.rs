@@ -47,9 +47,10 @@ impl<const R: usize> Normed<R> {
 
     /// The same in another float type; maps then keep it as it is.
     pub fn cast(self, dtype: DType) -> Self {
-        match self.value.dtype() == dtype {
-            true => self,
-            false => self.value.cast(dtype).into(),
+        if self.value.dtype() == dtype {
+            self
+        } else {
+            self.value.cast(dtype).into()
         }
     }
 

@@ -48,9 +48,10 @@ struct Block {
 impl Block {
     fn new(start: usize, count: usize, keys: usize, options: &AttentionOptions) -> Self {
         let position = start + options.offset;
-        let last = match options.causal {
-            true => (position + count).min(keys),
-            false => keys,
+        let last = if options.causal {
+            (position + count).min(keys)
+        } else {
+            keys
         };
         let first = options
             .window

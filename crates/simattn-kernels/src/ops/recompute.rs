@@ -176,10 +176,7 @@ impl<B: Dispatched, const N: usize> Differentiable<B, N> for Recomputed {
             .zip(wanted)
             .map(|(input, wanted)| {
                 let leaf = Autodiff::<B>::from_inner(input);
-                match wanted {
-                    true => leaf.require_grad(),
-                    false => leaf,
-                }
+                if wanted { leaf.require_grad() } else { leaf }
             })
             .collect();
         let y = again.run(Tensors(leaves.iter().cloned().map(B::autodiff).collect()));

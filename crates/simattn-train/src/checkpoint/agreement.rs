@@ -105,9 +105,10 @@ fn possible(state: &State, config: &RunConfig) -> Result<(), String> {
             state.data.train_tokens, cursor.window, cursor.epoch
         ));
     }
-    match rows < step {
-        true => Err(format!("tells of {rows} windows in {step} steps")),
-        false => Ok(()),
+    if rows < step {
+        Err(format!("tells of {rows} windows in {step} steps"))
+    } else {
+        Ok(())
     }
 }
 
@@ -115,11 +116,12 @@ fn possible(state: &State, config: &RunConfig) -> Result<(), String> {
 fn model(weights: &Header, config: &RunConfig) -> Result<(), String> {
     let described = Cost::of(&config.model).parameters.total;
     let held = weights.elements();
-    match held == described {
-        true => Ok(()),
-        false => Err(format!(
+    if held == described {
+        Ok(())
+    } else {
+        Err(format!(
             "holds {held} weights, its configuration describes {described}"
-        )),
+        ))
     }
 }
 
@@ -186,8 +188,9 @@ fn stated(state: &State, weights: &Header, optimizer: &Header) -> Result<(), Str
         return Ok(());
     };
     let position: Option<Position> = serde_json::from_str(text).ok();
-    match position.as_ref() == Some(&progress.position) {
-        true => Ok(()),
-        false => Err("has another position in the data than the optimizer's file".to_owned()),
+    if position.as_ref() == Some(&progress.position) {
+        Ok(())
+    } else {
+        Err("has another position in the data than the optimizer's file".to_owned())
     }
 }

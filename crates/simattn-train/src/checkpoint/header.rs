@@ -100,9 +100,10 @@ impl Header {
             }
             at = end;
         }
-        match at == data {
-            true => Ok(Self { shapes, metadata }),
-            false => Err(format!("{at} bytes of tensors, {data} are there")),
+        if at == data {
+            Ok(Self { shapes, metadata })
+        } else {
+            Err(format!("{at} bytes of tensors, {data} are there"))
         }
     }
 

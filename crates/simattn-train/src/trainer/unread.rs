@@ -31,6 +31,10 @@ pub(super) struct UnreadStep {
 
 /// The loss and the gradient's norm of a step.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one a step, and a hundred at most"
+)]
 pub(super) enum Numbers {
     /// In this process's memory.
     Known { loss: f64, norm: f64 },

@@ -329,9 +329,12 @@ fn rewrite(folder: &Path, state: &[u8]) {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     let sums = fs::read_to_string(folder.join("SHA256SUMS")).expect("sums");
-    let lines = sums.lines().map(|line| match line.ends_with("state.json") {
-        true => format!("{sum}{}\n", &line[64..]),
-        false => format!("{line}\n"),
+    let lines = sums.lines().map(|line| {
+        if line.ends_with("state.json") {
+            format!("{sum}{}\n", &line[64..])
+        } else {
+            format!("{line}\n")
+        }
     });
     let sums: String = lines.collect();
     fs::write(folder.join("SHA256SUMS"), sums).expect("a small file");

@@ -198,9 +198,10 @@ fn a_text_whose_loss_is_no_number_is_not_measured() {
         .take()
         .map_or_else(|| decoder.embedding.val(), |head| head.val());
     let large = burn::module::Param::from_tensor(head.full_like(f32::MAX));
-    match model.tied {
-        true => decoder.embedding = large,
-        false => decoder.head = Some(large),
+    if model.tied {
+        decoder.embedding = large;
+    } else {
+        decoder.head = Some(large);
     }
     let tokens = || TokenSet {
         ids: (0..90).map(|id| id % 50).collect(),

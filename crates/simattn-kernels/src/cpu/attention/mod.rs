@@ -55,9 +55,10 @@ impl HeadLayout {
     }
 
     pub(super) fn end(&self, batch: usize, heads: usize, tokens: usize, width: usize) -> usize {
-        match [batch, heads, tokens, width].contains(&0) {
-            true => 0,
-            false => self.at(batch - 1, heads - 1, tokens - 1) + width,
+        if [batch, heads, tokens, width].contains(&0) {
+            0
+        } else {
+            self.at(batch - 1, heads - 1, tokens - 1) + width
         }
     }
 }

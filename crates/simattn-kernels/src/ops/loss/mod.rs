@@ -148,12 +148,13 @@ impl<B: LossGradients> Differentiable<B, 2> for HeadCrossEntropy {
 impl<B: LossGradients, C: CheckpointStrategy> LossOps for Autodiff<B, C> {
     fn cross_entropy_of(logits: FloatTensor<Self>, targets: IntTensor<Self>) -> FloatTensor<Self> {
         let ([logits], nodes) = parts([logits]);
-        CrossEntropy.record::<C>(nodes, |recorded| match recorded {
-            true => {
+        CrossEntropy.record::<C>(nodes, |recorded| {
+            if recorded {
                 let (loss, gradient) = B::cross_entropy_with_gradient(logits, targets);
                 (loss, Some(gradient))
+            } else {
+                (B::cross_entropy_of(logits, targets), None)
             }
-            false => (B::cross_entropy_of(logits, targets), None),
         })
     }
 
@@ -167,12 +168,13 @@ impl<B: LossGradients, C: CheckpointStrategy> LossOps for Autodiff<B, C> {
             weight: weight.is_tracked(),
         };
         let ([hidden, weight], nodes) = parts([hidden, weight]);
-        HeadCrossEntropy.record::<C>(nodes, |recorded| match recorded {
-            true => {
+        HeadCrossEntropy.record::<C>(nodes, |recorded| {
+            if recorded {
                 let (loss, worked_out) = B::head_with_gradients(hidden, weight, targets, wanted);
                 (loss, Some(worked_out))
+            } else {
+                (B::cross_entropy_of_head(hidden, weight, targets), None)
             }
-            false => (B::cross_entropy_of_head(hidden, weight, targets), None),
         })
     }
 }

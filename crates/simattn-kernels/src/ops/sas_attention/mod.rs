@@ -138,9 +138,10 @@ impl PackedWeights {
                 |stage| stage.map(flat, |bias| bias),
             )
         });
-        let values = match stages.any() {
-            true => Tensor::cat(PackedOrder::in_order(flattened), 0),
-            false => Tensor::zeros([1], device),
+        let values = if stages.any() {
+            Tensor::cat(PackedOrder::in_order(flattened), 0)
+        } else {
+            Tensor::zeros([1], device)
         };
         Some(Self {
             values,

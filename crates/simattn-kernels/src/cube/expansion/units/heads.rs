@@ -27,9 +27,10 @@ impl HeadsPlan {
     pub fn fitting(self, shared_memory: usize) -> Option<Self> {
         let mut tokens = ROWS / self.chunk();
         while tokens > 0 {
-            let shares = match (self.chunk() * tokens / self.units.side).is_multiple_of(2) {
-                true => 2,
-                false => 1,
+            let shares = if (self.chunk() * tokens / self.units.side).is_multiple_of(2) {
+                2
+            } else {
+                1
             };
             let plan = Self {
                 tokens,

@@ -34,9 +34,10 @@ impl MapPlan {
         let mut rows = ROWS;
         while rows >= chunk {
             let chunks = rows / chunk;
-            let shares = match (chunk * chunks / units.side).is_multiple_of(2) {
-                true => 2,
-                false => 1,
+            let shares = if (chunk * chunks / units.side).is_multiple_of(2) {
+                2
+            } else {
+                1
             };
             let units = units.sharing(shares);
             let plan = Self {
