@@ -32,7 +32,7 @@ pub struct RunConfig {
     pub seed: u64,
     /// The decoder.
     pub model: ModelConfig,
-    /// The text and its tokeniser.
+    /// The text and its tokenizer.
     #[serde(default)]
     pub data: DataConfig,
     /// The optimisation.

@@ -19,15 +19,15 @@ use crate::config::{DataConfig, RunConfig, SourceConfig, TALES};
 use crate::error::TrainError;
 use crate::kept_tokenizer::KeptTokenizer;
 
-/// A corpus as tokens, with the tokeniser that made them.
+/// A corpus as tokens, with the tokenizer that made them.
 #[derive(Debug)]
 pub struct Dataset {
     /// Where the text came from: "tales", or the path.
     pub name: String,
-    /// The tokeniser.
+    /// The tokenizer.
     pub tokenizer: Tokenizer,
     /// What ends the texts of a model trained on it, and its chat templates: nothing, but where it goes on from a model that
-    /// has them, or the tokeniser does not say itself what ends a document.
+    /// has them, or the tokenizer does not say itself what ends a document.
     pub text: TextSettings,
     /// Tokens to train on, one source or several.
     pub train: Vec<Weighted>,
@@ -74,12 +74,12 @@ impl Dataset {
         })
     }
 
-    /// Reads or generates the text, builds the tokeniser and encodes both parts; or opens folders of token ids, and
+    /// Reads or generates the text, builds the tokenizer and encodes both parts; or opens folders of token ids, and
     /// checks every file of them.
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the text, the tokeniser or the token files.
+    /// Whatever is wrong with the text, the tokenizer or the token files.
     pub fn prepare(config: &DataConfig, seed: u64) -> Result<Self, DataError> {
         Self::prepare_with(config, seed, None)
     }
@@ -133,7 +133,7 @@ impl Dataset {
         })
     }
 
-    /// Folders of token ids, all by one tokeniser.
+    /// Folders of token ids, all by one tokenizer.
     fn open(
         sources: &[SourceConfig],
         asked: &TokenizerSpec,
@@ -194,7 +194,7 @@ impl Dataset {
         })
     }
 
-    /// `model` with its vocabulary taken from the tokeniser where it is 0.
+    /// `model` with its vocabulary taken from the tokenizer where it is 0.
     ///
     /// # Errors
     ///
@@ -216,7 +216,7 @@ impl Dataset {
     }
 }
 
-/// What has to stand beside a tokeniser so that it is the same when it is read back.
+/// What has to stand beside a tokenizer so that it is the same when it is read back.
 fn text_of(tokenizer: &Tokenizer) -> TextSettings {
     if tokenizer.names_end_of_text() {
         TextSettings::default()
@@ -225,7 +225,7 @@ fn text_of(tokenizer: &Tokenizer) -> TextSettings {
     }
 }
 
-/// Both parts of a prepared folder, every file checked; its tokeniser must be the one known so far, or becomes it.
+/// Both parts of a prepared folder, every file checked; its tokenizer must be the one known so far, or becomes it.
 fn open_prepared(
     folder: &Path,
     tokenizer: &mut Option<(Tokenizer, String)>,

@@ -11,7 +11,7 @@ pub enum TrainError {
     /// The model cannot be built.
     #[error(transparent)]
     Model(#[from] simattn::ModelConfigError),
-    /// The model has fewer ids than the tokeniser.
+    /// The model has fewer ids than the tokenizer.
     #[error(
         "model.vocabulary is {vocabulary}, but the tokenizer has {needed} ids; \
          set it to 0 to take it from the tokenizer"
@@ -19,7 +19,7 @@ pub enum TrainError {
     SmallVocabulary {
         /// What the configuration says.
         vocabulary: usize,
-        /// What the tokeniser needs.
+        /// What the tokenizer needs.
         needed: usize,
     },
     /// The loss of a micro-batch is NaN or infinite. The weights are those before this step.

@@ -16,7 +16,7 @@ pub struct Evaluation {
     pub loss: f64,
     /// e to the loss.
     pub perplexity: f64,
-    /// The loss in bits per byte of text, comparable between tokenisers.
+    /// The loss in bits per byte of text, comparable between tokenizers.
     pub bits_per_byte: f64,
 }
 

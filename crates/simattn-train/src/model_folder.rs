@@ -22,7 +22,7 @@ pub use crate::reservation::{FileReservation, Reservation, check_free};
 pub struct SavedModel {
     /// The configuration it was trained with, its vocabulary filled in.
     pub config: RunConfig,
-    /// Its tokeniser.
+    /// Its tokenizer.
     pub tokenizer: Tokenizer,
     /// What ends its texts, and its chat templates, as far as it was imported with any.
     pub text: TextSettings,
@@ -92,10 +92,10 @@ pub enum FolderError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] RunConfigError),
-    /// The tokeniser is wrong.
+    /// The tokenizer is wrong.
     #[error(transparent)]
     Tokenizer(#[from] DataError),
-    /// A run that goes on from a model was asked to give it another tokeniser.
+    /// A run that goes on from a model was asked to give it another tokenizer.
     #[error(
         "{}: its weights were trained with the tokenizer {own}, and {asked} is another one; \
          leave data.tokenizer out",
@@ -104,7 +104,7 @@ pub enum FolderError {
     OtherTokenizer {
         /// The folder.
         path: PathBuf,
-        /// The fingerprint of its tokeniser.
+        /// The fingerprint of its tokenizer.
         own: String,
         /// What was asked for.
         asked: String,
@@ -115,7 +115,7 @@ pub enum FolderError {
     /// A checkpoint in the folder of a run that has not finished is wrong.
     #[error(transparent)]
     Checkpoint(#[from] Box<crate::checkpoint::CheckpointError>),
-    /// Configuration and tokeniser do not belong together.
+    /// Configuration and tokenizer do not belong together.
     #[error(
         "{}: the tokenizer has {needed} ids, the model {vocabulary}; they do not belong together",
         path.display()
@@ -125,7 +125,7 @@ pub enum FolderError {
         path: PathBuf,
         /// The model's ids.
         vocabulary: usize,
-        /// The tokeniser's ids.
+        /// The tokenizer's ids.
         needed: usize,
     },
 }
@@ -185,7 +185,7 @@ impl Reservation {
 ///
 /// # Errors
 ///
-/// The first defect: a missing file, a configuration, tokeniser or weights that cannot be read or
+/// The first defect: a missing file, a configuration, tokenizer or weights that cannot be read or
 /// do not belong together, a weight that is not finite.
 pub fn load(folder: &Path, device: &Device) -> Result<SavedModel, FolderError> {
     if folder.join(checkpoint::SUMS).exists() || folder.join(checkpoint::STATE).exists() {
@@ -224,7 +224,7 @@ fn load_files(folder: &Path, device: &Device) -> Result<SavedModel, FolderError>
     })
 }
 
-/// The configuration of a run that goes on from a saved model: `file` with `overrides`, but the form and the tokeniser are the
+/// The configuration of a run that goes on from a saved model: `file` with `overrides`, but the form and the tokenizer are the
 /// model's. Of the file's `[model]`, which may be left out, only the context counts.
 ///
 /// # Errors

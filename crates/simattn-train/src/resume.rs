@@ -272,7 +272,7 @@ fn same_folder(a: Option<&Path>, b: &Path) -> bool {
     b.canonicalize().is_ok_and(|b| a == b)
 }
 
-/// Compares a configuration with a checkpoint's. A vocabulary of 0, which the tokeniser will fill
+/// Compares a configuration with a checkpoint's. A vocabulary of 0, which the tokenizer will fill
 /// in, counts as equal.
 ///
 /// Gives the differences that were allowed.

@@ -95,7 +95,7 @@ pub(crate) fn conditions(page: &mut String, study: &StudyResults) {
             ),
         ),
         (
-            "Tokeniser",
+            "Tokenizer",
             format!(
                 "{}, {} entries",
                 corpus.tokenizer,

@@ -37,7 +37,7 @@ pub struct StudyResults {
 pub struct CorpusFacts {
     /// Where the text came from: a name or paths.
     pub source: String,
-    /// The tokeniser, in words.
+    /// The tokenizer, in words.
     pub tokenizer: String,
     /// Entries in the vocabulary.
     pub vocabulary: u64,

@@ -15,7 +15,7 @@ use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer
 pub const BPE_TRAINING_BYTES: u64 = 64 << 20;
 
 impl Tokenizer {
-    /// Byte-level BPE learnt from documents, with the pre-tokenisation of GPT-2 and no prefix space.
+    /// Byte-level BPE learnt from documents, with the pre-tokenization of GPT-2 and no prefix space.
     ///
     /// Ids 0–255 are the bytes, 256 is `<|endoftext|>`, then the merges in the order they were learnt. The same documents give the
     /// same tokenizer on every machine with any number of threads. Beyond [`BPE_TRAINING_BYTES`] of text, it is learnt from
@@ -70,7 +70,7 @@ pub(super) fn sample(documents: &[Document], cap: u64) -> Vec<&str> {
 
 /// How often each pre-token occurs, as bytes, sorted.
 fn count_words(texts: &[&str]) -> Result<Vec<(Vec<u8>, u64)>, DataError> {
-    // The pre-tokenisation that `tokenizer_json` writes, so that training and encoding cut alike.
+    // The pre-tokenization that `tokenizer_json` writes, so that training and encoding cut alike.
     let cut = tokenizers::pre_tokenizers::byte_level::ByteLevel::new(false, true, true);
     let characters = crate::byte_level::byte_characters();
     let byte_of: HashMap<char, u8> = characters.into_iter().zip(0..=u8::MAX).collect();

@@ -56,7 +56,7 @@ pub enum CheckpointError {
     /// The configuration in it is wrong.
     #[error(transparent)]
     Config(#[from] RunConfigError),
-    /// The tokeniser in it, or its position in the data, is wrong.
+    /// The tokenizer in it, or its position in the data, is wrong.
     #[error(transparent)]
     Data(#[from] DataError),
     /// The weights do not fit.

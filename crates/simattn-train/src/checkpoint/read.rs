@@ -109,7 +109,7 @@ impl Checkpoint {
         self.folder.join(WEIGHTS)
     }
 
-    /// The file of its tokeniser.
+    /// The file of its tokenizer.
     pub fn tokenizer(&self) -> PathBuf {
         self.folder.join(TOKENIZER)
     }

@@ -39,7 +39,7 @@ pub enum ModelConfigError {
         why: &'static str,
     },
     /// The vocabulary is still 0 where a model must be built.
-    #[error("model.vocabulary is 0: set it, or give a tokeniser to take it from")]
+    #[error("model.vocabulary is 0: set it, or give a tokenizer to take it from")]
     NoVocabulary,
 }
 

@@ -18,7 +18,7 @@ pub use simattn_kernels::call::{Aggregation, RopePlacement};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Number of token ids V; 0 in a preset: take it from the tokeniser.
+    /// Number of token ids V; 0 in a preset: take it from the tokenizer.
     #[serde(default)]
     pub vocabulary: usize,
     /// Tokens in a training window, T.
@@ -201,7 +201,7 @@ impl ModelConfig {
     ///
     /// # Errors
     /// The first field that does not fit, with its value and what is allowed. A vocabulary of 0
-    /// passes: it is filled in from the tokeniser before a model is built.
+    /// passes: it is filled in from the tokenizer before a model is built.
     pub fn validate(&self) -> Result<(), ModelConfigError> {
         at_least_one("model.context", self.context)?;
         at_least_one("model.layers", self.layers)?;
