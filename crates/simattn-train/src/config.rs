@@ -14,7 +14,8 @@ use simattn_data::TokenizerSpec;
 use simattn_data::shards::{is_foreign_folder, is_prepared};
 
 pub use diff::{Change, changes};
-pub use document::{parse_document, read_document};
+pub use document::parse_document;
+use document::read_document;
 pub use error::RunConfigError;
 pub use overrides::Override;
 
@@ -275,7 +276,7 @@ impl RunConfig {
 
 impl DataConfig {
     /// Whether it names folders of token ids instead of text, as far as what stands there tells.
-    pub fn is_of_ids(&self) -> bool {
+    pub(crate) fn is_of_ids(&self) -> bool {
         let path = Path::new(&self.source);
         let folder = || is_prepared(path) || is_foreign_folder(path);
         !self.sources.is_empty() || (self.source != TALES && folder())

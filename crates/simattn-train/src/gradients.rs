@@ -71,7 +71,7 @@ impl GradientSum {
 }
 
 /// The first parameter of `module`, in its order, that holds NaN or infinity.
-pub fn first_non_finite_weight<M: Module>(module: &M) -> Option<ParamId> {
+pub(crate) fn first_non_finite_weight<M: Module>(module: &M) -> Option<ParamId> {
     struct Search(Option<ParamId>);
     impl ModuleVisitor for Search {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {

@@ -72,12 +72,12 @@ mod trainer;
 pub use adamw::{AdamW, AdamWConfig, Scale};
 pub use config::{
     Change, DataConfig, Override, RunConfig, RunConfigError, SourceConfig, TrainConfig, changes,
-    parse_document, read_document,
+    parse_document,
 };
 pub use dataset::{Dataset, Fingerprint};
 pub use error::{Origin, TrainError};
 pub use evaluate::{EvaluateError, Evaluation, TextEvaluation, Validation, evaluate_text};
-pub use gradients::{GradientSum, clip_factor, first_non_finite_weight};
+pub use gradients::{GradientSum, clip_factor};
 pub use kept_tokenizer::KeptTokenizer;
 pub use log::{LastMetrics, Meters, last_metrics};
 pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};

@@ -15,7 +15,7 @@ use simattn_data::{DataError, TEXT_SETTINGS, TextSettings, Tokenizer, TokenizerS
 
 use crate::checkpoint::{self, CONFIG, Checkpoint, TOKENIZER, WEIGHTS, newest_intact};
 use crate::config::{Override, RunConfig, RunConfigError};
-pub use crate::reservation::{FileReservation, Reservation, check_free};
+pub use crate::reservation::{FileReservation, Reservation};
 
 /// What a model folder holds.
 #[derive(Debug)]

@@ -273,7 +273,7 @@ impl Drop for FileReservation {
 ///
 /// [`FolderError::Exists`], [`FolderError::Dangling`], or [`FolderError::Io`] where the system does
 /// not say.
-pub fn check_free(place: &Path) -> Result<(), FolderError> {
+pub(crate) fn check_free(place: &Path) -> Result<(), FolderError> {
     is_empty_folder(place).map(|_| ())
 }
 

@@ -17,8 +17,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint;
-use crate::model_folder::{FolderError, Reservation, check_free, failed};
-use crate::reservation::Before;
+use crate::model_folder::{FolderError, Reservation, failed};
+use crate::reservation::{Before, check_free};
 
 const MARKER: &str = "run.json";
 const LOCK: &str = "run.lock";
@@ -67,7 +67,7 @@ pub fn is_run(path: &Path) -> Result<bool, FolderError> {
 }
 
 /// Whether a process trains in the folder.
-pub fn is_held(path: &Path) -> bool {
+pub(crate) fn is_held(path: &Path) -> bool {
     // A shared lock, so that two who only look do not see each other.
     File::open(path.join(LOCK))
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
@@ -206,7 +206,7 @@ impl RunFolder {
 
     /// Removes the folder where this process made it and no checkpoint is in it: a run that never
     /// came to one leaves nothing.
-    pub fn remove_if_empty(self) {
+    pub(crate) fn remove_if_empty(self) {
         let Some(before) = &self.made else {
             return;
         };

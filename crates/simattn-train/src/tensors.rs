@@ -113,7 +113,7 @@ impl TensorFile {
     /// # Errors
     ///
     /// [`TensorError::Foreign`] with the first one left.
-    pub fn expect_empty(&self) -> Result<(), TensorError> {
+    pub(crate) fn expect_empty(&self) -> Result<(), TensorError> {
         match self.tensors.keys().next() {
             None => Ok(()),
             Some(name) => Err(TensorError::Foreign {

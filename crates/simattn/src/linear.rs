@@ -31,7 +31,7 @@ impl Linear {
     }
 
     /// The same of a normalised tensor, which is not kept for backward.
-    pub fn of_normed<const R: usize>(&self, x: &Normed<R>, kernels: Kernels) -> Tensor<R> {
+    pub(crate) fn of_normed<const R: usize>(&self, x: &Normed<R>, kernels: Kernels) -> Tensor<R> {
         let (weight, bias) = self.values();
         kernels.normed_linear(x, weight, bias)
     }

@@ -50,7 +50,7 @@ impl InstructionSet {
     }
 
     /// Whether this machine can run the set.
-    pub fn is_available(self) -> bool {
+    pub(crate) fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => pulp::x86::V4::try_new().is_some(),
@@ -113,16 +113,16 @@ impl fmt::Display for InstructionSet {
 
 /// The instruction set of this process, and what to tell the user about the choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selection {
+pub(crate) struct Selection {
     /// The set that kernels use.
-    pub set: InstructionSet,
+    pub(crate) set: InstructionSet,
     /// Set if the environment asked for a set that is unknown or that the machine lacks.
-    pub warning: Option<String>,
+    pub(crate) warning: Option<String>,
 }
 
 impl Selection {
     /// The choice of this process, made at the first call.
-    pub fn of_process() -> &'static Self {
+    pub(crate) fn of_process() -> &'static Self {
         static SELECTION: OnceLock<Selection> = OnceLock::new();
         SELECTION.get_or_init(|| {
             let requested = std::env::var_os(ENVIRONMENT_VARIABLE);
@@ -167,10 +167,10 @@ impl Selection {
 }
 
 /// Arguments below this give zero: the result would be below the smallest normal float32, nearly.
-pub const EXP_UNDERFLOW: f32 = -87.33;
+pub(crate) const EXP_UNDERFLOW: f32 = -87.33;
 
 /// Arguments above this give infinity.
-pub const EXP_OVERFLOW: f32 = 88.72;
+pub(crate) const EXP_OVERFLOW: f32 = 88.72;
 
 /// `e^x` in every lane.
 ///
@@ -187,7 +187,7 @@ pub fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 /// One exponential is a chain of some fifteen operations. Written one behind the other, chains fill a core's queue with
 /// operations that wait; side by side, each finds its operands ready.
 #[inline(always)]
-pub fn exp_side_by_side<S: Simd, const V: usize>(simd: S, x: [S::f32s; V]) -> [S::f32s; V] {
+pub(crate) fn exp_side_by_side<S: Simd, const V: usize>(simd: S, x: [S::f32s; V]) -> [S::f32s; V] {
     let mul_add = |a: [S::f32s; V], b: [S::f32s; V], c: f32| -> [S::f32s; V] {
         let c = simd.splat_f32s(c);
         std::array::from_fn(|v| simd.mul_add_e_f32s(a[v], b[v], c))

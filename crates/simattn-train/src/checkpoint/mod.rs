@@ -57,7 +57,7 @@ pub fn folder_name(step: u64) -> String {
 }
 
 /// The step of a checkpoint's folder; `None` for any other name.
-pub fn step_of(name: &str) -> Option<u64> {
+pub(crate) fn step_of(name: &str) -> Option<u64> {
     let step = name.strip_prefix("step-")?.parse().ok()?;
     (folder_name(step) == name).then_some(step)
 }

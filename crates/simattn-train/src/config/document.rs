@@ -14,7 +14,7 @@ use super::error::RunConfigError;
 /// # Errors
 ///
 /// [`RunConfigError::Unreadable`] or [`RunConfigError::Malformed`].
-pub fn read_document<T: DeserializeOwned>(path: &Path) -> Result<T, RunConfigError> {
+pub(crate) fn read_document<T: DeserializeOwned>(path: &Path) -> Result<T, RunConfigError> {
     parse_document(&read_text(path)?, path)
 }
 

@@ -64,7 +64,7 @@ pub enum RunConfigError {
 
 impl RunConfigError {
     /// The same error with the file it was found in; errors that name a file stay as they are.
-    pub fn in_file(self, path: &Path) -> Self {
+    pub(crate) fn in_file(self, path: &Path) -> Self {
         match self {
             Self::OutOfRange { .. } | Self::Model(_) | Self::Unwritable { .. } => Self::InFile {
                 path: path.to_owned(),

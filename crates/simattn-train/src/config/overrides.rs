@@ -72,7 +72,7 @@ fn parse_value(text: &str) -> Option<Value> {
 
 impl Override {
     /// Whether it replaces `field`, spelled with its sections.
-    pub fn replaces(&self, field: &str) -> bool {
+    pub(crate) fn replaces(&self, field: &str) -> bool {
         self.path.join(".") == field
     }
 

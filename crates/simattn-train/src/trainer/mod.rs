@@ -157,12 +157,6 @@ impl Trainer {
             .expect("the optimiser gives the decoder back within a step")
     }
 
-    /// The model, for whoever saves it.
-    pub fn into_decoder(self) -> Decoder {
-        self.decoder
-            .expect("the optimiser gives the decoder back within a step")
-    }
-
     /// A copy of everything that changes with a step.
     pub fn snapshot(&self) -> Snapshot {
         let parameters = named::parameters(self.decoder());
@@ -236,7 +230,7 @@ impl Trainer {
     }
 
     /// Operations of one step, forward and backward.
-    pub fn flops_per_step(&self) -> f64 {
+    pub(crate) fn flops_per_step(&self) -> f64 {
         self.flops_per_step
     }
 

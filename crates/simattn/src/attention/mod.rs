@@ -68,7 +68,7 @@ impl Pass<'_> {
 
 /// The rotations that a model of this configuration applies to the positions
 /// `offset .. offset + tokens`; `None` where nothing rotates.
-pub fn rope_table(
+pub(crate) fn rope_table(
     config: &ModelConfig,
     tokens: usize,
     offset: usize,
@@ -167,7 +167,7 @@ impl Attention {
     }
 
     /// The same of a normalised tensor, which is not kept for backward.
-    pub fn of_normed(&self, x: &Normed<3>, pass: &Pass<'_>) -> Tensor<3> {
+    pub(crate) fn of_normed(&self, x: &Normed<3>, pass: &Pass<'_>) -> Tensor<3> {
         match self {
             Self::Grouped(layer) => layer.forward(x, pass),
             Self::Sas(layer) => layer.forward(x, pass),

@@ -185,7 +185,7 @@ impl ModelConfig {
     }
 
     /// Whether the attention's output projection has a bias, where the variant allows one.
-    pub fn out_bias(&self) -> bool {
+    pub(crate) fn out_bias(&self) -> bool {
         self.out_bias.unwrap_or(self.bias)
     }
 

@@ -65,7 +65,7 @@ impl RopeScaling {
     }
 
     /// Radians per position of each of the `rotary_dim` / 2 pairs of features.
-    pub fn frequencies(&self, rotary_dim: usize, base: f64) -> Vec<f64> {
+    pub(crate) fn frequencies(&self, rotary_dim: usize, base: f64) -> Vec<f64> {
         let plain = |i: usize| base.powf(-2.0 * i as f64 / rotary_dim as f64);
         (0..rotary_dim / 2).map(|i| self.scaled(plain(i))).collect()
     }
