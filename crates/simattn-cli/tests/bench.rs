@@ -1,8 +1,11 @@
 //! `simattn bench` as a user runs it, at sizes that take no time.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
+use common::text;
 use serde_json::Value;
 
 const SMALL: &str = "--batch 2 --seq 9 --heads 2 --expanded-heads 4 --head-dim 6 --expanded-head-dim 10 --kernel 3 \
@@ -14,10 +17,6 @@ fn bench(arguments: &str) -> Output {
         .args(arguments.split_whitespace())
         .output()
         .expect("the binary runs")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
 fn lines(output: &Output) -> Vec<Value> {

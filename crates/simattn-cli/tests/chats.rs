@@ -1,69 +1,24 @@
 //! What ends a text and how a chat is written goes with a model, from import to export; and tokenizers that mislead their
 //! library are refused.
 
+mod common;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
+use common::{LLAMA, simattn, succeeds};
 use serde_json::{Value, json};
-
-const CONFIG: &str = r#"
-[model]
-context = 32
-layers = 1
-width = 16
-norm = "rms"
-mlp = "swiglu"
-bias = false
-attention = { kind = "gqa", heads = 4, kv_heads = 2, head_dim = 4 }
-[data]
-tales_train_bytes = 20000
-tales_validation_bytes = 4000
-[train]
-steps = 2
-batch = 2
-evaluate_every = 2
-evaluation_batches = 2
-"#;
-
-fn simattn(folder: &Path, arguments: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_simattn"))
-        .current_dir(folder)
-        .args(arguments.split_whitespace())
-        .output()
-        .expect("the binary runs")
-}
-
-fn succeeds(folder: &Path, arguments: &str) -> String {
-    let out = simattn(folder, arguments);
-    let log = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{arguments}: {log}");
-    String::from_utf8(out.stdout).expect("UTF-8")
-}
 
 /// The one line of a command that refuses its input and leaves `new` free.
 fn refusal(folder: &Path, arguments: &str) -> String {
-    let out = simattn(folder, arguments);
-    let log = String::from_utf8(out.stderr).expect("UTF-8");
-    assert_eq!(out.status.code(), Some(2), "{arguments}: {log}");
-    assert_eq!(log.lines().count(), 1, "{log}");
-    let left = fs::read_dir(folder).expect("a folder");
-    let names = left.map(|entry| entry.expect("an entry").file_name());
-    for name in names {
-        let name = name.to_string_lossy().into_owned();
-        assert!(
-            name != "new" && !name.starts_with('.'),
-            "{arguments}: {name}"
-        );
-    }
-    log
+    common::refusal(folder, arguments, "new")
 }
 
 /// A trained model in `first`, and as a Hugging Face folder in `hf`.
 fn trained() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let here = folder.path();
-    fs::write(here.join("run.toml"), CONFIG).expect("a small file");
+    fs::write(here.join("run.toml"), LLAMA).expect("a small file");
     succeeds(here, "train run.toml --out first");
     succeeds(here, "convert to-hf first hf");
     folder
@@ -144,10 +99,8 @@ fn end_of_text_and_chat_templates_go_from_import_to_export() {
     let checkpoint = checkpoints.next().expect("a checkpoint");
     assert!(checkpoint.join("text.json").is_file());
     fs::write(checkpoint.join("text.json"), "{}").expect("a small file");
-    let out = simattn(
-        here,
-        &format!("generate {} Once --greedy --tokens 2", checkpoint.display()),
-    );
+    let generate = format!("generate {} Once --greedy --tokens 2", checkpoint.display());
+    let out = simattn(here, generate.split_whitespace());
     assert!(!out.status.success());
 }
 

@@ -1,9 +1,11 @@
 //! `simattn compare` and `simattn info` as a user runs them.
 
+mod common;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
+use common::{simattn, text};
 use simattn_cli::study::results::{RunStatus, StudyResults};
 
 const MODEL: &str = r#"
@@ -29,18 +31,6 @@ batch = 2
 evaluate_every = 2
 evaluation_batches = 2
 "#;
-
-fn simattn(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_simattn"))
-        .current_dir(folder)
-        .args(arguments)
-        .output()
-        .expect("the binary runs")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("UTF-8")
-}
 
 fn study(folder: &Path) -> StudyResults {
     let json = fs::read(folder.join("results.json")).expect("results");

@@ -1,64 +1,18 @@
 //! `simattn convert`, `upcycle`, `generate` and `train --init` as a user runs them, without Python.
 
+mod common;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
-const CONFIG: &str = r#"
-[model]
-context = 32
-layers = 1
-width = 16
-norm = "rms"
-mlp = "swiglu"
-bias = false
-attention = { kind = "gqa", heads = 4, kv_heads = 2, head_dim = 4 }
-[data]
-tales_train_bytes = 20000
-tales_validation_bytes = 4000
-[train]
-steps = 2
-batch = 2
-evaluate_every = 2
-evaluation_batches = 2
-"#;
-
-fn simattn(folder: &Path, arguments: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_simattn"))
-        .current_dir(folder)
-        .args(arguments.split_whitespace())
-        .output()
-        .expect("the binary runs")
-}
-
-fn succeeds(folder: &Path, arguments: &str) -> String {
-    let out = simattn(folder, arguments);
-    let log = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{arguments}: {log}");
-    String::from_utf8(out.stdout).expect("UTF-8")
-}
-
-/// The one line of a command that refuses its input and leaves `place` free.
-fn refusal(folder: &Path, arguments: &str, place: &str) -> String {
-    let out = simattn(folder, arguments);
-    let log = String::from_utf8(out.stderr).expect("UTF-8");
-    assert_eq!(out.status.code(), Some(2), "{arguments}: {log}");
-    assert_eq!(log.lines().count(), 1, "{log}");
-    assert!(!folder.join(place).exists(), "{arguments}");
-    let left = fs::read_dir(folder).expect("a folder");
-    let hidden = left.filter(|entry| {
-        let name = entry.as_ref().expect("an entry").file_name();
-        name.to_string_lossy().starts_with('.')
-    });
-    assert_eq!(hidden.count(), 0, "{arguments}");
-    log
-}
+use common::{LLAMA, refusal, simattn, succeeds};
 
 #[test]
 fn a_model_goes_out_and_comes_back_is_upcycled_and_trained_on() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let here = folder.path();
-    fs::write(here.join("run.toml"), CONFIG).expect("a small file");
+    fs::write(here.join("run.toml"), LLAMA).expect("a small file");
     succeeds(here, "train run.toml --out first");
     let said = succeeds(here, "convert to-hf first hf");
     assert!(said.contains("LlamaForCausalLM"), "{said}");
@@ -91,7 +45,7 @@ fn a_model_goes_out_and_comes_back_is_upcycled_and_trained_on() {
     assert!(!moved.contains("largest difference   0.000e0"), "{moved}");
 
     // The form comes from the model: a configuration need not have one.
-    let (_, rest) = CONFIG.split_once("[data]").expect("its sections");
+    let (_, rest) = LLAMA.split_once("[data]").expect("its sections");
     fs::write(here.join("rest.toml"), format!("[data]{rest}")).expect("a small file");
     succeeds(
         here,
@@ -115,7 +69,7 @@ fn a_model_goes_out_and_comes_back_is_upcycled_and_trained_on() {
 fn what_cannot_be_converted_leaves_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let here = folder.path();
-    fs::write(here.join("run.toml"), CONFIG).expect("a small file");
+    fs::write(here.join("run.toml"), LLAMA).expect("a small file");
     succeeds(here, "train run.toml --out first");
     succeeds(here, "convert to-hf first hf");
     let weights = here.join("hf/model.safetensors");
@@ -170,7 +124,7 @@ fn overwrite(model: &Path, tensor: Option<&str>, value: f32) {
 fn a_model_with_a_nan_weight_is_neither_used_nor_passed_on() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let here = folder.path();
-    fs::write(here.join("run.toml"), CONFIG).expect("a small file");
+    fs::write(here.join("run.toml"), LLAMA).expect("a small file");
     fs::write(
         here.join("text.txt"),
         "Once upon a time there was a text.\n",
@@ -221,7 +175,7 @@ fn a_model_with_a_nan_weight_is_neither_used_nor_passed_on() {
         "generate good Once --greedy --tokens 3",
         "convert verify first good --tokens 8 --context 8",
     ] {
-        let out = simattn(here, command);
+        let out = simattn(here, command.split_whitespace());
         let log = String::from_utf8(out.stderr).expect("UTF-8");
         assert_eq!(out.status.code(), Some(1), "{command}: {log}");
         let last = log.lines().last().unwrap_or_default();
@@ -244,7 +198,7 @@ fn a_model_with_a_nan_weight_is_neither_used_nor_passed_on() {
 fn sizes_that_no_memory_holds_are_said_before() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let here = folder.path();
-    fs::write(here.join("run.toml"), CONFIG).expect("a small file");
+    fs::write(here.join("run.toml"), LLAMA).expect("a small file");
     succeeds(here, "train run.toml --out first");
     for command in [
         "upcycle first new --expanded-heads 1048576 --expanded-head-dim 64",
@@ -303,7 +257,7 @@ fn out_of_memory_is_one_line_and_exit_code_1() {
     let here = folder.path();
     // 64 MiB of weights: training has to find four times that, and passes on top. The limit leaves
     // less for them than they take.
-    let config = CONFIG.replace("width = 16", "width = 16\nvocabulary = 524288");
+    let config = LLAMA.replace("width = 16", "width = 16\nvocabulary = 524288");
     fs::write(here.join("run.toml"), config).expect("a small file");
     let program = env!("CARGO_BIN_EXE_simattn");
     let script = format!("ulimit -v 400000 && exec '{program}' train run.toml --out new");

@@ -1,15 +1,16 @@
 //! `simattn eval` on tasks: a table, the harness's schema, samples; what is wrong ends with one line and code 2.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod common;
 
-struct Place(tempfile::TempDir);
+use std::fs;
+use std::path::Path;
+
+use common::{Place, text};
 
 impl Place {
     /// With a small trained model and two tasks' data.
     fn new() -> Self {
-        let place = Self(tempfile::tempdir().expect("a temporary folder"));
+        let place = Self::empty();
         place.write(
             "run.toml",
             "[model]\ncontext = 64\nlayers = 1\nwidth = 16\n\
@@ -33,40 +34,6 @@ impl Place {
         );
         place.succeed("train run.toml --peak-flops 1e11 --out model");
         place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).expect("a small file");
-    }
-
-    fn run(&self, arguments: &str) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_simattn"))
-            .current_dir(self.0.path())
-            .args(arguments.split_whitespace())
-            // No test asks a server; the Hub's cache is the test's own.
-            .env("HF_HUB_OFFLINE", "1")
-            .env("HF_HOME", self.path("hf"))
-            .env_remove("HF_HUB_CACHE")
-            .output()
-            .expect("the binary runs")
-    }
-
-    fn succeed(&self, arguments: &str) -> String {
-        let output = self.run(arguments);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments}: {errors}");
-        String::from_utf8(output.stdout).expect("text")
-    }
-
-    fn refuse(&self, arguments: &str) -> String {
-        let output = self.run(arguments);
-        let errors = String::from_utf8(output.stderr).expect("text");
-        assert_eq!(output.status.code(), Some(2), "{arguments}: {errors}");
-        errors
     }
 }
 
@@ -172,11 +139,13 @@ fn what_is_wrong_is_said_in_a_line() {
             "eval model --tasks own --task-file own.toml".to_owned(),
             "names no data on the Hub: give --tasks-dir",
         ),
-        ("eval model".to_owned(), "--data"),
     ] {
         let errors = place.refuse(&arguments);
         assert!(errors.contains(said), "{arguments}: {errors}");
     }
+    let neither = place.run("eval model");
+    assert_eq!(neither.status.code(), Some(2));
+    assert!(text(&neither.stderr).contains("--data"));
 }
 
 #[cfg(feature = "hub")]

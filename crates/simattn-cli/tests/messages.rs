@@ -1,19 +1,14 @@
 //! A line is a line: nothing that comes from outside steers the terminal of whoever reads what is said.
 
+mod common;
+
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
+
+use common::simattn;
 
 /// A name that would colour the screen, turn the text and begin a line of its own.
 const EVIL: &str = "a\nsimattn: \u{1b}[31mall is lost\u{202e}\u{200b}\r\u{7}";
-
-fn simattn(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_simattn"))
-        .current_dir(folder)
-        .args(arguments)
-        .output()
-        .expect("the binary runs")
-}
 
 /// What is said is one line that shows the name and does not obey it.
 fn assert_harmless(output: &Output) {

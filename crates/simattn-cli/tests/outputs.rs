@@ -1,8 +1,12 @@
 //! Whatever is wrong with the outputs of a command is said before its work, and nothing is written.
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
+
+use common::Place;
 
 const CONFIG: &str = r#"
 [model]
@@ -64,17 +68,11 @@ const WRITERS: [Writer; 8] = [
     },
 ];
 
-struct Place(tempfile::TempDir);
-
 impl Place {
     fn new() -> Self {
-        let place = Self(tempfile::tempdir().expect("a temporary folder"));
-        fs::write(place.path("run.toml"), CONFIG).expect("a small file");
+        let place = Self::empty();
+        place.write("run.toml", CONFIG);
         place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
     }
 
     /// Text, a model in both forms, and a task.
@@ -84,36 +82,24 @@ impl Place {
         fs::create_dir(place.path("in/data")).expect("a folder");
         for name in ["a", "b", "c"] {
             let text = format!("{name} fox met a crow.\n").repeat(100);
-            fs::write(place.path(&format!("in/text/{name}.txt")), text).expect("a small file");
+            place.write(&format!("in/text/{name}.txt"), text);
         }
         let item = "{\"goal\":\"g\",\"sol1\":\"one\",\"sol2\":\"two\",\"label\":0}\n";
-        fs::write(place.path("in/data/piqa_validation.jsonl"), item.repeat(2))
-            .expect("a small file");
+        place.write("in/data/piqa_validation.jsonl", item.repeat(2));
         for prepare in [
             "train run.toml --peak-flops 1e11 --out in/model",
             "convert to-hf in/model in/hf",
         ] {
-            let words = prepare.split(' ').map(str::to_owned).collect();
-            let output = place.run(words);
-            assert!(output.status.success(), "{}", said(&output));
+            place.succeed(prepare);
         }
         place
     }
 
-    fn run(&self, arguments: Vec<String>) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_simattn"))
-            .current_dir(self.0.path())
-            .args(arguments)
-            .output()
-            .expect("the binary runs")
-    }
-
     /// Runs a command with its output, on the inputs in `from`.
-    fn write(&self, writer: &Writer, from: &str, out: &str) -> Output {
+    fn write_with(&self, writer: &Writer, from: &str, out: &str) -> Output {
         let words = writer.arguments.replace("IN", from);
-        let mut words: Vec<String> = words.split(' ').map(str::to_owned).collect();
-        words.push(out.to_owned());
-        self.run(words)
+        let mut command = self.command(&words);
+        command.arg(out).output().expect("the binary runs")
     }
 }
 
@@ -151,10 +137,10 @@ fn is_stopped(folder: &Path) -> bool {
 fn what_is_wrong_with_an_output_is_said_before_the_work() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::new();
-    let here = place.0.path();
-    fs::write(place.path("file"), "mine").expect("a small file");
+    let here = &place.path("");
+    place.write("file", "mine");
     fs::create_dir(place.path("full")).expect("a folder");
-    fs::write(place.path("full/mine"), "mine").expect("a small file");
+    place.write("full/mine", "mine");
     fs::create_dir(place.path("closed")).expect("a folder");
     link(&place.path("loop-b"), &place.path("loop-a"));
     link(&place.path("loop-a"), &place.path("loop-b"));
@@ -188,7 +174,7 @@ fn what_is_wrong_with_an_output_is_said_before_the_work() {
         }
         for (out, named) in ways {
             // The inputs are absent: whoever had begun to work would say that.
-            let output = place.write(writer, "absent", out);
+            let output = place.write_with(writer, "absent", out);
             let (said, what) = (said(&output), format!("{} {out:.20}", writer.arguments));
             assert_eq!(output.status.code(), Some(2), "{what}: {said}");
             assert_eq!(said.lines().count(), 1, "{what}: {said}");
@@ -219,7 +205,7 @@ fn a_free_place_an_empty_folder_and_a_link_to_one_are_outputs() {
             link(&place.path(&out("real")), &place.path(&out("linked")));
         }
         for out in outs {
-            let output = place.write(writer, "in", &out);
+            let output = place.write_with(writer, "in", &out);
             assert!(
                 output.status.success(),
                 "{} {out}: {}",
@@ -242,17 +228,14 @@ fn a_free_place_an_empty_folder_and_a_link_to_one_are_outputs() {
 #[test]
 fn scores_of_a_task_called_group_two_are_shown_and_written() {
     let place = Place::with_inputs();
-    fs::write(
-        place.path("own.toml"),
+    place.write(
+        "own.toml",
         "[[task]]\nname = \"group/two\"\nfiles = [\"piqa_validation\"]\ncontext = \"{goal}\"\n\
          choices = [\"{sol1}\", \"{sol2}\"]\ngold = { index = \"label\" }\nmetrics = [\"acc\"]\n",
-    )
-    .expect("a small file");
+    );
     let words = "eval in/model --tasks group/two --task-file own.toml --tasks-dir in/data \
                  --device cpu --log-samples all --json all/results.json";
-    let output = place.run(words.split(' ').map(str::to_owned).collect());
-    assert!(output.status.success(), "{}", said(&output));
-    let table = String::from_utf8(output.stdout).expect("text");
+    let table = place.succeed(words);
     assert!(table.contains("group/two"), "{table}");
     assert!(place.path("all/samples_group_two.jsonl").is_file());
     let json = fs::read(place.path("all/results.json")).expect("results");

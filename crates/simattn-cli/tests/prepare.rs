@@ -1,10 +1,13 @@
 //! From text to shards to a trained model, by the binary; killed on the way, and with everything that can be wrong.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+
+use common::Place;
 
 const CONFIG: &str = r#"
 seed = 5
@@ -23,62 +26,19 @@ evaluation_batches = 2
 checkpoint_every = 4
 "#;
 
-struct Place(tempfile::TempDir);
-
 impl Place {
     /// With 400 documents of a few hundred bytes, and a configuration that trains on `shards`.
     fn new() -> Self {
-        let place = Self(tempfile::tempdir().expect("a temporary folder"));
+        let place = Self::empty();
         let lines: String = (0..400)
             .map(|n| {
                 let words = format!("story {n} of a fox who counted to {n} ").repeat(1 + n % 9);
                 format!("{}\n", serde_json::json!({ "text": words }))
             })
             .collect();
-        place.write("text.jsonl", lines.as_bytes());
-        place.write("run.toml", CONFIG.as_bytes());
+        place.write("text.jsonl", lines);
+        place.write("run.toml", CONFIG);
         place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, contents: &[u8]) {
-        fs::write(self.path(name), contents).expect("a small file");
-    }
-
-    fn command(&self, arguments: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_simattn"));
-        command
-            .current_dir(self.0.path())
-            .args(arguments.split_whitespace())
-            .env("RAYON_NUM_THREADS", "2")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-    }
-
-    fn run(&self, arguments: &str) -> Output {
-        self.command(arguments).output().expect("the binary runs")
-    }
-
-    /// Standard output of a command that must succeed.
-    fn succeed(&self, arguments: &str) -> String {
-        let output = self.run(arguments);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments}: {errors}");
-        String::from_utf8(output.stdout).expect("text")
-    }
-
-    /// The one line of a command that must be refused with exit code 2.
-    fn refuse(&self, arguments: &str) -> String {
-        let output = self.run(arguments);
-        let errors = String::from_utf8(output.stderr).expect("text");
-        assert_eq!(output.status.code(), Some(2), "{arguments}: {errors}");
-        let last = errors.lines().last().expect("a line").to_owned();
-        assert!(last.starts_with("simattn: "), "{errors}");
-        last
     }
 }
 
@@ -139,7 +99,7 @@ fn several_sources_are_mixed() {
     place.succeed(&format!("{PREPARE} --out b --seed 3"));
     let sources = "[data]\nsources = [{ path = \"a\", weight = 3.0 }, { path = \"b\" }]";
     let mixed = CONFIG.replace("[data]\nsource = \"shards\"", sources);
-    place.write("mixed.toml", mixed.as_bytes());
+    place.write("mixed.toml", &mixed);
     place.succeed("train mixed.toml --peak-flops 1e11 --out mixed");
     place.write(
         "both.toml",
@@ -152,7 +112,7 @@ fn several_sources_are_mixed() {
             .refuse("train both.toml --out x")
             .contains("left out where data.sources is given")
     );
-    place.write("weight.toml", mixed.replace("3.0", "0.0").as_bytes());
+    place.write("weight.toml", mixed.replace("3.0", "0.0"));
     assert!(
         place
             .refuse("train weight.toml --out x")
@@ -373,7 +333,7 @@ fn a_text_measures_the_same_as_a_file_and_in_a_folder() {
     place.succeed("train run.toml --peak-flops 1e11 --out model --steps 4");
     let text = "A paragraph of several words.\r\nIts second line.\n\n".repeat(30);
     fs::create_dir(place.path("folder")).expect("a folder");
-    place.write("folder/book.txt", text.as_bytes());
+    place.write("folder/book.txt", &text);
     let alone = place.succeed("eval model --data folder/book.txt");
     assert_eq!(place.succeed("eval model --data folder"), alone);
     assert!(alone.contains("documents      1\n"), "{alone}");
@@ -386,7 +346,7 @@ fn a_text_measures_the_same_as_a_file_and_in_a_folder() {
     // The same field and kinds as prepare takes.
     let line = serde_json::json!({ "text": 1, "body": text, "score": null }).to_string();
     let line = line.replace("null", "NaN");
-    place.write("book.json", line.as_bytes());
+    place.write("book.json", line);
     let lines = place.succeed("eval model --data book.json --field body");
     assert_eq!(lines, alone);
 

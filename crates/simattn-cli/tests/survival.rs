@@ -1,9 +1,13 @@
 //! Runs that are killed, damaged, stopped or robbed of their disk, and go on bit for bit.
 
+mod common;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+
+use common::Place;
 
 const CONFIG: &str = r#"
 seed = 5
@@ -37,29 +41,11 @@ const POINTS: [&str; 8] = [
     "checkpoint.prune",
 ];
 
-struct Place(tempfile::TempDir);
-
 impl Place {
     fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        fs::write(folder.path().join("run.toml"), CONFIG).expect("a small file");
-        Self(folder)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn command(&self, arguments: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_simattn"));
-        command
-            .current_dir(self.0.path())
-            .args(arguments.split_whitespace())
-            .env_remove("SIMATTN_FAULT")
-            .env("RAYON_NUM_THREADS", "2")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
+        let place = Self::empty();
+        place.write("run.toml", CONFIG);
+        place
     }
 
     fn train(&self, out: &str, more: &str) -> Command {
@@ -517,7 +503,7 @@ fn a_hangup_saves_a_run_and_nohup_keeps_it_going() {
     let mut shell = Command::new("sh");
     shell.args(["-c", nohup, env!("CARGO_BIN_EXE_simattn")]);
     shell
-        .current_dir(place.0.path())
+        .current_dir(place.path(""))
         .args("train run.toml --peak-flops 1e11 --out kept --steps 60".split_whitespace())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -1,8 +1,11 @@
 //! `simattn train` and `simattn eval` as a user runs them.
 
+mod common;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+
+use common::{simattn, text};
 
 const CONFIG: &str = r#"
 seed = 5
@@ -21,18 +24,6 @@ evaluate_every = 2
 evaluation_batches = 2
 log_every = 1
 "#;
-
-fn simattn(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_simattn"))
-        .current_dir(folder)
-        .args(arguments)
-        .output()
-        .expect("the binary runs")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("UTF-8")
-}
 
 /// The entries of a folder, sorted.
 fn names(folder: &Path) -> Vec<String> {
