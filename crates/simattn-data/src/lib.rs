@@ -48,6 +48,8 @@ mod documents;
 mod error;
 mod hash;
 mod loader;
+#[cfg(feature = "parquet")]
+mod parquet_file;
 mod permutation;
 pub mod prepare;
 mod reading;
@@ -68,6 +70,8 @@ pub use corpus::Corpus;
 pub use documents::{Document, Texts, read_documents};
 pub use error::DataError;
 pub use loader::{Loader, OtherWindows, Position, Weighted};
+#[cfg(feature = "parquet")]
+pub use parquet_file::{ParquetFile, ParquetRows};
 pub use permutation::Permutation;
 pub use reading::{PassedOver, TEXT_FIELD};
 pub use source::TokenSource;

@@ -100,11 +100,9 @@ mod parquet_rows {
     use super::Each;
     use crate::error::EvalError;
     use crate::template::Fields;
-    use parquet::errors::ParquetError;
-    use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::record::{Field, Row};
     use serde_json::Value;
-    use simattn_data::contained;
+    use simattn_data::ParquetFile;
     use std::fs::File;
     use std::path::Path;
 
@@ -115,28 +113,28 @@ mod parquet_rows {
             problem,
         };
         let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
-        let damaged = |problem: String| unreadable(format!("not a Parquet file ({problem})"));
-        let reader = sound(|| SerializedFileReader::new(file)).map_err(damaged)?;
-        let mut records = sound(|| reader.get_row_iter(None)).map_err(damaged)?;
-        for number in 1.. {
-            let Some(record) = sound(|| records.next().transpose()).transpose() else {
-                break;
+        let reader = ParquetFile::open(file)
+            .map_err(|error| unreadable(format!("not a Parquet file ({error})")))?;
+        let mut number = 0;
+        for group in 0..reader.num_groups() {
+            let wrong = |row: usize, problem: String| EvalError::Row {
+                path: path.to_owned(),
+                row,
+                problem,
             };
-            record
-                .map_err(|problem| format!("damaged ({problem})"))
-                .and_then(|row| each(object(&row)))
-                .map_err(|problem| EvalError::Row {
-                    path: path.to_owned(),
-                    row: number,
-                    problem,
-                })?;
+            let damaged = |error| format!("damaged ({error})");
+            let records = reader
+                .rows(group, None)
+                .map_err(|error| wrong(number + 1, damaged(error)))?;
+            for record in records {
+                number += 1;
+                record
+                    .map_err(damaged)
+                    .and_then(|row| each(object(&row)))
+                    .map_err(|problem| wrong(number, problem))?;
+            }
         }
         Ok(())
-    }
-
-    /// What the library gives. It panics on some damaged files.
-    fn sound<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
-        contained("parquet", read)?.map_err(|error| error.to_string())
     }
 
     fn object(row: &Row) -> Fields {

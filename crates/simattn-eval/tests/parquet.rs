@@ -134,3 +134,24 @@ fn damaged_metadata_of_a_parquet_file_breaks_nothing_off() {
     }
     assert!(broken_off > 0, "the test reaches no panic of the library");
 }
+
+/// The library asks for as much memory as a dictionary names values.
+#[test]
+fn a_dictionary_that_names_more_values_than_its_bytes_hold() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("arc_easy_test.parquet");
+    write(&path, &[("Why?", ["a", "b", "c"], "C")]);
+    let arc = Task::named("arc_easy", &tasks()).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    // The header's field of a dictionary, a structure whose first number is 3; then it is 63.
+    let header = [0x4c, 0x15, 6];
+    let at = bytes.windows(3).position(|bytes| bytes == header).unwrap();
+    bytes[at + 2] = 126;
+    fs::write(&path, bytes).unwrap();
+    let error = arc.items(&path).unwrap_err();
+    assert!(matches!(error, EvalError::Row { row: 1, .. }), "{error}");
+    assert!(
+        error.to_string().contains("does not hold the 63 values"),
+        "{error}"
+    );
+}

@@ -1,9 +1,8 @@
 //! Documents of Parquet files.
 
 use super::{InputFile, Place, ReadError, Sink, Stop};
-use crate::contain::contained;
+use crate::parquet_file::ParquetFile;
 use parquet::errors::ParquetError;
-use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::schema::types::Type;
 use std::fs::File;
@@ -21,14 +20,14 @@ pub(super) fn read(
 ) -> Result<(), Stop> {
     let wrong = |problem: String| Stop::Error(ReadError::input(&input.path, problem));
     let file = File::open(&input.path).map_err(|error| ReadError::opening(&input.path, &error))?;
-    let reader = match sound(|| SerializedFileReader::new(file)) {
+    let reader = match ParquetFile::open(file) {
         Ok(reader) => reader,
         Err(error) => {
             let problem = format!("not a Parquet file ({error})");
             return sink.bad(&input.path, "row ", 1, problem);
         }
     };
-    let schema = reader.metadata().file_metadata().schema().clone();
+    let schema = reader.schema();
     let Some(field) = schema
         .get_fields()
         .iter()
@@ -48,7 +47,7 @@ pub(super) fn read(
         .with_fields(vec![field.clone()])
         .build()
         .map_err(|error| wrong(error.to_string()))?;
-    let rows: u64 = reader.metadata().file_metadata().num_rows().max(1) as u64;
+    let rows: u64 = reader.num_rows().max(1) as u64;
     if from.offset > rows {
         let problem = "it ends before the place that prepare.json tells of; put the file back as \
                        it was, or remove the folder and begin again";
@@ -56,8 +55,8 @@ pub(super) fn read(
     }
     let before = taken.load(Ordering::Relaxed);
     let mut row: u64 = 0;
-    for group in 0..reader.num_row_groups() {
-        let in_group = reader.metadata().row_group(group).num_rows();
+    for group in 0..reader.num_groups() {
+        let in_group = reader.num_rows_in(group);
         // A negative number is damage, which reading the group finds.
         let in_group = u64::try_from(in_group).unwrap_or(0);
         let behind = row.saturating_add(in_group);
@@ -65,12 +64,7 @@ pub(super) fn read(
             row = behind;
             continue;
         }
-        let opened = sound(|| reader.get_row_group(group));
-        let records = match &opened {
-            Ok(group) => sound(|| group.get_row_iter(Some(only.clone()))),
-            Err(error) => Err(ParquetError::General(error.to_string())),
-        };
-        let mut records = match records {
+        let records = match reader.rows(group, Some(only.clone())) {
             Ok(records) => records,
             Err(error) => {
                 not_read(input, &error)?;
@@ -79,7 +73,7 @@ pub(super) fn read(
                 continue;
             }
         };
-        while let Some(record) = sound(|| records.next().transpose()).transpose() {
+        for record in records {
             row += 1;
             if row <= from.offset {
                 continue;
@@ -123,11 +117,6 @@ pub(super) fn read(
         row = behind;
     }
     Ok(())
-}
-
-/// What the library gives. It panics on some damaged files.
-fn sound<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
-    contained("parquet", read).unwrap_or_else(|problem| Err(ParquetError::General(problem)))
 }
 
 /// Refuses what is not damaged but written in a way that is not read, whatever is to be passed
