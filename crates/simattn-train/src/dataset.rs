@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use simattn::ModelConfig;
 use simattn_data::shards::{
@@ -14,9 +13,9 @@ use simattn_data::{
     Corpus, DataError, TextSettings, TokenSource, Tokenizer, TokenizerSpec, Weighted,
 };
 
-use crate::checkpoint::hexadecimal;
 use crate::config::{DataConfig, RunConfig, SourceConfig, TALES};
 use crate::error::TrainError;
+use crate::fingerprint::{Fingerprint, hexadecimal};
 use crate::kept_tokenizer::KeptTokenizer;
 
 /// A corpus as tokens, with the tokenizer that made them.
@@ -36,17 +35,6 @@ pub struct Dataset {
     /// What whoever trains on it should know: what was passed over in a folder of text, and what
     /// was left out of training.
     pub notes: Vec<String>,
-}
-
-/// Which tokens a run learns from, so that one that goes on can tell whether they are still those.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fingerprint {
-    /// Tokens to train on.
-    pub train_tokens: u64,
-    /// Tokens held out.
-    pub validation_tokens: u64,
-    /// A SHA-256 over the sources' digests and weights, the validation part last.
-    pub sha256: String,
 }
 
 impl Dataset {

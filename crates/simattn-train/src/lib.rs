@@ -50,7 +50,9 @@ mod dataset;
 mod error;
 mod evaluate;
 mod fault;
+mod fingerprint;
 mod flat;
+mod folder_error;
 mod gradients;
 mod kept_tokenizer;
 mod log;
@@ -74,9 +76,10 @@ pub use config::{
     Change, DataConfig, Override, RunConfig, RunConfigError, SourceConfig, TrainConfig, changes,
     parse_document,
 };
-pub use dataset::{Dataset, Fingerprint};
+pub use dataset::Dataset;
 pub use error::{Origin, TrainError};
 pub use evaluate::{EvaluateError, Evaluation, TextEvaluation, Validation, evaluate_text};
+pub use fingerprint::Fingerprint;
 pub use gradients::{GradientSum, clip_factor};
 pub use kept_tokenizer::KeptTokenizer;
 pub use log::{LastMetrics, Meters, last_metrics};

@@ -5,16 +5,15 @@
 //! the finished one, or that of its newest checkpoint while there is none.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::Device;
-use simattn::checkpoint::CheckpointError;
 use simattn::{Decoder, ModelConfig};
-use simattn_data::{DataError, TEXT_SETTINGS, TextSettings, Tokenizer, TokenizerSpec};
+use simattn_data::{TEXT_SETTINGS, TextSettings, Tokenizer, TokenizerSpec};
 
 use crate::checkpoint::{self, CONFIG, Checkpoint, TOKENIZER, WEIGHTS, newest_intact};
-use crate::config::{Override, RunConfig, RunConfigError};
+use crate::config::{Override, RunConfig};
+pub use crate::folder_error::FolderError;
 pub use crate::reservation::{FileReservation, Reservation};
 
 /// What a model folder holds.
@@ -28,106 +27,6 @@ pub struct SavedModel {
     pub text: TextSettings,
     /// Its weights.
     pub decoder: Decoder,
-}
-
-/// Why a model folder could not be written or read. `Display` is one line.
-#[derive(Debug, thiserror::Error)]
-pub enum FolderError {
-    /// Something stands where the folder should go.
-    #[error("{}: exists already; choose another place or remove it", path.display())]
-    Exists {
-        /// The place.
-        path: PathBuf,
-    },
-    /// A link stands where the folder should go, and nothing where it leads.
-    #[error("{}: a link that leads nowhere; choose another place or remove it", path.display())]
-    Dangling {
-        /// The place.
-        path: PathBuf,
-    },
-    /// The path cannot name a file.
-    #[error("{}: not the name of a file; give one such as results.json", path.display())]
-    NamelessFile {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The path cannot name a folder.
-    #[error("{}: not the name of a folder; give one such as runs/first", path.display())]
-    Nameless {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The system refused.
-    #[error("{}: cannot {action}: {source}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What was tried.
-        action: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Another process trains in the folder.
-    #[error(
-        "{}: another run is in this folder{holder}; wait for its end, or choose another place",
-        path.display()
-    )]
-    InUse {
-        /// The folder.
-        path: PathBuf,
-        /// Who holds it, as far as that is known: " (process 123)".
-        holder: String,
-    },
-    /// There is no model.
-    #[error(
-        "{}: no saved model there ({missing} is missing); give the folder that `train` wrote",
-        path.display()
-    )]
-    Missing {
-        /// The folder.
-        path: PathBuf,
-        /// The first file that is not there.
-        missing: &'static str,
-    },
-    /// The configuration is wrong.
-    #[error(transparent)]
-    Config(#[from] RunConfigError),
-    /// The tokenizer is wrong.
-    #[error(transparent)]
-    Tokenizer(#[from] DataError),
-    /// A run that goes on from a model was asked to give it another tokenizer.
-    #[error(
-        "{}: its weights were trained with the tokenizer {own}, and {asked} is another one; \
-         leave data.tokenizer out",
-        path.display()
-    )]
-    OtherTokenizer {
-        /// The folder.
-        path: PathBuf,
-        /// The fingerprint of its tokenizer.
-        own: String,
-        /// What was asked for.
-        asked: String,
-    },
-    /// The weights are wrong.
-    #[error(transparent)]
-    Weights(#[from] CheckpointError),
-    /// A checkpoint in the folder of a run that has not finished is wrong.
-    #[error(transparent)]
-    Checkpoint(#[from] Box<crate::checkpoint::CheckpointError>),
-    /// Configuration and tokenizer do not belong together.
-    #[error(
-        "{}: the tokenizer has {needed} ids, the model {vocabulary}; they do not belong together",
-        path.display()
-    )]
-    Mismatch {
-        /// The folder.
-        path: PathBuf,
-        /// The model's ids.
-        vocabulary: usize,
-        /// The tokenizer's ids.
-        needed: usize,
-    },
 }
 
 impl Reservation {
@@ -289,15 +188,4 @@ fn check_whole(folder: &Path) -> Result<(), FolderError> {
         }
     }
     Ok(())
-}
-
-pub(crate) fn failed<'a>(
-    path: &'a Path,
-    action: &'static str,
-) -> impl Fn(io::Error) -> FolderError + 'a {
-    move |source| FolderError::Io {
-        path: path.to_owned(),
-        action,
-        source,
-    }
 }

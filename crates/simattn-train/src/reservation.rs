@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::model_folder::{FolderError, failed};
+use crate::folder_error::{FolderError, failed};
 
 /// Names of files and folders that are not finished end with this and a process id.
 const UNFINISHED: &str = ".unfinished-";

@@ -7,8 +7,8 @@ use simattn::Positions;
 
 use crate::checkpoint::{self, Checkpoint, CheckpointError, newest_intact};
 use crate::config::{Change, RunConfig, changes};
-use crate::dataset::Fingerprint;
-use crate::model_folder::FolderError;
+use crate::fingerprint::Fingerprint;
+use crate::folder_error::FolderError;
 use crate::reservation::check_free;
 use crate::run_folder::{RunFolder, is_run};
 

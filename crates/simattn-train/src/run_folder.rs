@@ -17,8 +17,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint;
-use crate::model_folder::{FolderError, Reservation, failed};
-use crate::reservation::{Before, check_free};
+use crate::folder_error::{FolderError, failed};
+use crate::reservation::{Before, Reservation, check_free};
 
 const MARKER: &str = "run.json";
 const LOCK: &str = "run.lock";

@@ -33,7 +33,7 @@ pub(crate) use keep::prune;
 pub use read::{Checkpoint, Found, newest_intact};
 pub(crate) use saver::{Outcome, Saver};
 pub use state::{Progress, Snapshot, State};
-pub(crate) use sums::{hexadecimal, same_bytes};
+pub(crate) use sums::same_bytes;
 pub(crate) use write::Contents;
 
 use std::fs;

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use simattn_data::Position;
 
-use crate::dataset::Fingerprint;
+use crate::fingerprint::Fingerprint;
 use simattn::checkpoint::NamedTensor;
 
 /// The newest layout of a checkpoint that this version writes and reads.

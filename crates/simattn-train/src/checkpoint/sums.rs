@@ -1,6 +1,5 @@
 //! SHA-256 sums of a checkpoint's files, in the form that `sha256sum -c` reads.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
@@ -9,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::{CheckpointError, failed};
 use super::{SUMMED, SUMS, TEXT};
+use crate::fingerprint::hexadecimal;
 
 /// Bytes read at a time.
 const PIECE: usize = 1 << 18;
@@ -31,17 +31,6 @@ fn of_file(path: &Path) -> io::Result<String> {
 /// Whether two files hold the same bytes.
 pub(crate) fn same_bytes(a: &Path, b: &Path) -> io::Result<bool> {
     Ok(of_file(a)? == of_file(b)?)
-}
-
-/// A finished sum as text.
-pub(crate) fn hexadecimal(hasher: Sha256) -> String {
-    hasher
-        .finalize()
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }
 
 /// The contents of `SHA256SUMS` for the files that lie in `folder`.

@@ -11,8 +11,8 @@ use super::state::{FORMAT, Snapshot, State};
 use super::{
     CONFIG, OPTIMIZER, STATE, SUMS, TEXT, TOKENIZER, WEIGHTS, folder_name, remove_leftovers, sums,
 };
-use crate::dataset::Fingerprint;
 use crate::fault;
+use crate::fingerprint::Fingerprint;
 
 /// All that goes into one checkpoint.
 #[derive(Debug)]

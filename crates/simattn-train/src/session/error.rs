@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::checkpoint::CheckpointError;
 use crate::config::RunConfigError;
 use crate::error::TrainError;
-use crate::model_folder::FolderError;
+use crate::folder_error::FolderError;
 
 /// Why a run broke off. `Display` is one line.
 #[derive(Debug, thiserror::Error)]

@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::checkpoint::{self, Checkpoint, Contents, Outcome, Saver};
 use crate::config::RunConfig;
-use crate::dataset::{Dataset, Fingerprint};
+use crate::dataset::Dataset;
 use crate::error::TrainError;
+use crate::fingerprint::Fingerprint;
+use crate::folder_error::{FolderError, failed};
 use crate::log::{Logs, Meters};
-use crate::model_folder::{FolderError, failed};
 use crate::report::{EvaluationReport, Observer};
 use crate::run_folder::{RunFolder, Standing};
 use crate::trainer::Trainer;

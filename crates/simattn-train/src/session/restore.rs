@@ -5,7 +5,8 @@ use simattn_data::OtherWindows;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::config::RunConfig;
-use crate::dataset::{Dataset, Fingerprint};
+use crate::dataset::Dataset;
+use crate::fingerprint::Fingerprint;
 use crate::trainer::Trainer;
 
 /// Puts a trainer where a checkpoint stood.
