@@ -15,9 +15,10 @@ const REPETITIONS: usize = 4;
 /// Floating-point operations a second of a large matrix product, measured now: in float32, on GPUs in the type of a pass.
 pub(crate) fn measured_flops(device: &Device, precision: Precision) -> f64 {
     let device = device.clone().without_autodiff();
-    let size = match device == Device::flex() {
-        true => SIZE,
-        false => GPU_SIZE,
+    let size = if device == Device::flex() {
+        SIZE
+    } else {
+        GPU_SIZE
     };
     let dtype = match precision {
         Precision::Bfloat16 if size == GPU_SIZE => DType::BF16,

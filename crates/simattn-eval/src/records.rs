@@ -10,9 +10,10 @@ type Each<'a> = dyn FnMut(Fields) -> Result<(), String> + 'a;
 
 /// Hands every record of a file to `each`, in order; what it finds wrong is named by line or row.
 pub(crate) fn read(path: &Path, each: &mut Each<'_>) -> Result<(), EvalError> {
-    match path.extension().is_some_and(|end| end == "parquet") {
-        true => rows(path, each),
-        false => lines(path, each),
+    if path.extension().is_some_and(|end| end == "parquet") {
+        rows(path, each)
+    } else {
+        lines(path, each)
     }
 }
 

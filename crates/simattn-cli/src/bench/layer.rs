@@ -22,10 +22,7 @@ pub(super) fn without_positions(kernels: Kernels) -> Pass<'static> {
 
 /// A layer's input or output in the type of a pass, or back from it.
 pub(super) fn in_type(x: Tensor<3>, dtype: DType) -> Tensor<3> {
-    match x.dtype() == dtype {
-        true => x,
-        false => x.cast(dtype),
-    }
+    if x.dtype() == dtype { x } else { x.cast(dtype) }
 }
 
 /// Times the forward pass without a graph, then forward and backward with the gradients of x and of all weights.

@@ -63,9 +63,10 @@ pub(crate) fn run(bench: &Bench, emit: &mut dyn FnMut(&Record)) -> Result<(), Be
         precision: bench.precision,
         threads: bench.threads,
         device: device::name(&bench.device),
-        product_rate: match bench.device == Device::flex() {
-            true => timing::product_rate(),
-            false => measured_flops(&bench.device, bench.precision),
+        product_rate: if bench.device == Device::flex() {
+            timing::product_rate()
+        } else {
+            measured_flops(&bench.device, bench.precision)
         },
     };
     match bench.work {

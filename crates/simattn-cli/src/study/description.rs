@@ -101,9 +101,10 @@ impl Description {
             .iter()
             .map(|(field, value)| format!("{field}={}", plain(value)))
             .collect();
-        match fields.is_empty() {
-            true => self.kind.clone(),
-            false => format!("{}:{}", self.kind, fields.join(",")),
+        if fields.is_empty() {
+            self.kind.clone()
+        } else {
+            format!("{}:{}", self.kind, fields.join(","))
         }
     }
 
@@ -115,9 +116,10 @@ impl Description {
             .iter()
             .map(|(field, value)| difference(field, &plain(value)))
             .collect();
-        match differences.is_empty() {
-            true => kind,
-            false => format!("{kind} {}", differences.join(", ")),
+        if differences.is_empty() {
+            kind
+        } else {
+            format!("{kind} {}", differences.join(", "))
         }
     }
 

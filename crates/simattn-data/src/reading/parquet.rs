@@ -124,15 +124,16 @@ pub(super) fn read(
 fn not_read(input: &InputFile, error: &ParquetError) -> Result<(), Stop> {
     let problem = error.to_string();
     let refused = matches!(error, ParquetError::NYI(_)) || problem.contains("Disabled feature");
-    match refused {
-        true => Err(ReadError::input(
+    if refused {
+        Err(ReadError::input(
             &input.path,
             format!(
                 "written in a way that is not read ({problem}); write it again, with snappy, zstd \
                  or gzip"
             ),
         )
-        .into()),
-        false => Ok(()),
+        .into())
+    } else {
+        Ok(())
     }
 }

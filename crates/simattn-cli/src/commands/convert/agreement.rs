@@ -146,12 +146,11 @@ impl Agreement {
     fn summary(&self) -> String {
         let rms = (self.squares / self.logits as f64).sqrt();
         // Of logits that are all 0 nothing is a share.
-        let relative = match self.squares_of_first > 0.0 || self.squares == 0.0 {
-            true => {
-                let share = self.squares / self.squares_of_first.max(f64::MIN_POSITIVE);
-                format!("{:.3e}", share.sqrt())
-            }
-            false => "- (the first model's logits are all 0)".to_owned(),
+        let relative = if self.squares_of_first > 0.0 || self.squares == 0.0 {
+            let share = self.squares / self.squares_of_first.max(f64::MIN_POSITIVE);
+            format!("{:.3e}", share.sqrt())
+        } else {
+            "- (the first model's logits are all 0)".to_owned()
         };
         format!(
             "logits               {} at {} positions\n\
