@@ -1,7 +1,7 @@
 //! The TOML configuration of a run: a file alone, and one over a saved model's.
 //!
 //! reader: crates/simattn-train/src/config/document.rs
-//! reader: crates/simattn-train/src/config.rs except from_file_with default schedule optimizer adamw sequences_per_step
+//! reader: crates/simattn-train/src/config/mod.rs except from_file_with default schedule optimizer adamw sequences_per_step
 //! reader: crates/simattn-train/src/config/diff.rs
 //! reader: crates/simattn/src/config/mod.rs except neox llama qkv_bias out_bias rotation
 //! reader: crates/simattn/src/config/attention.rs except name kv_heads rotary_dim
