@@ -191,8 +191,8 @@ impl Session {
     fn steps(&mut self, observer: &mut dyn Observer) -> Result<Ending, SessionError> {
         let mut last = None;
         if self.kept.is_none() {
-            let mut recorder = self.record.before(observer);
-            last = Some(self.trainer.evaluate_aloud(&mut recorder)?);
+            let mut recorder = self.record.recorder(observer);
+            last = Some(self.trainer.evaluate_and_tell(&mut recorder)?);
         }
         let mut due = false;
         while !self.trainer.is_done() && !self.stop.load(Ordering::SeqCst) {
@@ -236,7 +236,7 @@ impl Session {
             saver.has_ended() || *due && saver.is_idle() || stop.load(Ordering::SeqCst)
         };
         self.trainer
-            .run_until(needed, &mut self.record.before(observer))
+            .run_until(needed, &mut self.record.recorder(observer))
     }
 
     /// Everything that goes into a checkpoint of this moment; from one with a number that is not

@@ -26,7 +26,7 @@ impl Record {
     }
 
     /// An observer that writes down what it hears, then tells it to another.
-    pub(super) fn before<'a>(&'a mut self, observer: &'a mut dyn Observer) -> Recorder<'a> {
+    pub(super) fn recorder<'a>(&'a mut self, observer: &'a mut dyn Observer) -> Recorder<'a> {
         Recorder {
             record: self,
             observer,
@@ -34,7 +34,7 @@ impl Record {
     }
 }
 
-/// See [`Record::before`].
+/// See [`Record::recorder`].
 pub(super) struct Recorder<'a> {
     record: &'a mut Record,
     observer: &'a mut dyn Observer,

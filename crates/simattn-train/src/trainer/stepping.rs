@@ -19,7 +19,7 @@ impl Trainer {
     ///
     /// As [`Self::run_until`].
     pub fn run(&mut self, observer: &mut dyn Observer) -> Result<EvaluationReport, TrainError> {
-        let first = self.evaluate_aloud(observer)?;
+        let first = self.evaluate_and_tell(observer)?;
         let last = self.run_until(|_| false, observer)?;
         Ok(last.unwrap_or(first))
     }
@@ -43,7 +43,7 @@ impl Trainer {
             self.step(observer)?;
             if self.is_done() || self.evaluates_at(self.step) {
                 self.read_losses(observer)?;
-                last = Some(self.evaluate_aloud(observer)?);
+                last = Some(self.evaluate_and_tell(observer)?);
             }
             if pause(self) {
                 break;
@@ -223,7 +223,7 @@ impl Trainer {
     }
 
     /// Evaluates and tells the observer, then refuses a loss that is not finite.
-    pub(crate) fn evaluate_aloud(
+    pub(crate) fn evaluate_and_tell(
         &self,
         observer: &mut dyn Observer,
     ) -> Result<EvaluationReport, TrainError> {
