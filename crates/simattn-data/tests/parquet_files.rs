@@ -574,3 +574,42 @@ fn a_structure_that_names_more_than_its_bytes_hold() {
         refused(&bytes, said);
     }
 }
+
+/// The library makes room for as many columns as one names within it, and goes down into them by
+/// calling itself: the first asked for 16 GB, the second ended the process.
+#[test]
+fn a_tree_of_columns_that_is_too_wide_or_too_deep() {
+    let column = |children: i64| {
+        // Repetition, name and children.
+        let fields = [vec![0x35, 0, 0x18, 1, b'a'], fields(&[children]), vec![0]];
+        fields.concat()
+    };
+    let metadata = |columns: Vec<Vec<u8>>| {
+        let list = [vec![0x19, 0xfc], varint(columns.len() as u64)].concat();
+        // No rows and no groups of them.
+        let metadata = [
+            fields(&[1]),
+            list,
+            columns.concat(),
+            vec![0x16, 0, 0x19, 0x0c, 0],
+        ];
+        let metadata = metadata.concat();
+        let length = (metadata.len() as u32).to_le_bytes();
+        [b"PAR1", &metadata[..], &length, b"PAR1"].concat()
+    };
+    assert_eq!(
+        rows(&metadata(vec![column(2), column(0), column(1), column(0)])),
+        Ok(vec![])
+    );
+    refused(
+        &metadata(vec![column(HUGE), column(0)]),
+        "names 2147483647 others",
+    );
+    let mut deep = vec![column(1); 50_000];
+    deep.push(column(0));
+    refused(&metadata(deep), "nested too deep");
+    // Beside each other they are as many as they like.
+    let mut wide = vec![column(3000)];
+    wide.extend(vec![column(0); 3000]);
+    assert_eq!(rows(&metadata(wide)), Ok(vec![]));
+}

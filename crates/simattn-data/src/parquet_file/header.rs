@@ -37,20 +37,21 @@ impl PageHeader {
         let mut header = Self::default();
         let mut numbers = true;
         let mut thrift = Thrift { from, left: most };
-        thrift.structure(0, 0, &mut |within, field, number| {
+        thrift.structure(0, 0, &mut |within, field, seen| {
             let place = match (within, field) {
                 (0, 1) => &mut header.kind,
                 (0, 2) => &mut header.unpacked,
                 (0, 3) => &mut header.packed,
                 (8, 5) => &mut header.defined,
                 (8, 6) => &mut header.repeated,
-                _ => return,
+                _ => return Ok(()),
             };
-            match number {
-                Some(number) => *place = number,
+            match seen {
+                Seen::Number(number) => *place = number,
                 // The library reads a number there, whatever it is.
-                None => numbers = false,
+                _ => numbers = false,
             }
+            Ok(())
         })?;
         header.length = most - thrift.left;
         if numbers {
@@ -78,16 +79,87 @@ pub(super) fn check_metadata(file: &File) -> Result<(), ParquetError> {
                 from: &metadata[..],
                 left: length.into(),
             };
-            thrift.structure(0, 0, &mut |_, _, _| {})
+            let mut columns = Columns::within(length.into());
+            thrift.structure(0, 0, &mut |within, field, seen| {
+                match (within, field, seen) {
+                    (0, COLUMNS, Seen::List) => columns = Columns::within(length.into()),
+                    (0, COLUMNS, _) => return Err(damaged("it lists no columns")),
+                    (IN_COLUMNS, 5, Seen::Number(children)) => columns.children = children,
+                    (IN_COLUMNS, 5, _) => return Err(damaged("a column is no structure")),
+                    (IN_COLUMNS, _, Seen::End) => columns.next()?,
+                    _ => {}
+                }
+                Ok(())
+            })
         }
         _ => Ok(()),
     }
 }
 
-/// Takes a field: the one whose structure holds it, itself, and its value where that is a number.
-type Take<'a> = dyn FnMut(i64, i64, Option<i64>) + 'a;
+/// The field of the metadata that lists the columns, and what its elements are within.
+const COLUMNS: i64 = 2;
+const IN_COLUMNS: i64 = LIST | COLUMNS;
 
-/// A structure in a list, or deeper than in one that is a field of the outermost.
+/// The tree of columns, whose nodes are listed one after the other, parents first. The library goes
+/// down into it by calling itself, and makes room for as many children as a node names.
+struct Columns {
+    /// Bytes of the list, which holds no more nodes.
+    most: i64,
+    /// Children of the node that is being read.
+    children: i64,
+    /// Children still to come of each node above.
+    above: Vec<i64>,
+}
+
+impl Columns {
+    fn within(most: u64) -> Self {
+        Self {
+            most: i64::try_from(most).unwrap_or(i64::MAX),
+            children: 0,
+            above: Vec::new(),
+        }
+    }
+
+    /// A node has ended.
+    fn next(&mut self) -> Result<(), ParquetError> {
+        let children = std::mem::take(&mut self.children);
+        if children > self.most {
+            return Err(damaged(format!("a column names {children} others within")));
+        }
+        if children > 0 {
+            self.above.push(children);
+        } else {
+            while let Some(left) = self.above.pop() {
+                if left > 1 {
+                    self.above.push(left - 1);
+                    break;
+                }
+            }
+        }
+        if self.above.len() > DEEPEST as usize {
+            return Err(damaged("its columns are nested too deep"));
+        }
+        Ok(())
+    }
+}
+
+/// Takes a field: the one whose structure holds it, itself, and its value.
+type Take<'a> = dyn FnMut(i64, i64, Seen) -> Result<(), ParquetError> + 'a;
+
+/// A value as far as it matters here.
+#[derive(Clone, Copy)]
+enum Seen {
+    Number(i64),
+    List,
+    Other,
+    /// The structure ends; this is no field.
+    End,
+}
+
+/// A structure in the list that is a field of the outermost one.
+const LIST: i64 = 1 << 32;
+
+/// A structure that lies deeper.
 const ELSEWHERE: i64 = -1;
 
 /// Thrift's compact protocol. Nothing is longer than the bytes that are left.
@@ -150,7 +222,7 @@ impl<R: Read> Thrift<R> {
             let byte = self.byte()?;
             let kind = byte & 0x0f;
             if kind == 0 {
-                return Ok(());
+                return take(within, 0, Seen::End);
             }
             field = match byte >> 4 {
                 0 => self.number()?,
@@ -158,13 +230,14 @@ impl<R: Read> Thrift<R> {
             };
             match kind {
                 // The kind is the value.
-                1 | 2 => take(within, field, None),
+                1 | 2 => take(within, field, Seen::Other)?,
                 4..=6 => {
                     let number = self.number()?;
-                    take(within, field, Some(number));
+                    take(within, field, Seen::Number(number))?;
                 }
                 _ => {
-                    take(within, field, None);
+                    let list = matches!(kind, 9 | 10);
+                    take(within, field, if list { Seen::List } else { Seen::Other })?;
                     let field = if depth == 0 { field } else { ELSEWHERE };
                     self.value(kind, depth, field, take)?;
                 }
@@ -198,8 +271,9 @@ impl<R: Read> Thrift<R> {
                     count => count.into(),
                 };
                 self.must_hold(count)?;
+                let within = if depth == 0 { LIST | field } else { ELSEWHERE };
                 for _ in 0..count {
-                    self.value(head & 0x0f, depth + 1, ELSEWHERE, take)?;
+                    self.value(head & 0x0f, depth + 1, within, take)?;
                 }
                 Ok(())
             }

@@ -52,13 +52,19 @@ impl Records {
             self.together = self.together.saturating_add(count);
             self.in_row = self.in_row.saturating_add(count);
         } else if count > 0 {
-            let batch = self.begun.saturating_sub(1) / BATCH;
-            self.begun = self.begun.saturating_add(count);
-            let last = self.begun - 1;
-            self.together = if last / BATCH == batch {
-                self.together.saturating_add(count)
+            // Rows that are read together with the last one.
+            let room = if self.begun == 0 {
+                BATCH
             } else {
-                last % BATCH + 1
+                BATCH - 1 - (self.begun - 1) % BATCH
+            };
+            self.begun = self.begun.saturating_add(count);
+            let more = self.together.saturating_add(count.min(room));
+            self.most_together = self.most_together.max(more);
+            self.together = if count <= room {
+                more
+            } else {
+                (self.begun - 1) % BATCH + 1
             };
             self.in_row = 1;
         }
