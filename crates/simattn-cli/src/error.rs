@@ -24,3 +24,14 @@ pub(crate) fn input(error: impl Display) -> CliError {
 pub(crate) fn failure(error: impl Display) -> CliError {
     CliError::Failure(error.to_string())
 }
+
+/// An error of the one kind or the other, as it says itself: `.map_err(input_if(HubError::is_input))`.
+pub(crate) fn input_if<E: Display>(is_input: fn(&E) -> bool) -> impl FnOnce(E) -> CliError {
+    move |error| {
+        if is_input(&error) {
+            input(error)
+        } else {
+            failure(error)
+        }
+    }
+}

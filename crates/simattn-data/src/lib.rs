@@ -48,6 +48,7 @@ mod documents;
 mod error;
 mod hash;
 mod loader;
+mod made_folders;
 #[cfg(feature = "parquet")]
 mod parquet_file;
 mod permutation;
@@ -70,6 +71,7 @@ pub use corpus::Corpus;
 pub use documents::{Document, Texts, read_documents};
 pub use error::DataError;
 pub use loader::{Loader, OtherWindows, Position, Weighted};
+pub use made_folders::{MadeFolders, NotMade};
 #[cfg(feature = "parquet")]
 pub use parquet_file::{ParquetFile, ParquetRows};
 pub use permutation::Permutation;

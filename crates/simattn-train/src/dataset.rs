@@ -10,11 +10,12 @@ use simattn_data::shards::{
     is_prepared,
 };
 use simattn_data::{
-    Corpus, DataError, TextSettings, TokenSource, Tokenizer, TokenizerSpec, Weighted,
+    Corpus, DataError, Loader, TextSettings, TokenSource, Tokenizer, TokenizerSpec, Weighted,
 };
 
 use crate::config::{DataConfig, RunConfig, SourceConfig, TALES};
 use crate::error::TrainError;
+use crate::evaluate::Validation;
 use crate::fingerprint::{Fingerprint, hexadecimal};
 use crate::kept_tokenizer::KeptTokenizer;
 
@@ -180,6 +181,19 @@ impl Dataset {
             validation: Arc::new(TokenShards::concatenated(validation)),
             notes: Vec::new(),
         })
+    }
+
+    /// Refuses text that a trainer would refuse, without a model: too little of it for one window
+    /// to train on in each source and one to validate on.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::TextTooShort`] and what else keeps windows from being cut.
+    pub fn check_windows(&self, config: &RunConfig) -> Result<(), DataError> {
+        let (batch, context) = (config.train.batch, config.model.context);
+        Loader::mixed(self.train.clone(), batch, context, config.seed)?;
+        let windows = batch * config.train.evaluation_batches;
+        Validation::new(&*self.validation, batch, context, windows).map(drop)
     }
 
     /// `model` with its vocabulary taken from the tokenizer where it is 0.

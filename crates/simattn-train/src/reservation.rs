@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use simattn_data::MadeFolders;
+
 use crate::folder_error::{FolderError, failed};
 
 /// Names of files and folders that are not finished end with this and a process id.
@@ -40,8 +42,8 @@ pub struct Reservation {
     place: PathBuf,
     /// Where the folder is written until it is whole.
     pub(crate) unfinished: PathBuf,
-    /// Parents that were made for it, outermost first.
-    made: Vec<PathBuf>,
+    /// Parents that were made for it.
+    made: MadeFolders,
     /// Whether the place is an empty folder.
     inside: bool,
 }
@@ -49,8 +51,8 @@ pub struct Reservation {
 /// What a place was before a folder was put there.
 #[derive(Debug)]
 pub(crate) struct Before {
-    /// Parents that were made for it, outermost first.
-    pub(crate) made: Vec<PathBuf>,
+    /// Parents that were made for it.
+    pub(crate) made: MadeFolders,
     /// Whether it was an empty folder, which is to stay.
     pub(crate) empty_folder: bool,
 }
@@ -66,12 +68,12 @@ impl Reservation {
     pub fn new(place: &Path) -> Result<Self, FolderError> {
         let inside = is_empty_folder(place)?;
         let (hidden, made) = if inside {
-            (place.join(unfinished()), Vec::new())
+            (place.join(unfinished()), MadeFolders::default())
         } else {
             (beside(place)?, make_parents(place)?)
         };
         let unfinished = first_free(&hidden, |path| fs::create_dir(path)).map_err(|source| {
-            remove_parents(&made);
+            made.remove();
             failed(&hidden, "make the folder")(source)
         })?;
         Ok(Self {
@@ -176,7 +178,7 @@ impl Drop for Reservation {
         // After a save nothing is left under the other name, and no parent to take back. What
         // cannot be removed here could not be reported to anyone either.
         let _ = fs::remove_dir_all(&self.unfinished);
-        remove_parents(&self.made);
+        self.made.remove();
     }
 }
 
@@ -187,8 +189,8 @@ pub struct FileReservation {
     place: PathBuf,
     unfinished: PathBuf,
     file: File,
-    /// Parents that were made for it, outermost first.
-    made: Vec<PathBuf>,
+    /// Parents that were made for it.
+    made: MadeFolders,
 }
 
 impl FileReservation {
@@ -226,7 +228,7 @@ impl FileReservation {
         let (unfinished, file) = match (unfinished, file) {
             (Ok(unfinished), Some(file)) => (unfinished, file),
             (unfinished, _) => {
-                remove_parents(&made);
+                made.remove();
                 let source = unfinished.err().unwrap_or(io::ErrorKind::Other.into());
                 return Err(failed(&hidden, "make the file")(source));
             }
@@ -254,7 +256,7 @@ impl FileReservation {
             return Err(FolderError::Exists { path: place });
         }
         fs::rename(&self.unfinished, &place).map_err(failed(&place, "put the result"))?;
-        self.made.clear();
+        self.made = MadeFolders::default();
         flush(parent_of(&place))
     }
 }
@@ -263,7 +265,7 @@ impl Drop for FileReservation {
     fn drop(&mut self) {
         // As for folders.
         let _ = fs::remove_file(&self.unfinished);
-        remove_parents(&self.made);
+        self.made.remove();
     }
 }
 
@@ -357,32 +359,10 @@ fn parent_of(place: &Path) -> &Path {
     }
 }
 
-/// Makes the folders above a place that are missing, all or none; gives them, outermost first.
-pub(crate) fn make_parents(place: &Path) -> Result<Vec<PathBuf>, FolderError> {
-    let missing: Vec<&Path> = parent_of(place)
-        .ancestors()
-        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
-        .collect();
-    let mut made = Vec::new();
-    for folder in missing.into_iter().rev() {
-        match fs::create_dir(folder) {
-            Ok(()) => made.push(folder.to_owned()),
-            // As "a/../b" names one folder twice.
-            Err(_) if folder.is_dir() => {}
-            Err(source) => {
-                remove_parents(&made);
-                return Err(failed(folder, "make the folder")(source));
-            }
-        }
-    }
-    Ok(made)
-}
-
-/// Takes folders back that were made, as far as nothing else is in them.
-fn remove_parents(made: &[PathBuf]) {
-    for folder in made.iter().rev() {
-        let _ = fs::remove_dir(folder);
-    }
+/// Makes the folders above a place that are missing, all or none.
+pub(crate) fn make_parents(place: &Path) -> Result<MadeFolders, FolderError> {
+    MadeFolders::make(parent_of(place))
+        .map_err(|error| failed(&error.folder, "make the folder")(error.source))
 }
 
 /// Forces a file, or a folder with all that is in it, to the disk.

@@ -220,9 +220,7 @@ impl RunFolder {
             return;
         }
         let _ = fs::remove_dir_all(&self.path);
-        for parent in before.made.iter().rev() {
-            let _ = fs::remove_dir(parent);
-        }
+        before.made.remove();
     }
 
     /// Removes what a run without checkpoints has written, from a folder that is to stay.

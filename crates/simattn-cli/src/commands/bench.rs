@@ -7,15 +7,15 @@ use simattn::Precision;
 
 use super::arguments::{DeviceArg, KernelsArg, RecomputeArg};
 use crate::bench::{
-    self, Bench,
+    self, Bench, BenchError,
     timing::Repetitions,
-    torch::{self, Peer},
+    torch::{self, Peer, PeerError},
     use_threads,
     workload::{Sizes, Variant, Work},
 };
 use crate::console::{show_content, tell};
 use crate::device::{DeviceChoice, Runtime, computes};
-use crate::error::{CliError, failure, input};
+use crate::error::{CliError, failure, input, input_if};
 use crate::room;
 
 /// Time an attention layer, a training step or decoding and print one JSON object a line.
@@ -219,10 +219,7 @@ fn alone(args: &BenchArgs) -> Result<(), CliError> {
         let line = print_line(record);
         printed = std::mem::replace(&mut printed, Ok(())).and(line);
     })
-    .map_err(|error| match error.is_input() {
-        true => input(error),
-        false => failure(error),
-    })?;
+    .map_err(input_if(BenchError::is_input))?;
     printed
 }
 
@@ -257,10 +254,7 @@ fn against(args: &BenchArgs, peer: &Peer) -> Result<(), CliError> {
     let ratios = torch::compare((&program, &own), (peer, &peers), args.rounds, &mut |line| {
         tell(line)
     })
-    .map_err(|error| match error.is_input() {
-        true => input(error),
-        false => failure(error),
-    })?;
+    .map_err(input_if(PeerError::is_input))?;
     for ratio in &ratios {
         print_line(ratio)?;
     }

@@ -201,16 +201,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), CliError> {
     };
     let train = &plan.config.train;
     // A text shorter than a window shows here, before a folder is made.
-    simattn_train::Trainer::new(
-        &RunConfig {
-            model: candidates[0].model.clone(),
-            ..plan.config.clone()
-        },
-        &dataset,
-        simattn_train::Budget::Steps(train.steps),
-        &burn::tensor::Device::flex(),
-    )
-    .map_err(input)?;
+    dataset.check_windows(&plan.config).map_err(input)?;
     for line in &matching {
         tell(line);
     }

@@ -8,9 +8,10 @@ use clap::{Args, ValueEnum};
 use simattn_data::prepare::{Job, OnBadInput, PrepareError, PrepareObserver, check_place, prepare};
 use simattn_data::shards::Index;
 use simattn_data::{DataError, PassedOver, TEXT_FIELD, Tokenizer, TokenizerSpec};
+use simattn_hub::HubError;
 
 use crate::console::{show, tell, value};
-use crate::error::{CliError, failure, input};
+use crate::error::{CliError, input, input_if};
 use crate::progress::{Bar, Tenths};
 use crate::quantity::{bytes, count, duration, grouped};
 
@@ -91,10 +92,7 @@ pub(crate) fn run(args: &PrepareArgs) -> Result<(), CliError> {
     let mut progress = Progress::new();
     let prepared = prepare(&job, &mut progress);
     progress.end();
-    let prepared = prepared.map_err(|error: PrepareError| match error.is_input() {
-        true => input(error),
-        false => failure(error),
-    })?;
+    let prepared = prepared.map_err(input_if(PrepareError::is_input))?;
     let index = &prepared.index;
     let tokens = index.train.tokens + index.validation.tokens - prepared.resumed_tokens;
     show(describe(index))?;
@@ -135,10 +133,7 @@ fn local(inputs: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
         };
         let reference: simattn_hub::DatasetReference = text.parse().map_err(input)?;
         let fetched = simattn_hub::dataset_files(&reference);
-        paths.extend(fetched.map_err(|error| match error.is_input() {
-            true => input(error),
-            false => failure(error),
-        })?);
+        paths.extend(fetched.map_err(input_if(HubError::is_input))?);
     }
     Ok(paths)
 }

@@ -2,10 +2,11 @@
 
 use super::error::PrepareError;
 use super::journal::{JOURNAL, LOCK};
+use crate::made_folders::MadeFolders;
 use crate::shards::INDEX;
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What `mkfs` puts into an empty file system.
 pub(super) const OF_THE_SYSTEM: &str = "lost+found";
@@ -17,8 +18,8 @@ pub(super) enum Found {
     Begun,
     /// An empty folder.
     Empty,
-    /// Free; these folders were made, outermost first, the last of them the place itself.
-    Made(Vec<PathBuf>),
+    /// Free; these folders were made, the last of them the place itself.
+    Made(MadeFolders),
 }
 
 /// Whether shards can be written to a folder, tried without leaving anything there: for whoever has much to do before
@@ -42,7 +43,10 @@ pub(super) fn take(path: &Path) -> Result<Found, PrepareError> {
     };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Found::Made(make(path)?));
+            let made = MadeFolders::make(path);
+            return made
+                .map(Found::Made)
+                .map_err(|error| unusable(&error.folder, &error.source));
         }
         Err(error) => return Err(unusable(path, &error)),
         Ok(_) => {}
@@ -72,33 +76,10 @@ pub(super) fn take(path: &Path) -> Result<Found, PrepareError> {
     Ok(Found::Empty)
 }
 
-/// Makes a folder and those above it, all or none; gives them, outermost first.
-fn make(path: &Path) -> Result<Vec<PathBuf>, PrepareError> {
-    let missing: Vec<&Path> = path
-        .ancestors()
-        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
-        .collect();
-    let mut made = Vec::new();
-    for folder in missing.into_iter().rev() {
-        match fs::create_dir(folder) {
-            Ok(()) => made.push(folder.to_owned()),
-            // As "a/../b" names one folder twice.
-            Err(_) if folder.is_dir() => {}
-            Err(error) => {
-                give_back(&Found::Made(made));
-                return Err(unusable(folder, &error));
-            }
-        }
-    }
-    Ok(made)
-}
-
-/// Removes the folders that were made, as far as nothing is in them. What cannot be removed could not be reported to anyone.
+/// Removes the folders that were made, as far as nothing is in them.
 pub(super) fn give_back(found: &Found) {
     if let Found::Made(folders) = found {
-        for folder in folders.iter().rev() {
-            let _ = fs::remove_dir(folder);
-        }
+        folders.remove();
     }
 }
 

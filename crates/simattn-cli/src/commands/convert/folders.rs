@@ -6,10 +6,10 @@ use burn::tensor::Device;
 use simattn::Decoder;
 use simattn::huggingface::{import, weight_bytes};
 use simattn_data::{TextSettings, Tokenizer};
-use simattn_hub::ModelReference;
+use simattn_hub::{HubError, ModelReference};
 
 use super::super::open_model::open_model;
-use crate::error::{CliError, failure, input};
+use crate::error::{CliError, input, input_if};
 use crate::room;
 
 /// The folder that an argument means: itself, or what it names on the Hub.
@@ -21,13 +21,7 @@ pub(super) fn local(source: &Path) -> Result<PathBuf, CliError> {
         return Ok(source.to_owned());
     };
     let reference: ModelReference = reference.parse().map_err(input)?;
-    simattn_hub::model_folder(&reference).map_err(|error| {
-        if error.is_input() {
-            input(error)
-        } else {
-            failure(error)
-        }
-    })
+    simattn_hub::model_folder(&reference).map_err(input_if(HubError::is_input))
 }
 
 /// A Hugging Face folder's model, tokenizer and what it says of text, which must belong together.

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use simattn_eval::{EvalError, Item, Scorer, Settings, Task, TaskRun, read_tasks, run_task, tasks};
+use simattn_hub::HubError;
 
 use super::super::open_model::open_model;
 use super::arguments::EvalArgs;
 use super::outputs::Outputs;
 use crate::console::{show, tell, value};
-use crate::error::{CliError, failure, input};
+use crate::error::{CliError, failure, input, input_if};
 use crate::progress::Tenths;
 
 /// A task that can be run: its items and those to show before them.
@@ -141,10 +142,7 @@ fn data(task: &Task, folder: Option<&Path>) -> Result<Vec<PathBuf>, CliError> {
         });
         let reference: simattn_hub::DatasetReference =
             named.map_err(input)?.parse().map_err(input)?;
-        return simattn_hub::dataset_files(&reference).map_err(|error| match error.is_input() {
-            true => input(error),
-            false => failure(error),
-        });
+        return simattn_hub::dataset_files(&reference).map_err(input_if(HubError::is_input));
     };
     Ok(vec![task.file_in(folder).map_err(input)?])
 }

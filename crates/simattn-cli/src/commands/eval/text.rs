@@ -4,12 +4,12 @@ use std::path::Path;
 
 use simattn_data::{TokenSet, read_documents};
 use simattn_eval::is_space;
-use simattn_train::{Rolling, TextEvaluation, evaluate_rolling, evaluate_text};
+use simattn_train::{EvaluateError, Rolling, TextEvaluation, evaluate_rolling, evaluate_text};
 
 use super::super::open_model::open_model;
 use super::arguments::EvalArgs;
 use crate::console::{show, tell, tell_some};
-use crate::error::{CliError, failure, input};
+use crate::error::{CliError, input, input_if};
 use crate::progress::Tenths;
 use crate::quantity::{grouped, perplexity};
 use crate::room;
@@ -70,10 +70,7 @@ pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
             evaluate_rolling(&model.decoder, &sequences, of, &rolling, &mut report)
         }
     }
-    .map_err(|error| match error.is_input() {
-        true => input(error),
-        false => failure(error),
-    })?;
+    .map_err(input_if(EvaluateError::is_input))?;
     let words = documents.iter().map(|document| words(&document.text)).sum();
     show(summary(&evaluation, context, words))?;
     Ok(())
