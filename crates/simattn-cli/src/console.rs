@@ -1,11 +1,11 @@
 //! What a command says: results on standard output, everything else on standard error.
 //!
-//! `println!` and `eprintln!` end the program where nobody listens any more: after `simattn … | head`, or on a terminal
-//! whose connection broke off. A run must survive that.
+//! `println!` and `eprintln!` end the program when nobody reads its output any more: after
+//! `simattn … | head`, or on a terminal whose connection broke. A run must survive that.
 //!
-//! Names, paths and other values from outside stand in what is said. Here, on the way to whoever reads it, all of it is made
-//! visible (`visible`): a file's name must not move the cursor, colour the screen, turn the direction of the text or pass for
-//! a line of its own.
+//! Messages contain names, paths and other values from outside. All of it is made visible here
+//! (`visible`): a file's name must not move the cursor, colour the screen, turn the direction of
+//! the text or look like a line of its own.
 
 use std::borrow::Cow;
 use std::fmt::Display;

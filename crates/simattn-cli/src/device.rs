@@ -96,7 +96,8 @@ pub(crate) enum DeviceError {
     Wrong(#[from] simattn_kernels::check::WrongDevice),
     /// The build has no kernels for it.
     #[error(
-        "--device {runtime}: this build does not reach such devices; build with --features {runtime}"
+        "--device {runtime}: this build does not support such devices; build with \
+         --features {runtime}"
     )]
     NotBuilt {
         /// What was asked for.
@@ -110,7 +111,8 @@ pub(crate) enum DeviceError {
     },
     /// The build would reach it, but it is not there.
     #[error(
-        "--device {runtime}:{index}: {found} such devices are here; see simattn info --machine"
+        "--device {runtime}:{index}: this machine has {found} such devices; see \
+         `simattn info --machine`"
     )]
     NotThere {
         /// How it is reached.
@@ -125,7 +127,8 @@ pub(crate) enum DeviceError {
 /// A word that names no device.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "\"{0}\" is none of auto, cpu, cuda, rocm, metal, vulkan, webgpu, the last five with or without :INDEX"
+    "\"{0}\" is not one of auto, cpu, cuda, rocm, metal, vulkan, webgpu (the last five may have \
+     :INDEX)"
 )]
 pub(crate) struct UnknownDevice(String);
 
@@ -306,7 +309,7 @@ mod tests {
         .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "--device cuda: this build does not reach such devices; build with --features cuda"
+            "--device cuda: this build does not support such devices; build with --features cuda"
         );
         assert_eq!(listed(), Vec::new());
     }

@@ -15,12 +15,12 @@ pub(crate) enum CliError {
     Failure(String),
 }
 
-/// An error that the user can put right.
+/// An error that the user can correct.
 pub(crate) fn input(error: impl Display) -> CliError {
     CliError::Input(error.to_string())
 }
 
-/// An error on the way.
+/// Something that failed on the way.
 pub(crate) fn failure(error: impl Display) -> CliError {
     CliError::Failure(error.to_string())
 }

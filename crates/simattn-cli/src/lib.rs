@@ -1,14 +1,14 @@
 //! What the `simattn` binary is made of.
 //!
-//! Three floors: `commands` holds one file a subcommand; below it are [`study`], a comparison of
-//! attention variants (how its models are matched, how they run, its results and the ways to show
-//! them), and `bench`, which times the kernels after checking them. The other modules are the ground
-//! that these stand on, and name none of them: `error` is why a command ends early and with which
-//! exit code, [`console`] writes what is said, `progress` and `training_progress` show that work
-//! goes on, `quantity` and `timestamp` are numbers and moments as text, `device` opens what
-//! `--device` asks for, [`machine`] says what a measurement ran on, `peak` what that can reach,
-//! `room` what a command would take of its memory and [`memory`] what it took. A test,
-//! `tests/floors.rs`, keeps it so.
+//! There are three floors. `commands` has one file per subcommand. Below it are [`study`], a
+//! comparison of attention variants (how its models are matched, how they run, its results and the
+//! ways to show them), and `bench`, which checks the kernels and then times them. The other modules
+//! are the ground floor and name none of these: `error` says why a command ends early and with which
+//! exit code, [`console`] writes messages and results, `progress` and `training_progress` show
+//! progress, `quantity` and `timestamp` turn numbers and times into text, `device` opens what
+//! `--device` asks for, [`machine`] describes the machine of a measurement, `peak` its peak rate,
+//! `room` how much memory a command would need, and [`memory`] how much it used. A test,
+//! `tests/floors.rs`, enforces this.
 //!
 //! Only what the binary, the tests and the example need is public.
 

@@ -64,7 +64,8 @@ fn out_of_memory(size: usize) -> ! {
     // A line that does not fit would be cut short, and this one fits.
     let _ = writeln!(
         rest,
-        "simattn: out of memory: {size} bytes more cannot be had; ask for less at once, or give more memory"
+        "simattn: out of memory: another {size} bytes are not available; use smaller sizes, or \
+         a machine with more memory"
     );
     let left = rest.len();
     let length = line.len() - left;

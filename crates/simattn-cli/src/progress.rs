@@ -1,4 +1,4 @@
-//! How work shows that it goes on: a bar on a terminal, a line now and then elsewhere. All of it
+//! How work shows its progress: a bar on a terminal, a line now and then elsewhere. All of it
 //! goes to standard error; results belong to standard output.
 
 use std::fmt::Display;
@@ -15,7 +15,7 @@ use crate::console::{message, tell};
 pub(crate) struct Bar(Option<ProgressBar>);
 
 impl Bar {
-    /// A bar that runs to `end`. `label` stands before it, `counts` behind it: a template such as
+    /// A bar that runs to `end`. `label` comes before it, `counts` after it: a template such as
     /// `{pos}/{len}`.
     pub(crate) fn new(label: &str, counts: &str, end: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {

@@ -17,11 +17,11 @@ use crate::quantity::bytes;
 /// More is asked for than is there. `Display` is one line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "{what} takes at least {} of memory, {}: make it smaller",
+    "{what} needs at least {} of memory, {}: make it smaller",
     bytes(*needed as f64),
     match there {
-        Some(there) => format!("and {} are there", bytes(*there as f64)),
-        None => "more than a machine can have".to_owned(),
+        Some(there) => format!("but only {} is available", bytes(*there as f64)),
+        None => "more than any machine has".to_owned(),
     }
 )]
 pub(crate) struct NoRoom {
@@ -282,7 +282,7 @@ mod tests {
     fn what_no_memory_holds_is_said_with_both_numbers() {
         let error = check("this model", u128::MAX).expect_err("no machine has it");
         let line = error.to_string();
-        assert!(line.starts_with("this model takes at least"), "{line}");
+        assert!(line.starts_with("this model needs at least"), "{line}");
         assert!(!line.contains('\n'), "{line}");
         assert_eq!(check("nothing", 0), Ok(()));
     }

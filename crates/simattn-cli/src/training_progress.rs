@@ -1,4 +1,4 @@
-//! How a training run shows that it goes on.
+//! How a training run shows its progress.
 
 use simattn_train::{EvaluationReport, Observer, StepReport};
 

@@ -108,7 +108,7 @@ fn wrong_arguments_get_exit_code_2_and_nothing_is_measured() {
     }
 }
 
-/// A shell stands for Python, and a script that prints what a peer would.
+/// A shell in place of Python, and a script that prints what a peer would.
 #[cfg(unix)]
 #[test]
 fn both_programs_run_in_turn_and_their_ratios_come_out() {

@@ -75,7 +75,7 @@ fn end_of_text_and_chat_templates_go_from_import_to_export() {
     let sizes = "--expanded-heads 8 --expanded-head-dim 6 --kernel-size 3";
     succeeds(here, &format!("upcycle back sas {sizes}"));
     succeeds(here, "train run.toml --init sas --out second");
-    // It goes on from its checkpoint, which has them too.
+    // It continues from its checkpoint, which has them too.
     succeeds(
         here,
         "train run.toml --init sas --out second --steps 4 --allow-config-change",

@@ -76,7 +76,7 @@ fn what_cannot_be_converted_leaves_nothing() {
     let whole = fs::read(&weights).expect("a file");
     fs::write(&weights, &whole[..whole.len() - 9]).expect("a small file");
     let line = refusal(here, "convert from-hf hf new", "new");
-    assert!(line.contains("not a whole safetensors file"), "{line}");
+    assert!(line.contains("not a complete safetensors file"), "{line}");
     fs::write(&weights, &whole).expect("a small file");
 
     fs::rename(here.join("hf/tokenizer.json"), here.join("kept.json")).expect("it is there");
@@ -213,7 +213,7 @@ fn sizes_that_no_memory_holds_are_said_before() {
         "bench decode --seq 16777216 --batch 18446744073709551615",
     ] {
         let line = refusal(here, command, "new");
-        let said = line.contains("takes at least") && line.contains("are there");
+        let said = line.contains("needs at least") && line.contains("available");
         assert!(said, "{command}: {line}");
     }
     // A file of weights without end, for those that read it whole.
@@ -234,7 +234,7 @@ fn sizes_that_no_memory_holds_are_said_before() {
         ] {
             let line = refusal(here, command, "new");
             assert!(
-                line.contains("opening endless takes at least 8.00 TiB"),
+                line.contains("opening endless needs at least 8.00 TiB"),
                 "{line}"
             );
         }

@@ -117,7 +117,7 @@ fn what_is_wrong_is_said_in_a_line() {
         (format!("{tasks} piqa --context 0"), "--context 0"),
         (
             format!("{tasks} piqa --json run.toml"),
-            "run.toml: exists already",
+            "run.toml: already exists",
         ),
         (
             format!("{tasks} piqa,sciq --shots-from data/piqa_validation.jsonl"),

@@ -1,4 +1,4 @@
-//! A line is a line: nothing that comes from outside steers the terminal of whoever reads what is said.
+//! A message is one line: nothing that comes from outside can control the terminal.
 
 mod common;
 

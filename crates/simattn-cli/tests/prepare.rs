@@ -213,7 +213,7 @@ fn an_index_or_a_journal_that_contradicts_its_shards_ends_with_code_2() {
     fs::write(&journal, noted.to_string()).expect("a small file");
     let before = files(&place.path("begun"));
     let line = place.refuse(&format!("{PREPARE} --out begun"));
-    assert!(line.contains("begin again"), "{line}");
+    assert!(line.contains("start again"), "{line}");
     assert!(files(&place.path("begun")) == before);
 }
 
@@ -285,7 +285,7 @@ fn damaged_and_foreign_data_end_with_a_line_and_code_2() {
         let line = place.refuse(arguments);
         assert!(line.contains("its ids were made by tokenizer"), "{line}");
     }
-    // A run that goes on with other data than it began with.
+    // A run that continues with other data than it began with.
     place.succeed("train run.toml --peak-flops 1e11 --out run --steps 4");
     fs::remove_dir_all(place.path("shards")).expect("ours");
     place.succeed(&format!("{PREPARE} --out shards --seed 9"));
@@ -301,12 +301,8 @@ fn damaged_and_foreign_data_end_with_a_line_and_code_2() {
         place.path("shards/prepare.json"),
     )
     .expect("ours");
-    assert!(place.refuse(train).contains("prepared only in part"));
-    assert!(
-        place
-            .refuse("info shards")
-            .contains("prepared only in part")
-    );
+    assert!(place.refuse(train).contains("only partly prepared"));
+    assert!(place.refuse("info shards").contains("only partly prepared"));
     fs::remove_dir_all(place.path("shards")).expect("ours");
     assert!(place.refuse(train).contains("shards"));
     if cfg!(not(feature = "hub")) {

@@ -1,4 +1,4 @@
-//! Runs that are killed, damaged, stopped or robbed of their disk, and go on bit for bit.
+//! Runs that are killed, damaged, stopped or robbed of their disk, and continue bit for bit.
 
 mod common;
 
@@ -157,7 +157,7 @@ fn survive(seed: u64, threads: &str) {
     let mut last = place.train("killed", "");
     last.env("RAYON_NUM_THREADS", threads);
     let log = finish(last);
-    assert!(log.contains("goes on from"), "{log}");
+    assert!(log.contains("continues from"), "{log}");
     assert_eq!(place.log("killed"), place.log("alone"));
     assert!(place.weights("killed") == place.weights("alone"));
     println!("{kills} kills with {threads} threads, {held} of them while saving");
@@ -343,7 +343,7 @@ fn a_full_disk_and_a_removed_folder_stop_no_training() {
     );
     let log = finish(full);
     assert!(log.contains("could not be saved"), "{log}");
-    assert!(log.contains("training goes on"), "{log}");
+    assert!(log.contains("training continues"), "{log}");
     assert!(log.contains("1 entries are missing"), "{log}");
     assert!(place.weights("full") == place.weights("alone"));
 
@@ -369,7 +369,7 @@ fn a_full_disk_and_a_removed_folder_stop_no_training() {
     let stderr = robbed.stderr.as_mut().expect("a pipe");
     stderr.read_to_string(&mut rest).expect("text");
     assert_eq!(robbed.wait().expect("it ends").code(), Some(0), "{rest}");
-    assert!(rest.contains("it is made again"), "{rest}");
+    assert!(rest.contains("it is created again"), "{rest}");
     assert!(place.weights("robbed") == place.weights("long"));
 
     fs::write(place.path("file"), "x").expect("a small file");
@@ -421,7 +421,7 @@ fn muon_goes_on_bit_for_bit_on_any_number_of_threads() {
     let mut held = held.spawn().expect("the binary runs");
     assert!(read_until(&mut held, |line| line.starts_with("SIMATTN_FAULT")));
     kill(held);
-    assert!(finish(place.train("killed", muon)).contains("goes on from"));
+    assert!(finish(place.train("killed", muon)).contains("continues from"));
     assert!(place.weights("killed") == place.weights("alone"));
     finish(place.train("adamw", "--set train.steps=80 --set train.decay=wsd"));
     assert!(place.weights("adamw") != place.weights("alone"));
@@ -438,7 +438,7 @@ fn recomputed_blocks_change_no_bit_and_may_be_switched_on_between_two_starts() {
     let mut held = held.spawn().expect("the binary runs");
     assert!(read_until(&mut held, |line| line.starts_with("SIMATTN_FAULT")));
     kill(held);
-    assert!(finish(place.train("killed", block)).contains("goes on from"));
+    assert!(finish(place.train("killed", block)).contains("continues from"));
     assert!(place.weights("killed") == place.weights("alone"));
     let wrong = output(place.train("wrong", "--set train.recompute=all"));
     assert_eq!(wrong.status.code(), Some(2), "{}", text(&wrong.stderr));

@@ -95,7 +95,7 @@ fn a_model_is_trained_saved_and_measured() {
     assert!(text(&output.stderr).contains("--prefix-token <s>: the model's tokenizer has no"));
     let output = rolled(&["--stride", "17"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("--stride 17 is not from 1 to the 16"));
+    assert!(text(&output.stderr).contains("--stride 17 must be from 1 to the 16"));
 
     let again = simattn(
         here,
@@ -181,7 +181,7 @@ fn wrong_input_gets_one_line_exit_code_2_and_leaves_nothing() {
         ("train even.toml --out m", "kernel_size = 4"),
         ("train heads.toml --out m", "expanded_heads = 5"),
         ("train none.toml --out m", "train.steps is 0"),
-        ("train run.toml --out taken", "exists already"),
+        ("train run.toml --out taken", "already exists"),
         ("train run.toml --out m --steps 0", "train.steps is 0"),
         (
             "train run.toml --out m --learning-rate nan",

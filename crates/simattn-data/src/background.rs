@@ -67,7 +67,7 @@ impl BackgroundLoader {
             Err(_) => {
                 self.stop();
                 Err(DataError::LoaderThread {
-                    problem: "it ended without a word".to_owned(),
+                    problem: "it ended without a message".to_owned(),
                 })
             }
         }

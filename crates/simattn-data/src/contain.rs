@@ -39,7 +39,7 @@ pub fn contained<T>(library: &str, work: impl FnOnce() -> T) -> Result<T, String
 fn said(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without a word")
+        .unwrap_or("without a message")
 }
 
 /// A foreign message as one line of bearable length.

@@ -31,8 +31,8 @@ pub enum DataError {
     },
     /// A line or row of a file of documents cannot be read.
     #[error(
-        "{place}: {problem}; put it right, or prepare the text, which can leave such lines out \
-         and take another field"
+        "{place}: {problem}; correct it, or `simattn prepare` the text, which can leave such \
+         lines out and read another field"
     )]
     BadLine {
         /// The file, and the line or row, from 1.
@@ -41,7 +41,7 @@ pub enum DataError {
         problem: String,
     },
     /// The file has no text.
-    #[error("{path}: the file holds no text; give a file with text in it", path = path.display())]
+    #[error("{path}: the file has no text in it; give one that has", path = path.display())]
     EmptyFile {
         /// The file.
         path: PathBuf,
@@ -82,7 +82,7 @@ pub enum DataError {
         fraction: f64,
     },
     /// The embedded corpus was asked for an empty part.
-    #[error("the {part} part of the tales is asked to have 0 bytes; ask for at least 1")]
+    #[error("the {part} part of the tales has 0 bytes; ask for at least 1")]
     NoTales {
         /// "training" or "validation".
         part: &'static str,
@@ -205,7 +205,7 @@ pub enum DataError {
     /// A loader position of another number of sources.
     #[error(
         "the position is one of {found} sources, but there are {expected}; \
-         go on with the sources that the run began with"
+         use the sources that the run began with"
     )]
     SourcesDiffer {
         /// Sources of the position.
@@ -220,7 +220,7 @@ pub enum DataError {
         weight: f64,
     },
     /// Tokens that are not there.
-    #[error("{count} tokens from {start} on were asked for, but there are {tokens}")]
+    #[error("asked for {count} tokens starting at {start}, but there are only {tokens}")]
     RangeOutside {
         /// The first token.
         start: u64,

@@ -90,7 +90,7 @@ fn what_cannot_be_a_corpus_is_refused_in_one_line() {
     assert!(refusal(at).contains("no text in this folder"));
 
     write(at, "empty.txt", "\n \n");
-    assert!(refusal(&at.join("empty.txt")).contains("holds no text"));
+    assert!(refusal(&at.join("empty.txt")).contains("has no text"));
 
     write(at, "one.txt", "a single line");
     assert!(refusal(&at.join("one.txt")).contains("only one document"));

@@ -87,12 +87,12 @@ fn token_files_of_another_layout_are_refused_with_what_they_seem_to_be() {
         (
             vec![7; 401],
             &small,
-            "401 bytes are no whole number of 16-bit ids",
+            "401 bytes are not a whole number of 16-bit ids",
         ),
         (
             vec![1; 402],
             &large,
-            "402 bytes are no whole number of 32-bit ids",
+            "402 bytes are not a whole number of 32-bit ids",
         ),
         (
             header(b"\x93NUMPY\x01\0v\0{'descr': '<u2'"),

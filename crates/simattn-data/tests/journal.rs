@@ -236,7 +236,7 @@ fn a_finished_shard_that_is_missing_or_changed_is_not_passed_over() {
             }
             let line = work.go_on(&files).unwrap_err().to_string();
             assert!(
-                line.contains(name) && line.contains("to begin again, remove"),
+                line.contains(name) && line.contains("to start again, remove"),
                 "{line}"
             );
         }

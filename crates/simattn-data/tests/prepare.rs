@@ -200,7 +200,7 @@ fn interruptions_and_threads_leave_no_trace() {
             Index::read(&out)
                 .unwrap_err()
                 .to_string()
-                .contains("prepared only in part")
+                .contains("only partly prepared")
         );
         // Shards that were renamed, or have grown, after the journal was written.
         if let Some(earlier) = &before {
@@ -450,7 +450,7 @@ fn what_cannot_be_prepared_is_refused() {
         ("[", "Pattern syntax error"),
         ("empty", "no text, JSON lines or Parquet file there"),
         ("x.json", "a single JSON object without a text in \"text\""),
-        ("x.png", "not a kind of file that is read"),
+        ("x.png", "not a supported kind of file"),
         (
             "x.parquet",
             if cfg!(feature = "parquet") {

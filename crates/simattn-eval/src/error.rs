@@ -35,7 +35,7 @@ pub enum EvalError {
         problem: String,
     },
     /// A file without items.
-    #[error("{path}: no item in it; give one JSON object a line", path = path.display())]
+    #[error("{path}: no items in it; give one JSON object per line", path = path.display())]
     Empty {
         /// The file.
         path: PathBuf,

@@ -51,7 +51,7 @@ pub enum HubError {
         name: String,
     },
     /// Connection, server or disk; what is half there is not used.
-    #[error("{reference}: fetching {file} broke off ({why}); run it again to go on")]
+    #[error("{reference}: fetching {file} was interrupted ({why}); run it again to continue")]
     BrokenOff {
         /// As the user wrote it.
         reference: String,

@@ -26,7 +26,8 @@ pub enum ReferenceError {
     },
     /// An owner, name, revision or path with what the Hub does not allow.
     #[error(
-        "{text:?}: the {part} {value:?} is not possible on the Hub; letters, digits, '-', '_' and '.' are"
+        "{text:?}: the {part} {value:?} is not possible on the Hub; use letters, digits, '-', '_' \
+         and '.'"
     )]
     Part {
         /// The argument.

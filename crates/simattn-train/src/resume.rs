@@ -75,7 +75,7 @@ pub enum ResumeError {
     },
     /// The place holds checkpoints that starting there would contradict.
     #[error(
-        "{}: holds {}, which starting from {} would contradict; choose another --out, or remove them",
+        "{}: has {}, which do not fit a start from {}; choose another --out, or remove them",
         path.display(), checkpoint::folder_name(*step), from.display()
     )]
     Holds {
@@ -89,7 +89,7 @@ pub enum ResumeError {
     /// The configuration names another tokenizer than the one that the weights were trained with.
     #[error(
         "{}: its weights were trained with the tokenizer {kept}, and {asked} is another one \
-         ({found}); leave data.tokenizer as it was, or start anew with another --out",
+         ({found}); leave data.tokenizer as it was, or start again with another --out",
         path.display()
     )]
     Tokenizer {
@@ -135,8 +135,8 @@ pub enum ResumeError {
     },
     /// The configuration or the data is another one than the checkpoint's.
     #[error(
-        "{}: changed since: {}; --allow-config-change goes on with the change, \
-         another --out starts anew",
+        "{}: changed since: {}; continue with --allow-config-change, \
+         or start again with another --out",
         path.display(), list(differences)
     )]
     Changed {

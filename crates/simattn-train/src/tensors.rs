@@ -20,7 +20,7 @@ pub enum TensorError {
         source: io::Error,
     },
     /// Not a safetensors file of float32 tensors.
-    #[error("{}: not a whole safetensors file ({why})", path.display())]
+    #[error("{}: not a complete safetensors file ({why})", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -326,7 +326,7 @@ fn a_malformed_optimizer_with_a_right_sum_gives_way_to_the_checkpoint_before() {
         ("no safetensors file", b"garbage".to_vec()),
         ("no safetensors file", vec![0xff; 64]),
         (
-            "no whole safetensors file",
+            "not a complete safetensors file",
             [&8_u64.to_le_bytes()[..], b"not JSON"].concat(),
         ),
         ("bytes of tensors", bytes[..bytes.len() - 4].to_vec()),
@@ -405,7 +405,7 @@ fn weights_of_another_model_or_step_are_not_gone_on_from() {
         .expect_err("an earlier step")
         .to_string();
     assert!(
-        error.contains("tells of 3 steps, the tensors' files of 1"),
+        error.contains("records 3 steps, but the tensors' files 1"),
         "{error}"
     );
 }

@@ -35,7 +35,10 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
     /// Not a safetensors file, or a damaged one.
-    #[error("{}: not a whole safetensors file ({why}): copy or download it again", path.display())]
+    #[error(
+        "{}: not a complete safetensors file ({why}): copy or download it again",
+        path.display()
+    )]
     Damaged {
         /// Which file.
         path: PathBuf,
@@ -81,7 +84,7 @@ pub enum CheckpointError {
         found: String,
     },
     /// A tensor of a file holds NaN or infinity.
-    #[error("{}: {source}: the weights are damaged, or training broke down", path.display())]
+    #[error("{}: {source}: the weights are damaged, or training failed", path.display())]
     NotFinite {
         /// Which file.
         path: PathBuf,

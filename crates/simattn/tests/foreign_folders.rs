@@ -209,7 +209,7 @@ fn damaged_and_foreign_weights_are_named() {
 
     for length in [0, 7, 8, 100, whole.len() - 1] {
         assert!(
-            put(&whole[..length]).contains("not a whole safetensors"),
+            put(&whole[..length]).contains("not a complete safetensors"),
             "{length}"
         );
     }
@@ -217,7 +217,10 @@ fn damaged_and_foreign_weights_are_named() {
     for length in [1_u64 << 63, u64::MAX, 100_000_001, whole.len() as u64] {
         let mut file = whole.clone();
         file[..8].copy_from_slice(&length.to_le_bytes());
-        assert!(put(&file).contains("not a whole safetensors"), "{length}");
+        assert!(
+            put(&file).contains("not a complete safetensors"),
+            "{length}"
+        );
     }
 
     let changed = |name: &str, field: &str, value: Value| {

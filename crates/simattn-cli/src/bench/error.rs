@@ -13,7 +13,7 @@ pub(crate) enum BenchError {
     #[error(transparent)]
     Sizes(#[from] ModelConfigError),
     /// Sizes that no machine holds.
-    #[error("these sizes ask for {values:.1e} values in one place: give smaller ones")]
+    #[error("these sizes need a tensor of {values:.1e} values: give smaller ones")]
     TooLarge {
         /// Values of the largest activation, or parameters.
         values: f64,
@@ -25,7 +25,7 @@ pub(crate) enum BenchError {
     #[error(transparent)]
     Train(#[from] TrainError),
     /// Work that a device did not finish.
-    #[error("the device broke off: {0}")]
+    #[error("the device failed: {0}")]
     Device(#[from] ExecutionError),
     /// The thread pool exists already.
     #[error("cannot run on {threads} threads: {reason}")]
@@ -38,7 +38,7 @@ pub(crate) enum BenchError {
 }
 
 impl BenchError {
-    /// Whether other arguments would put it right.
+    /// Whether other arguments would avoid it.
     pub(crate) fn is_input(&self) -> bool {
         matches!(self, Self::Sizes(_) | Self::TooLarge { .. })
     }

@@ -63,7 +63,7 @@ pub(crate) enum PeerError {
 }
 
 impl PeerError {
-    /// Whether other arguments would put it right.
+    /// Whether other arguments would avoid it.
     pub(crate) fn is_input(&self) -> bool {
         matches!(self, Self::Start { .. } | Self::NoScript { .. })
     }

@@ -25,7 +25,7 @@ impl DeviceArg {
     /// The device, without autodiff.
     ///
     /// # Errors
-    /// [`CliError::Input`] for a device that is not there or whose kernels fail their first check.
+    /// [`CliError::Input`] for a device that does not exist or fails its first check.
     pub(crate) fn open(&self) -> Result<Device, CliError> {
         self.choice.open().map_err(input)
     }
@@ -52,9 +52,9 @@ impl From<KernelsArg> for Kernels {
 /// Values of `--recompute`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RecomputeArg {
-    /// Nothing, beside what the operations themselves work out again.
+    /// Nothing, except what the operations themselves recompute.
     None,
-    /// All that lies inside a decoder block.
+    /// Everything inside a decoder block.
     Block,
 }
 

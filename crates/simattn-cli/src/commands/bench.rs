@@ -18,11 +18,11 @@ use crate::device::{DeviceChoice, Runtime, computes};
 use crate::error::{CliError, failure, input, input_if};
 use crate::room;
 
-/// Time an attention layer, a training step or decoding and print one JSON object a line.
+/// Time an attention layer, a training step or decoding, and print one JSON object per line.
 ///
-/// The kernels are first compared with their definitions; wrong ones are not timed. Times are medians after a
-/// warm-up; GFLOP/s count operations by definition and stand beside the rate of a plain matrix product in the same
-/// process.
+/// The kernels are first compared with their definitions; wrong ones are not timed. Times are
+/// medians after a warm-up. GFLOP/s count operations by definition, and are compared with the rate
+/// of a plain matrix product in the same process.
 #[derive(Debug, Args)]
 // Unlike the other commands, it takes a GPU only where one is named: times on two machines are not
 // to be mixed up.
@@ -75,20 +75,21 @@ pub(crate) struct BenchArgs {
     pub kernels: KernelsArg,
     #[command(flatten)]
     pub device: DeviceArg,
-    /// What backward works out again instead of keeping it (train).
+    /// What backward recomputes instead of keeping it (train).
     #[arg(long, value_enum, default_value = "none")]
     pub recompute: RecomputeArg,
-    /// The float type of a pass (layer, train); weights are float32 in either. On the processor bf16 is worked out in
-    /// float32 and rounded.
+    /// The float type of a pass (layer, train); weights are always float32. On a CPU bf16 is
+    /// computed in float32 and rounded.
     #[arg(long, value_enum, default_value = "f32")]
     pub dtype: DtypeArg,
-    /// Run this bench and a PyTorch program in turn with this Python, and print how often our time it takes.
+    /// Run this bench in turn with a PyTorch program, using this Python, and print PyTorch's time
+    /// divided by ours.
     #[arg(long, value_name = "PYTHON", requires = "peer")]
     pub against_torch: Option<PathBuf>,
-    /// The PyTorch program: it takes the options of this command and prints lines with the same keys.
+    /// The PyTorch program; it takes the same options and prints lines with the same keys.
     #[arg(long, value_name = "FILE", requires = "against_torch")]
     pub peer: Option<PathBuf>,
-    /// How often each of the two runs.
+    /// How many times each of the two runs.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one, requires = "against_torch")]
     pub rounds: usize,
 }
@@ -170,8 +171,8 @@ impl BenchArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError::Input`] for sizes that describe no model and programs that are not there; [`CliError::Failure`] for
-/// kernels that fail their check, and for whatever breaks off.
+/// [`CliError::Input`] for sizes that describe no model and programs that do not exist;
+/// [`CliError::Failure`] for kernels that fail their check, and for whatever else fails.
 pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
     if args.work == Work::Decode && args.dtype != DtypeArg::F32 {
         return Err(input("bench decode knows f32 only: leave --dtype out"));

@@ -12,7 +12,7 @@ use crate::error::{CliError, failure, input};
 
 /// Let a model continue a text.
 ///
-/// Every token is computed from the whole text before it: plain, and slow for long texts.
+/// Every token is computed from the whole text before it, which is slow for long texts.
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
     /// A folder that `train`, `convert from-hf` or `upcycle` wrote.
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<(), CliError> {
     let nothing = new.iter().filter(|&&id| !tokenizer.has_token(id)).count();
     if nothing > 0 {
         tell(format_args!(
-            "generate: {nothing} of {} ids have no token and stand for no text",
+            "generate: {nothing} of {} ids have no token and were printed as nothing",
             new.len()
         ));
     }

@@ -44,7 +44,7 @@ impl Cli {
     /// Runs the command that was asked for.
     ///
     /// # Errors
-    /// What the user can put right, or what broke off; one line each.
+    /// What the user can correct, or what failed; one line each.
     pub(crate) fn run(&self) -> Result<(), CliError> {
         match &self.command {
             Command::Compare(args) => compare::run(args),

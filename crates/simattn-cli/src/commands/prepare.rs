@@ -15,10 +15,11 @@ use crate::error::{CliError, input, input_if};
 use crate::progress::{Bar, Tenths};
 use crate::quantity::{bytes, count, duration, grouped};
 
-/// Turn text into shards of token ids, which training reads without loading them.
+/// Turn text into shards of token ids, which training reads without loading them into memory.
 ///
 /// Reads .txt and other text, .jsonl, .json and .parquet, all but the last also as .gz or .zst;
-/// files, folders and patterns. Broken off, the same command goes on from the last finished shard.
+/// files, folders and patterns. After an interruption the same command continues after the last
+/// finished shard.
 #[derive(Debug, Args)]
 pub(crate) struct PrepareArgs {
     /// Files, folders, patterns such as 'books/*.txt', or hf://datasets/OWNER/NAME[@REVISION]/PATTERN.
@@ -27,7 +28,7 @@ pub(crate) struct PrepareArgs {
     /// "bytes", or the path of a tokenizer.json.
     #[arg(long, value_name = "T")]
     pub tokenizer: TokenizerSpec,
-    /// The folder to write; its index.json is there when it is whole.
+    /// The folder to write; its index.json is written last.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// The field of JSON lines, or the column of Parquet files, that holds the text.
@@ -38,15 +39,15 @@ pub(crate) struct PrepareArgs {
     /// 0.01 unless --validation names what is held out.
     #[arg(long, value_name = "F")]
     pub validation_fraction: Option<f64>,
-    /// A file, folder or pattern to hold out whole for validation; may be given several times.
+    /// A file, folder or pattern to hold out as a whole for validation; can be repeated.
     ///
-    /// A document of theirs that stands elsewhere in the inputs is left out there.
+    /// Copies of its documents elsewhere in the inputs are left out.
     #[arg(long, value_name = "INPUT")]
     pub validation: Vec<PathBuf>,
-    /// Which documents these are.
+    /// The seed of the hash that chooses documents for validation.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Tokens of a shard, which ends with the document that reaches them.
+    /// Tokens in a shard, which ends with the document that reaches this number.
     #[arg(long, value_name = "N", default_value_t = 100_000_000)]
     pub shard_tokens: u64,
     /// What to do with a line or row that cannot be read.
@@ -57,7 +58,7 @@ pub(crate) struct PrepareArgs {
 /// Values of `--on-bad-input`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BadInputArg {
-    /// End there, with the file and the line.
+    /// Stop, and report the file and the line.
     Fail,
     /// Report it, leave it out and count it.
     Skip,
@@ -114,7 +115,7 @@ pub(crate) fn run(args: &PrepareArgs) -> Result<(), CliError> {
     ] {
         if part.tokens == 0 {
             tell(format_args!(
-                "prepare: no document fell to the {name} part; before training, prepare again \
+                "prepare: there is no document in the {name} part; before training, prepare again \
                  with --validation, or another --validation-fraction or --seed"
             ));
         }
@@ -145,7 +146,7 @@ fn tokenizer(spec: &TokenizerSpec) -> Result<Tokenizer, DataError> {
         TokenizerSpec::File(path) => Tokenizer::from_file(path),
         TokenizerSpec::Bpe { .. } => Err(DataError::TokenizerSpec {
             text: spec.to_string(),
-            problem: "prepare learns none, it takes one that is there".to_owned(),
+            problem: "prepare does not learn a tokenizer, it needs an existing one".to_owned(),
         }),
     }
 }

@@ -1,4 +1,4 @@
-//! `simattn runs`: the runs in a folder, and how each of them stands.
+//! `simattn runs`: the runs in a folder, and the state of each.
 
 use std::path::PathBuf;
 
@@ -17,8 +17,8 @@ pub(crate) struct RunsArgs {
     /// A folder of runs, or one run.
     #[arg(default_value = "runs")]
     pub folder: PathBuf,
-    /// Compare every byte of the checkpoints with its sum, and the finished model with the last of
-    /// them; exit code 1 where something is damaged.
+    /// Check every byte of the checkpoints against their checksums, and the finished model against
+    /// the last checkpoint; exit code 1 if anything is damaged.
     #[arg(long)]
     pub verify: bool,
 }
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &RunsArgs) -> Result<(), CliError> {
             .map_err(|error| input(format!("{}: {error}", args.folder.display())))?
     };
     if runs.is_empty() {
-        tell(format_args!("{}: no runs there", args.folder.display()));
+        tell(format_args!("{}: no runs found", args.folder.display()));
         return Ok(());
     }
     show(table(&runs))?;
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &RunsArgs) -> Result<(), CliError> {
     let damaged = runs.iter().filter(|run| !run.troubles.is_empty()).count();
     match args.verify && damaged > 0 {
         true => Err(failure(format!(
-            "{}: {damaged} of {} runs are damaged, as said above",
+            "{}: {damaged} of {} runs are damaged; see the messages above",
             args.folder.display(),
             runs.len()
         ))),
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &RunsArgs) -> Result<(), CliError> {
     }
 }
 
-/// One line a run under a line of headings; columns as wide as what stands in them.
+/// One line per run under a line of headings; columns as wide as their contents.
 fn table(runs: &[RunSummary]) -> String {
     let unknown = || "-".to_owned();
     let loss = |loss: Option<f64>| loss.map_or_else(unknown, |loss| format!("{loss:.4}"));

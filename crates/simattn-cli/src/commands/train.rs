@@ -27,27 +27,27 @@ use crate::quantity::{count, duration, grouped, perplexity};
 use crate::room;
 use crate::training_progress::TrainingProgress;
 
-/// Train one model, with checkpoints to go on from, and save it with its configuration and
-/// tokenizer.
+/// Train one model, with checkpoints that a later start continues from, and save it with its
+/// configuration and tokenizer.
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
     /// The configuration, a TOML file; see configs/.
     pub config: PathBuf,
-    /// The folder of the run: made, or gone on with where it holds this run already.
+    /// The folder of the run; it is created, or continued if it already has this run.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// "auto" goes on from the newest checkpoint in the folder, "never" wants a free place, a path
-    /// starts from that checkpoint or run.
+    /// "auto" continues from the newest checkpoint in the folder, "never" needs a new or empty
+    /// folder, a path starts from that checkpoint or run.
     #[arg(long, value_name = "auto|PATH|never", default_value = "auto")]
     pub resume: Resume,
-    /// Go on although the configuration or the data is not the checkpoint's.
+    /// Continue even though the configuration or the data differ from the checkpoint's.
     #[arg(long)]
     pub allow_config_change: bool,
-    /// Any field of the configuration, such as train.decay=wsd; may be given several times.
+    /// Any field of the configuration, such as train.decay=wsd; can be repeated.
     #[arg(long, value_name = "FIELD=VALUE")]
     pub set: Vec<Override>,
-    /// Floating-point operations a second that the machine can reach, for the MFU in the logs;
-    /// measured where left out.
+    /// Floating-point operations per second that the machine can reach, for the MFU in the logs;
+    /// measured if not given.
     #[arg(long, value_name = "FLOPS", value_parser = positive)]
     pub peak_flops: Option<f64>,
     /// A file, folder or pattern of text, JSON lines or Parquet, or a folder that `prepare` made,
@@ -75,7 +75,7 @@ pub(crate) struct TrainArgs {
     /// Tokens in a training window.
     #[arg(long, value_name = "T")]
     pub context: Option<usize>,
-    /// A saved model to go on from: its weights, its form and its tokenizer instead of the
+    /// A saved model to start from: its weights, its form and its tokenizer instead of the
     /// configuration's.
     #[arg(long, value_name = "MODEL", conflicts_with = "tokenizer")]
     pub init: Option<PathBuf>,
@@ -109,8 +109,8 @@ impl TrainArgs {
 ///
 /// # Errors
 ///
-/// [`CliError::Input`] for whatever the user can put right before the run starts, with nothing
-/// written; [`CliError::Failure`] for a run that broke off.
+/// [`CliError::Input`] for what the user can correct, before the run starts and with nothing
+/// written; [`CliError::Failure`] for a run that failed.
 pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     let mut config = match &args.init {
         Some(init) => model_folder::start_from(init, &args.config, &args.set).map_err(input)?,
@@ -198,11 +198,11 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     }
     if let Some(from) = from {
         if from.config.train.optimizer != config.train.optimizer {
-            tell("train: another optimizer: it starts anew, without what it remembered");
+            tell("train: another optimizer: it starts with fresh moments");
         }
         let step = grouped(from.state.progress.step as f64);
         tell(format_args!(
-            "train: goes on from {} (step {step})",
+            "train: continues from {} (step {step})",
             from.folder.display()
         ));
     }
@@ -223,7 +223,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
             show(format_args!("saved       {}\n", value(args.out.display())))?;
         }
         Ending::Stopped { step, checkpoint } => show(format_args!(
-            "stopped     after step {}, saved in {}; the same command goes on from there\n",
+            "stopped     after step {}, saved in {}; the same command continues from there\n",
             grouped(step as f64),
             value(checkpoint.display())
         ))?,
@@ -267,7 +267,7 @@ fn stop_on_signals() -> std::io::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Whether whoever started this process asked, as `nohup` does, that it outlive its terminal.
+/// Whether this process was started, as `nohup` does, so that it outlives its terminal.
 #[cfg(target_os = "linux")]
 fn hangups_are_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

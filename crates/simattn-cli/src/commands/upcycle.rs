@@ -15,12 +15,12 @@ use crate::error::{CliError, failure, input};
 use crate::quantity::grouped;
 use crate::room;
 
-/// Turn a model with MHA, GQA or MQA into a SAS model that computes the same, to be trained on.
+/// Turn a model with MHA, GQA or MQA into a SAS model that computes the same, for further training.
 #[derive(Debug, Args)]
 pub(crate) struct UpcycleArgs {
     /// A folder that `train` or `convert from-hf` wrote.
     pub model: PathBuf,
-    /// The folder to make; an empty one may stand there.
+    /// The folder to write; it may already exist if it is empty.
     pub out: PathBuf,
     /// Heads after the expansion, a multiple of the model's.
     #[arg(long, value_name = "H'")]

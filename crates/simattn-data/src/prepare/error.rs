@@ -18,7 +18,7 @@ pub enum PrepareError {
         problem: String,
     },
     /// A line or row cannot be read, and that is not to be passed over.
-    #[error("{place}: {problem}; put it right, or leave such lines out with --on-bad-input skip")]
+    #[error("{place}: {problem}; correct it, or leave such lines out with --on-bad-input skip")]
     BadInput {
         /// The file, and the line or row, from 1.
         place: String,
@@ -36,13 +36,16 @@ pub enum PrepareError {
         range: &'static str,
     },
     /// The folder is not free, and not one of ours.
-    #[error("{path}: exists already and was not begun by prepare; choose another folder", path = path.display())]
+    #[error("{path}: already exists and was not begun by prepare; choose another folder", path = path.display())]
     Taken {
         /// The folder.
         path: PathBuf,
     },
     /// The folder cannot be made or written to.
-    #[error("{path}: no place for shards: {problem}; choose another folder", path = path.display())]
+    #[error(
+        "{path}: cannot be used for shards: {problem}; choose another folder",
+        path = path.display()
+    )]
     Place {
         /// The folder, or what stands in its way.
         path: PathBuf,
@@ -50,7 +53,7 @@ pub enum PrepareError {
         problem: String,
     },
     /// The folder is finished.
-    #[error("{path}: prepared already; remove it first to prepare it anew", path = path.display())]
+    #[error("{path}: already prepared; remove it to prepare it again", path = path.display())]
     Finished {
         /// The folder.
         path: PathBuf,
@@ -71,14 +74,17 @@ pub enum PrepareError {
         now: String,
     },
     /// Another process works there.
-    #[error("{path}: another process prepares this folder; wait for it, or choose another folder", path = path.display())]
+    #[error(
+        "{path}: another process is preparing this folder; wait for it, or choose another folder",
+        path = path.display()
+    )]
     Held {
         /// The folder.
         path: PathBuf,
     },
     /// The journal cannot be understood, or is not as it was written.
     #[error(
-        "{path}: cannot be gone on from ({problem}); remove the folder and begin again",
+        "{path}: cannot be continued ({problem}); remove the folder and start again",
         path = path.display()
     )]
     Journal {
@@ -94,7 +100,7 @@ pub enum PrepareError {
         files: usize,
     },
     /// The observer ended the work.
-    #[error("stopped; the same command goes on from the last finished shard")]
+    #[error("stopped; the same command continues after the last finished shard")]
     Stopped,
     /// The system refused to read or write.
     #[error("{path}: {problem}", path = path.display())]
@@ -105,7 +111,7 @@ pub enum PrepareError {
         problem: String,
     },
     /// A shard of an unfinished folder is not as it was written.
-    #[error("{source}; to begin again, remove {path}", path = path.display())]
+    #[error("{source}; to start again, remove {path}", path = path.display())]
     Unsound {
         /// The folder.
         path: PathBuf,
@@ -116,7 +122,7 @@ pub enum PrepareError {
     #[error(transparent)]
     Shard(#[from] ShardError),
     /// The tokenizer failed on a text.
-    #[error("{place}: {problem}; take the text out, or take another tokenizer")]
+    #[error("{place}: {problem}; remove the text, or use another tokenizer")]
     Tokenizer {
         /// The file, and the line or row of the document, or the one behind it.
         place: String,

@@ -51,7 +51,7 @@ impl From<ReadError> for DataError {
             ReadError::Nothing(path) if path.is_dir() => Self::EmptyFolder { path },
             ReadError::Nothing(path) => Self::NoInput {
                 input: path.display().to_string(),
-                problem: "no file that is read matches; check the path".to_owned(),
+                problem: "no file of a supported kind matches; check the path".to_owned(),
             },
             ReadError::Input { input, problem } => Self::NoInput { input, problem },
             ReadError::Bad { place, problem } => Self::BadLine { place, problem },

@@ -125,7 +125,7 @@ impl Search<'_> {
             Kind::Unread(problem) => Err(ReadError::input(path, problem)),
             Kind::Binary => Err(ReadError::input(
                 path,
-                "not a kind of file that is read (.txt and other text, .jsonl and .json, each \
+                "not a supported kind of file (.txt and other text, .jsonl and .json, each \
                  also as .gz or .zst, and .parquet)",
             )),
         }

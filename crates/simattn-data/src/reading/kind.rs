@@ -49,7 +49,7 @@ pub(super) fn of(path: &Path, field: &str) -> Result<Kind, ReadError> {
         Some("gz" | "gzip") => Packing::Gzip,
         Some("zst" | "zstd") => Packing::Zstandard,
         Some(other) if OTHER_PACKINGS.contains(&other) => {
-            let problem = "packed in a way that is not read; unpack it, or pack it as .gz or .zst";
+            let problem = "compressed in an unsupported way; decompress it, or use .gz or .zst";
             return Ok(Kind::Unread(problem.to_owned()));
         }
         _ => Packing::None,
@@ -66,7 +66,7 @@ pub(super) fn of(path: &Path, field: &str) -> Result<Kind, ReadError> {
         },
         Some("parquet") if packing == Packing::None => Kind::Read(Format::Parquet, packing),
         Some("parquet" | "tar") if packing != Packing::None => {
-            Kind::Unread("packed twice over; unpack it first".to_owned())
+            Kind::Unread("compressed twice; decompress it first".to_owned())
         }
         _ if is_binary(&inner) => Kind::Binary,
         _ => Kind::Read(Format::Text, packing),
@@ -91,14 +91,14 @@ fn no_json_lines(path: &Path, packing: Packing, field: &str) -> Result<Option<St
         Some(b'{') if text.is_err() && next(&mut lines).is_none() => {
             return Ok(Some(format!(
                 "a single JSON object without a text in \"{field}\"; for JSON lines, write one \
-                 object a line, each with that field"
+                 object per line, each with that field"
             )));
         }
         Some(b'{') => return Ok(None),
         _ => "no JSON object",
     };
     Ok(Some(format!(
-        "{what}, not JSON lines; write one object a line, each with the field \"{field}\""
+        "{what}, not JSON lines; write one object per line, each with the field \"{field}\""
     )))
 }
 
@@ -122,7 +122,7 @@ pub(super) fn special(kind: FileType) -> &'static str {
     {
         use std::os::unix::fs::FileTypeExt;
         if kind.is_fifo() {
-            return "a pipe, which can be read only once; write what comes out of it to a file";
+            return "a pipe, which can be read only once; write its output to a file";
         }
         if kind.is_socket() {
             return "a socket, not a file; give a file with text in it";
@@ -132,7 +132,7 @@ pub(super) fn special(kind: FileType) -> &'static str {
         }
     }
     let _ = kind;
-    "no regular file; give a file with text in it"
+    "not a regular file; give a file with text in it"
 }
 
 /// In lower case.

@@ -66,7 +66,7 @@ pub(crate) fn read(
         |error| match error.kind() {
             ErrorKind::UnexpectedEof => ReadError::input(
                 &input.path,
-                "it ends before the place that prepare.json tells of; put the file back as it was, \
+                "it ends before the place recorded in prepare.json; put the file back as it was, \
                  or remove the folder and begin again",
             ),
             _ => ReadError::opening(&input.path, &error),

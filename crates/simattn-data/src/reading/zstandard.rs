@@ -101,7 +101,7 @@ fn there_is_room(window: u64) -> io::Result<()> {
     std::hint::black_box(&mut room);
     reserved.map_err(|_| {
         healthy(format!(
-            "its window of {} MiB does not fit into memory; pack it again with a smaller one",
+            "its window of {} MiB does not fit into memory; compress it again with a smaller one",
             window >> 20
         ))
     })
@@ -114,14 +114,14 @@ fn refused(error: FrameDecoderError) -> io::Error {
         FrameDecoderError::WindowSizeTooBig { requested: got, .. }
         | FrameDecoderError::FrameHeaderError(FrameHeaderError::WindowTooBig { got }) => {
             healthy(format!(
-                "its window of {} MiB is beyond the {} MiB that are read; pack it again with \
+                "its window of {} MiB is beyond the {} MiB that are read; compress it again with \
                  --long=31 or less",
                 got >> 20,
                 LARGEST_WINDOW >> 20
             ))
         }
         FrameDecoderError::DictNotProvided { dict_id } => healthy(format!(
-            "packed with the dictionary {dict_id}, which it does not hold; pack it again without"
+            "compressed with the dictionary {dict_id}, which it lacks; compress it again without"
         )),
         error => io::Error::new(ErrorKind::InvalidData, error.to_string()),
     }

@@ -49,7 +49,7 @@ pub enum ShardError {
     },
     /// The header does not match its own checksum, or says what cannot be.
     #[error(
-        "{path}: its header is damaged ({problem}); prepare the text again or copy the file anew",
+        "{path}: its header is damaged ({problem}); prepare the text again or copy the file again",
         path = path.display()
     )]
     Header {
@@ -61,7 +61,7 @@ pub enum ShardError {
     /// The file is shorter or longer than its header says.
     #[error(
         "{path}: {found} bytes where its header promises {expected}; \
-         it was cut short or is not whole yet, copy the file anew",
+         it was cut short or is incomplete; copy the file again",
         path = path.display()
     )]
     Length {
@@ -73,14 +73,18 @@ pub enum ShardError {
         expected: u64,
     },
     /// A shard without tokens.
-    #[error("{path}: an empty shard, it holds no token; take it away or prepare the text again", path = path.display())]
+    #[error(
+        "{path}: an empty shard without tokens; remove it or prepare the text again",
+        path = path.display()
+    )]
     Empty {
         /// The file.
         path: PathBuf,
     },
     /// The ids do not match their checksum.
     #[error(
-        "{path}: its token ids do not match their checksum; copy the file anew or prepare the text again",
+        "{path}: its token ids do not match their checksum; copy the file again or prepare the \
+         text again",
         path = path.display()
     )]
     Checksum {
@@ -105,7 +109,7 @@ pub enum ShardError {
     },
     /// A file without a header that ends within an id.
     #[error(
-        "{path}: {bytes} bytes are no whole number of {bits}-bit ids; \
+        "{path}: {bytes} bytes are not a whole number of {bits}-bit ids; \
          it was cut short, or is another kind of file",
         path = path.display()
     )]
@@ -171,7 +175,8 @@ pub enum ShardError {
     },
     /// A shard is not the one that the index lists.
     #[error(
-        "{path}: not the shard that {list} lists ({problem}); copy the folder anew or prepare the text again",
+        "{path}: not the shard that {list} lists ({problem}); copy the folder again or prepare the \
+         text again",
         path = path.display()
     )]
     NotListed {
@@ -184,7 +189,7 @@ pub enum ShardError {
     },
     /// A shard that `prepare` had begun is not as its journal says.
     #[error(
-        "{path}: not the unfinished shard that prepare.json tells of ({problem}); \
+        "{path}: not the unfinished shard described in prepare.json ({problem}); \
          put it back as it was, or prepare the text again",
         path = path.display()
     )]
@@ -196,7 +201,8 @@ pub enum ShardError {
     },
     /// `prepare` has not come to its end here.
     #[error(
-        "{path}: prepared only in part; repeat the `simattn prepare` command that began it, it goes on from the last finished shard",
+        "{path}: only partly prepared; repeat the `simattn prepare` command that began it, which \
+         continues after the last finished shard",
         path = path.display()
     )]
     Unfinished {

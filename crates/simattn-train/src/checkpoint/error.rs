@@ -22,7 +22,7 @@ pub enum CheckpointError {
         source: io::Error,
     },
     /// A file is not there.
-    #[error("{}: the checkpoint is not whole: {file} is missing", path.display())]
+    #[error("{}: the checkpoint is incomplete: {file} is missing", path.display())]
     Missing {
         /// The checkpoint.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub enum CheckpointError {
     #[error(transparent)]
     Optimizer(#[from] TensorError),
     /// The thread that was saving broke off.
-    #[error("the thread that saved step {step} broke off; this is a bug")]
+    #[error("the thread that saved step {step} failed; this is a bug")]
     Lost {
         /// The step.
         step: u64,

@@ -61,7 +61,7 @@ impl Header {
             .read_exact(&mut text)
             .map_err(failed(&path, "read"))?;
         Self::parse(&text, data)
-            .map_err(|why| damaged(format!("is no whole safetensors file ({why})")))
+            .map_err(|why| damaged(format!("is not a complete safetensors file ({why})")))
     }
 
     /// `data` is the number of bytes behind the header.

@@ -34,7 +34,7 @@ pub enum RunConfigError {
         message: String,
     },
     /// A field has a value that it cannot have.
-    #[error("{field} is {value}, allowed is {allowed}")]
+    #[error("{field} is {value}, but must be {allowed}")]
     OutOfRange {
         /// The field with its sections: `train.steps`.
         field: &'static str,

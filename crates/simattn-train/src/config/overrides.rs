@@ -333,7 +333,7 @@ mod tests {
             (&["seed.more=1"], "--set seed.more=1:"),
             (
                 &["train.steps=0"],
-                "run.toml: train.steps is 0, allowed is 1 to 2^40",
+                "run.toml: train.steps is 0, but must be 1 to 2^40",
             ),
             (&["model.attention=5"], "--set model.attention=5:"),
         ];

@@ -76,7 +76,7 @@ impl Journal {
                 self.lost += 1;
                 (self.lost == 1).then(|| {
                     let path = self.path.display();
-                    format!("{path}: cannot be written: {error}; training goes on without it")
+                    format!("{path}: cannot be written: {error}; training continues without it")
                 })
             }
         }

@@ -307,7 +307,7 @@ impl Session {
         match outcome.saved {
             Ok(place) => self.kept = Some((outcome.step, place)),
             Err(error) => observer.on_notice(&format!(
-                "step {} could not be saved: {error}; training goes on, {}",
+                "step {} could not be saved: {error}; training continues, {}",
                 outcome.step,
                 last_good(&self.kept.as_ref().map(|(_, place)| place.clone())),
             )),
@@ -324,7 +324,7 @@ impl Session {
             Standing::Ours => return true,
             Standing::Taken => {
                 observer.on_notice(&format!(
-                    "{}: something else stands there now; training goes on, nothing is saved",
+                    "{}: something else is there now; training continues, but nothing is saved",
                     path.display()
                 ));
                 return false;
@@ -345,15 +345,15 @@ impl Session {
         match again {
             Ok(()) => {
                 observer.on_notice(&format!(
-                    "{}: the folder was removed; it is made again, without what was in it",
+                    "{}: the folder was removed; it is created again, without its contents",
                     path.display()
                 ));
                 true
             }
             Err(error) => {
                 observer.on_notice(&format!(
-                    "{}: the folder was removed and cannot be made again ({error}); \
-                     training goes on, nothing is saved",
+                    "{}: the folder was removed and cannot be created again ({error}); \
+                     training continues, but nothing is saved",
                     path.display()
                 ));
                 false

@@ -61,43 +61,43 @@ fn each_defect_is_one_line_that_says_where_and_what_instead() {
         ),
         (
             train("steps = 0"),
-            "run.toml: train.steps is 0, allowed is 1 to 2^40",
+            "run.toml: train.steps is 0, but must be 1 to 2^40",
         ),
         (
             train("batch = 0"),
-            "run.toml: train.batch is 0, allowed is 1 to 2^20",
+            "run.toml: train.batch is 0, but must be 1 to 2^20",
         ),
         (
             train("learning_rate = -1.0"),
-            "run.toml: train.learning_rate is -1, allowed is a finite number above 0",
+            "run.toml: train.learning_rate is -1, but must be a finite number above 0",
         ),
         (
             train("learning_rate = nan"),
-            "run.toml: train.learning_rate is NaN, allowed is a finite number above 0",
+            "run.toml: train.learning_rate is NaN, but must be a finite number above 0",
         ),
         (
             train("minimum_learning_rate = 1.0"),
-            "run.toml: train.minimum_learning_rate is 1, allowed is 0 to learning_rate",
+            "run.toml: train.minimum_learning_rate is 1, but must be 0 to learning_rate",
         ),
         (
             train("beta2 = 1.0"),
-            "run.toml: train.beta2 is 1, allowed is 0 or more and below 1",
+            "run.toml: train.beta2 is 1, but must be 0 or more and below 1",
         ),
         (
             train("epsilon = 0.0"),
-            "run.toml: train.epsilon is 0, allowed is a finite number above 0",
+            "run.toml: train.epsilon is 0, but must be a finite number above 0",
         ),
         (
             train("clip = inf"),
-            "run.toml: train.clip is inf, allowed is a finite number, 0 or more",
+            "run.toml: train.clip is inf, but must be a finite number, 0 or more",
         ),
         (
             format!("{MODEL}[data]\nvalidation_fraction = 0.9\n"),
-            "run.toml: data.validation_fraction is 0.9, allowed is above 0 and at most 0.5",
+            "run.toml: data.validation_fraction is 0.9, but must be above 0 and at most 0.5",
         ),
         (
             format!("{MODEL}[data]\nsource = \"\"\n"),
-            "run.toml: data.source is \"\", allowed is \"tales\" or a path",
+            "run.toml: data.source is \"\", but must be \"tales\" or a path",
         ),
         (
             format!("seed = 7\n{MODEL}[trian]\n"),

@@ -69,7 +69,10 @@ pub enum HuggingFaceError {
         name: String,
     },
     /// Not a safetensors file, or a damaged one.
-    #[error("{}: not a whole safetensors file ({why}): copy or download it again", path.display())]
+    #[error(
+        "{}: not a complete safetensors file ({why}): copy or download it again",
+        path.display()
+    )]
     Damaged {
         /// Which file.
         path: PathBuf,

@@ -36,7 +36,7 @@ impl Rope {
         let old = fields.object("rope_scaling", "rope_scaling.")?;
         let new = fields.object("rope_parameters", "rope_parameters.")?;
         if old.is_some() && new.is_some() {
-            return Err(fields.wrong("rope_scaling", "stands beside rope_parameters: keep one"));
+            return Err(fields.wrong("rope_scaling", "is given beside rope_parameters: keep one"));
         }
         let mut scaling = RopeScaling::None;
         if let Some(mut inner) = old.or(new) {

@@ -165,7 +165,7 @@ impl Weights {
             };
             if let Some(other) = self.tensors.insert(name.clone(), entry) {
                 let other = self.files[other.file].0.display().to_string();
-                return Err(damaged(format!("tensor `{name}` stands in {other} too")));
+                return Err(damaged(format!("tensor `{name}` is in {other} too")));
             }
         }
         self.files.push((path, file));

@@ -36,24 +36,24 @@ enum Direction {
 
 /// Read a Hugging Face folder: Llama, Mistral, Qwen2, Qwen3, GPT-NeoX, GPT-2, or what to-hf wrote.
 ///
-/// What it does not understand it names and refuses; nothing in the folder is executed.
+/// What is not understood is refused by name; nothing in the folder is executed.
 #[derive(Debug, Args)]
 pub(crate) struct FromArgs {
     /// A folder with config.json, tokenizer.json and safetensors, or hf://OWNER/NAME[@REVISION].
     pub source: PathBuf,
-    /// The folder to make; an empty one may stand there.
+    /// The folder to write; it may already exist if it is empty.
     pub out: PathBuf,
 }
 
 /// Write a model as a Hugging Face folder.
 ///
-/// MHA, GQA and MQA become a type that every `transformers` knows where their form fits one; the
-/// others come with the Python files that run them.
+/// MHA, GQA and MQA models become a type that every `transformers` knows, if their form fits one;
+/// the others come with the Python files that run them.
 #[derive(Debug, Args)]
 pub(crate) struct ToArgs {
     /// A folder that `train`, `convert from-hf` or `upcycle` wrote.
     pub model: PathBuf,
-    /// The folder to make; an empty one may stand there.
+    /// The folder to write; it may already exist if it is empty.
     pub out: PathBuf,
     /// The type of the weights.
     #[arg(long, value_enum, default_value = "f32")]

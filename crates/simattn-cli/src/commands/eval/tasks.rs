@@ -84,7 +84,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<(), CliError> {
             }
         }
     }
-    // Hours of work may be in it: whoever waits sees it whatever becomes of the files.
+    // Hours of work may be in it: it is shown even if the files cannot be written.
     let shown = show(table(&runs));
     outputs.write(args, &runs).map_err(failure)?;
     shown
@@ -100,7 +100,7 @@ fn read(args: &EvalArgs) -> Result<Vec<Ready>, CliError> {
     }
     if args.shots_from.is_some() && args.tasks.len() > 1 {
         return Err(CliError::Input(
-            "--shots-from holds items of one task, but several are asked for: run them one by one"
+            "--shots-from has the items of one task, but several were given: run them one by one"
                 .to_owned(),
         ));
     }

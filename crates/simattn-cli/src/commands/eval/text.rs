@@ -80,7 +80,7 @@ pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
 fn stride(args: &EvalArgs, context: usize) -> Result<usize, CliError> {
     match args.stride {
         Some(stride) if !(1..=context).contains(&stride) => Err(CliError::Input(format!(
-            "--stride {stride} is not from 1 to the {context} tokens of a window"
+            "--stride {stride} must be from 1 to the {context} tokens of a window"
         ))),
         stride => Ok(stride.unwrap_or(context)),
     }
