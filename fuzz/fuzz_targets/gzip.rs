@@ -56,7 +56,7 @@ fn run(data: &[u8]) {
         let whole = stream.read_to_end(&mut text).is_ok();
         let used = stream.into_inner().total_in() as usize;
         file.extend(head);
-        // What stands behind the last block is not the member's.
+        // What follows the last block is not the member's.
         file.extend(&packed[..used.min(packed.len())]);
         if !switches.on(0) {
             let mut sum = Crc::new();

@@ -1,4 +1,4 @@
-//! A folder that `prepare` began: its journal and shards, as the same command goes on with them.
+//! A folder that `prepare` began: its journal and shards, as the same command continues them.
 //!
 //! reader: crates/simattn-data/src/prepare/journal.rs except new to_bytes save write close discard json
 //! reader: crates/simattn-data/src/prepare/soundness.rs

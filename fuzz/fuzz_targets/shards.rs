@@ -17,7 +17,7 @@ use std::fs;
 
 /// Bytes of a shard's header, of which the first 64 are its own and the sums follow.
 const HEADER: usize = 128;
-/// What index and header both say, and where it stands in the header.
+/// What index and header both say, and where it is in the header.
 const NUMBERS: [(&str, usize); 3] = [("tokens", 16), ("documents", 24), ("bytes", 32)];
 
 fn seeds() -> Vec<Vec<u8>> {

@@ -60,7 +60,7 @@ fn charsmap() -> String {
     format!("ABAA{}AAA=", "A".repeat(4 * 1365))
 }
 
-/// One tokenizer.json each: models, and what stands before and behind them.
+/// One tokenizer.json each: models, and the steps before and after them.
 pub fn written() -> Vec<Value> {
     let words = json!({ "</s>": 0, "  ": 1, "[UNK]": 2, "a": 3, "b": 4, "ab": 5, "##b": 6,
                         "<0x61>": 7, "▁": 8, "▁a": 9 });

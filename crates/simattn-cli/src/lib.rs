@@ -3,9 +3,9 @@
 //! There are three floors. `commands` has one file per subcommand. Below it are [`study`], a
 //! comparison of attention variants (how its models are matched, how they run, its results and the
 //! ways to show them), and `bench`, which checks the kernels and then times them. The other modules
-//! are the ground floor and name none of these: `error` says why a command ends early and with which
-//! exit code, [`console`] writes messages and results, `progress` and `training_progress` show
-//! progress, `quantity` and `timestamp` turn numbers and times into text, `device` opens what
+//! are the ground floor and name none of these: `error` says why a command ends early and with
+//! which exit code, [`console`] writes messages and results, `progress` and `training_progress`
+//! show progress, `quantity` and `timestamp` turn numbers and times into text, `device` opens what
 //! `--device` asks for, [`machine`] describes the machine of a measurement, `peak` its peak rate,
 //! `room` how much memory a command would need, and [`memory`] how much it used. A test,
 //! `tests/floors.rs`, enforces this.

@@ -38,7 +38,7 @@ fn study(folder: &Path) -> StudyResults {
 }
 
 #[test]
-fn every_variant_trains_and_the_page_stands_there() {
+fn every_variant_trains_and_the_page_is_written() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let here = folder.path();
     fs::write(here.join("tiny.toml"), MODEL).expect("a small file");

@@ -31,7 +31,8 @@ struct Worker {
 }
 
 impl BackgroundLoader {
-    /// Goes on from where the loader stands. The thread begins with the first batch that is asked for.
+    /// Continues from the loader's position. The thread begins with the first batch that is asked
+    /// for.
     pub fn new(loader: Loader) -> Self {
         Self {
             position: loader.position(),

@@ -19,11 +19,11 @@ const OVERSHOOT: f64 = 1.25;
 pub struct Corpus {
     /// Documents to train on.
     pub train: Vec<Document>,
-    /// Documents held out; no text stands on both sides.
+    /// Documents held out; no text is on both sides.
     pub validation: Vec<Document>,
     /// Where the text came from: "tales", or the path.
     pub name: String,
-    /// What whoever trains on it should know: what was passed over in a folder, and what was left
+    /// What the user should know: what was passed over in a folder, and what was left
     /// out of training.
     pub notes: Vec<String>,
 }
@@ -69,7 +69,7 @@ impl Corpus {
     /// of its field `text`; Parquet, in a build that reads it, likewise; and text, one document a
     /// file: everything except hidden files (whose names begin with a dot), empty ones and those
     /// whose extension names a binary format. All but Parquet may be packed as `.gz` or `.zst`.
-    /// Text must be UTF-8. What may have been meant and is not read stands in [`Corpus::notes`].
+    /// Text must be UTF-8. What may have been meant and is not read is in [`Corpus::notes`].
     ///
     /// **A single file** is one of these. One of text is cut into documents at form feeds and at
     /// lines that hold only `<|endoftext|>`. Without any it is cut between paragraphs: a document

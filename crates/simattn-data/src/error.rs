@@ -100,7 +100,7 @@ pub enum DataError {
     /// The file is not a tokenizer.
     #[error("{origin}: not a usable tokenizer.json: {problem}")]
     TokenizerFile {
-        /// The file, or what stands for it.
+        /// The file, or a name for it.
         origin: String,
         /// What the reader says.
         problem: String,
@@ -111,7 +111,7 @@ pub enum DataError {
          generation_config.json or config.json in the same folder names a token; name one there"
     )]
     NoEndOfText {
-        /// The file, or what stands for it.
+        /// The file, or a name for it.
         origin: String,
         /// The names that were looked for.
         tried: String,

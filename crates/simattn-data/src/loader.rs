@@ -16,7 +16,8 @@ pub struct Weighted {
     pub weight: f64,
 }
 
-/// Where a [`Loader`] stands, three numbers a source: enough to continue with exactly the batches that would have come.
+/// The position of a [`Loader`], three numbers per source: enough to continue with exactly the
+/// batches that would have come.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Position {
@@ -158,8 +159,8 @@ impl Loader {
     /// Continues from a position that counts other windows: of another context, of more or fewer
     /// tokens, or drawn with other weights.
     ///
-    /// Every source stays in its epoch and goes on at the same share of it; one whose tokens are not
-    /// known begins its next epoch. What the sources have given so far counts as given by the
+    /// Every source stays in its epoch and continues at the same share of it; one whose tokens are
+    /// not known begins its next epoch. What the sources have given so far counts as given by the
     /// present weights, so that none has to make up for the past.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 
 /// A sequence of token ids that may be longer than memory.
 ///
-/// Its length is 64-bit; ids are below 2³¹, which whoever makes a source sees to.
+/// Its length is 64-bit; ids are below 2³¹, which the maker of a source ensures.
 pub trait TokenSource: Debug + Send + Sync {
     /// How many ids there are.
     fn tokens(&self) -> u64;

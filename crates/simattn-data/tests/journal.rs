@@ -1,4 +1,4 @@
-//! An unfinished folder is gone on with as it was written, or not at all.
+//! An unfinished folder is continued as it was written, or not at all.
 
 use serde_json::Value;
 use simattn_data::Tokenizer;
@@ -127,7 +127,7 @@ impl Work {
                     files(&out) == *files_before,
                     "{error}: something was written"
                 );
-                assert!(error.is_input(), "{error}: not the user's to put right");
+                assert!(error.is_input(), "{error}: not for the user to correct");
                 assert!(!error.to_string().contains('\n'), "{error}");
                 Err(error)
             }
@@ -292,7 +292,8 @@ fn an_index_beside_a_journal_is_believed_only_where_its_shards_are_whole() {
     let mut files = work.finished.clone();
     files.insert("prepare.json".to_owned(), work.journal().to_vec());
     assert!(work.go_on(&files).unwrap() == work.finished);
-    // Another index, and a shard after those that the journal tells of that is not whole: both are made again.
+    // Another index, and a shard after those that the journal lists that is incomplete: both are
+    // made again.
     let index = String::from_utf8(work.finished["index.json"].clone()).unwrap();
     let first = index.replacen("\"bytes\": ", "\"bytes\": 1", 1);
     files.insert("index.json".to_owned(), first.into_bytes());

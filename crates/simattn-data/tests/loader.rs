@@ -244,7 +244,7 @@ impl TokenSource for Failing {
 }
 
 #[test]
-fn a_failing_read_reaches_whoever_waits_and_can_be_tried_again() {
+fn a_failing_read_is_reported_and_can_be_tried_again() {
     let source = Arc::new(Failing {
         left: AtomicI64::new(11),
         tokens: counting(101),

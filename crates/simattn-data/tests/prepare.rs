@@ -744,7 +744,7 @@ fn named_inputs_are_held_out_whole() {
         validation_fraction: 0.0,
         ..job(&inputs, &out)
     };
-    // Broken off in the middle, and gone on with.
+    // Interrupted in the middle, and continued.
     while let Err(error) = prepare(&job, &mut BreakAfter(1)) {
         assert!(matches!(error, PrepareError::Stopped), "{error}");
     }

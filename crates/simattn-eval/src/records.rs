@@ -25,7 +25,7 @@ pub(crate) fn parse(json: &str) -> Result<Fields, String> {
         lenient.and_then(Result::ok).ok_or(error)
     });
     read.map_err(|error| {
-        // The line is named by whoever reads the file.
+        // The reader of the file adds the line.
         let text = error.to_string();
         let problem = text.split(" at line ").next().unwrap_or(&text).to_owned();
         format!("{problem} at column {}", error.column())

@@ -3,8 +3,8 @@
 use crate::run::{ItemScore, TaskRun};
 use serde_json::{Map, Value, json};
 
-/// The results file: `results`, `n-shot`, `higher_is_better`, `n-samples`, and `config` as given. A perplexity beyond
-/// float64 stands there as the text "inf".
+/// The results file: `results`, `n-shot`, `higher_is_better`, `n-samples`, and `config` as given. A
+/// perplexity beyond float64 is written as the text "inf".
 pub fn harness_json(runs: &[TaskRun], config: &Value) -> Value {
     let each = |of: &dyn Fn(&TaskRun) -> Value| -> Value {
         let entries = runs.iter().map(|run| (run.task.name.clone(), of(run)));

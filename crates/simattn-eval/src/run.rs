@@ -19,7 +19,7 @@ pub struct Settings {
     pub shots: usize,
     /// Draws the items that are shown, anew for each question; the first ones where there is none.
     pub seed: Option<u64>,
-    /// The token that stands for an empty context.
+    /// The token used for an empty context.
     pub prefix: u32,
 }
 

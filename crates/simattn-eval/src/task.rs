@@ -22,7 +22,7 @@ pub enum Choices {
     Single(Template, Template),
 }
 
-/// Where the right answer stands.
+/// Where the right answer is.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(
     untagged,
@@ -71,7 +71,7 @@ pub struct Task {
     pub metrics: Vec<Metric>,
 }
 
-/// As it stands in TOML.
+/// As written in TOML.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {

@@ -63,7 +63,8 @@ pub enum HubError {
 }
 
 impl HubError {
-    /// Whether the user can put it right by asking differently (exit code 2), not only by trying again.
+    /// Whether the user can correct it with another request (exit code 2), not only by trying
+    /// again.
     #[must_use]
     pub fn is_input(&self) -> bool {
         !matches!(self, Self::BrokenOff { .. })

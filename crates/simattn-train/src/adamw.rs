@@ -36,8 +36,8 @@ pub struct AdamWConfig {
 pub enum Scale {
     /// A number that is known.
     Known(f64),
-    /// One float32 number that stands on the device still, so that nobody waits for it. If it is not finite, the update leaves
-    /// everything as it is.
+    /// One float32 number that is still on the device, so that nothing waits for it. If it is not
+    /// finite, the update leaves everything as it is.
     OnDevice(Tensor<1>),
 }
 

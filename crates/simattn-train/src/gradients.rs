@@ -7,7 +7,7 @@ use crate::flat::Flat;
 
 /// Gradients of a module's parameters in the module's own order, each as one flat run of numbers.
 ///
-/// Several backward passes add up; whoever uses the sum divides by their number
+/// Several backward passes add up; the user of the sum divides by their number
 /// ([`crate::AdamW::update`]'s `scale`), which costs no pass of its own.
 #[derive(Debug, Default)]
 pub struct GradientSum {
@@ -102,7 +102,7 @@ pub fn clip_factor(norm: f64, clip: f64) -> f64 {
 struct Collector<'a> {
     gradients: Gradients,
     sum: &'a mut Vec<(ParamId, Flat)>,
-    /// Where the next parameter's entry stands, as every pass visits in the same order.
+    /// Where the next parameter's entry is, as every pass visits in the same order.
     next: usize,
 }
 

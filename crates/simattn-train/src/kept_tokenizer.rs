@@ -8,7 +8,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::config::DataConfig;
 use crate::resume::ResumeError;
 
-/// The tokenizer of a checkpoint, for the run that goes on from it.
+/// The tokenizer of a checkpoint, for the run that continues from it.
 #[derive(Clone, Debug)]
 pub struct KeptTokenizer {
     /// The tokenizer.

@@ -140,7 +140,7 @@ impl ModuleMapper for Updater<'_> {
         let shape = tensor.shape();
         let plain = device.clone().without_autodiff();
         let gradient = gradient.into_shaped::<D>(shape.clone(), &plain);
-        // Where the scale stands on the device, so does whether there is an update at all.
+        // If the scale is on the device, so is the decision whether there is an update at all.
         let (gradient, stopped) = match self.scale {
             Scale::Known(scale) => (gradient.mul_scalar(*scale), None),
             Scale::OnDevice(scale) => {

@@ -1,4 +1,4 @@
-//! What a run may spend, and what it says while it goes on.
+//! What a run may spend, and what it reports while it trains.
 
 use crate::evaluate::Evaluation;
 
@@ -67,7 +67,7 @@ pub trait Observer {
         let _ = report;
     }
 
-    /// Whatever else whoever watches should know, in one line.
+    /// Anything else that the user should know, in one line.
     fn on_notice(&mut self, line: &str) {
         let _ = line;
     }

@@ -194,7 +194,7 @@ pub struct FileReservation {
 }
 
 impl FileReservation {
-    /// Checks that nothing stands at `place` and that a file can be made there, and begins it.
+    /// Checks that nothing is at `place` and that a file can be made there, and begins it.
     ///
     /// # Errors
     ///
@@ -269,7 +269,7 @@ impl Drop for FileReservation {
     }
 }
 
-/// Whether a folder of results can be put at `place`: nothing stands there, or an empty folder.
+/// Whether a folder of results can be put at `place`: nothing is there, or an empty folder.
 ///
 /// # Errors
 ///
@@ -279,7 +279,7 @@ pub(crate) fn check_free(place: &Path) -> Result<(), FolderError> {
     is_empty_folder(place).map(|_| ())
 }
 
-/// Whether an empty folder stands at a place, or a link to one; false where nothing does.
+/// Whether an empty folder is at a place, or a link to one; false if nothing is.
 fn is_empty_folder(place: &Path) -> Result<bool, FolderError> {
     match fs::symlink_metadata(place) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -333,7 +333,7 @@ fn unfinished() -> String {
     format!("{UNFINISHED}{}", std::process::id())
 }
 
-/// Makes something under a hidden name, or under one that goes on with a number where that is taken:
+/// Makes something under a hidden name, or under one with a number added if that is taken:
 /// a killed process may have had this one's id, in containers most of all.
 fn first_free(hidden: &Path, mut make: impl FnMut(&Path) -> io::Result<()>) -> io::Result<PathBuf> {
     const TRIES: u32 = 1000;

@@ -36,7 +36,7 @@ impl FromStr for Resume {
     }
 }
 
-/// Fields that change no number of a run, and may differ when it goes on.
+/// Fields that change no number of a run, and may differ when it continues.
 const FREE: [&str; 4] = [
     "train.checkpoint_every",
     "train.keep_checkpoints",

@@ -52,7 +52,7 @@ pub struct Rolling {
     pub stride: usize,
     /// Windows of one shape that run together: no effect but rounding.
     pub batch: usize,
-    /// What stands in front of a sequence.
+    /// What comes before a sequence.
     pub prefix: u32,
 }
 

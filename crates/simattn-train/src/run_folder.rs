@@ -47,17 +47,17 @@ pub struct RunFolder {
 pub(crate) enum Standing {
     /// As it was opened.
     Ours,
-    /// Nothing stands there any more.
+    /// Nothing is there any more.
     Gone,
-    /// Something else stands there.
+    /// Something else is there.
     Taken,
 }
 
-/// Whether a run's folder stands at `path`; false where nothing does.
+/// Whether a run's folder is at `path`; false if nothing is.
 ///
 /// # Errors
 ///
-/// [`FolderError::Exists`] where something else stands there.
+/// [`FolderError::Exists`] if something else is there.
 pub fn is_run(path: &Path) -> Result<bool, FolderError> {
     if path.join(MARKER).is_file() {
         return Ok(true);
@@ -79,7 +79,7 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`FolderError`] where something stands there or it cannot be made.
+    /// [`FolderError`] if something is there or it cannot be made.
     pub fn create(path: &Path) -> Result<Self, FolderError> {
         Self::create_at(Reservation::new(path)?)
     }
@@ -133,7 +133,7 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`FolderError::Io`]; the older file, if there is one, stands as it was.
+    /// [`FolderError::Io`]; the older file, if there is one, is unchanged.
     pub fn write(&self, name: &str, contents: &[u8]) -> Result<(), FolderError> {
         let path = self.path.join(name);
         let partial = self.path.join(format!(".{name}.partial"));
@@ -151,7 +151,7 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`FolderError::Io`]; an older model stands as it was.
+    /// [`FolderError::Io`]; an older model is unchanged.
     pub fn publish(&self, weights: &Path) -> Result<(), FolderError> {
         let place = self.path.join(checkpoint::WEIGHTS);
         let partial = self.path.join(format!(".{}.partial", checkpoint::WEIGHTS));
@@ -276,7 +276,7 @@ fn lock(path: &Path) -> Result<File, FolderError> {
             }
         }
     }
-    // Only a help for whoever is refused; the lock holds without it.
+    // Only informs a process that is refused; the lock holds without it.
     let _ = file
         .set_len(0)
         .and_then(|()| write!(&file, "{}", std::process::id()));
@@ -339,7 +339,10 @@ mod tests {
         assert!(path.exists());
         fs::remove_dir(path.join("step-0000001")).expect("a folder");
         RunFolder::open(&path).expect("a run").remove_if_empty();
-        assert!(path.exists(), "whoever did not make it does not remove it");
+        assert!(
+            path.exists(),
+            "a folder that was there before is not removed"
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The runs in a folder, and how each of them stands.
+//! The runs in a folder, and the state of each.
 
 use std::fmt;
 use std::fs;
@@ -11,14 +11,14 @@ use crate::config::RunConfig;
 use crate::log::{LastMetrics, last_metrics};
 use crate::run_folder::{is_held, is_run};
 
-/// How a run stands.
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunState {
     /// A process trains in it.
     Running,
     /// Its budget is spent and its model is there.
     Finished,
-    /// Neither; it goes on when it is started again.
+    /// Neither; it continues when it is started again.
     Stopped,
     /// Its newest loss is no number.
     Diverged,
@@ -43,7 +43,7 @@ impl fmt::Display for RunState {
 pub struct RunSummary {
     /// Its folder.
     pub path: PathBuf,
-    /// How it stands.
+    /// Its state.
     pub state: RunState,
     /// The steps it is to make, where its configuration can be read.
     pub steps: Option<u64>,
@@ -57,9 +57,9 @@ pub struct RunSummary {
     pub troubles: Vec<String>,
 }
 
-/// How the run in `path` stands. With `thorough` every byte of its checkpoints is compared with its
-/// sum, and the finished model with the checkpoint that it was; otherwise only the newest checkpoint
-/// is looked at, and of its tensors the head and the length alone.
+/// The state of the run in `path`. With `thorough` every byte of its checkpoints is compared with
+/// its sum, and the finished model with the checkpoint that it was; otherwise only the newest
+/// checkpoint is looked at, and of its tensors the head and the length alone.
 pub fn summary(path: &Path, thorough: bool) -> RunSummary {
     let config = RunConfig::from_file(&path.join(checkpoint::CONFIG));
     let mut checkpoints = checkpoint::list(path).unwrap_or_default();

@@ -72,8 +72,8 @@ impl Work {
         (run, newest)
     }
 
-    /// The newest checkpoint after a change to one of its files, its sums put right: why it is not usable. The one before it
-    /// must be found then.
+    /// The newest checkpoint after a change to one of its files, its sums corrected: why it is not
+    /// usable. The one before it must be found then.
     fn refused(&self, file: &str, change: impl Fn(Vec<u8>) -> Vec<u8>) -> String {
         let (run, newest) = self.copy();
         let path = newest.join(file);

@@ -114,7 +114,7 @@ pub enum CheckpointError {
 ///
 /// # Errors
 /// [`CheckpointError::Broken`] for the first tensor that is not finite, with nothing written. Else
-/// if the file cannot be written; what stands there then is not a checkpoint. Callers that must
+/// if the file cannot be written; what is there then is not a checkpoint. Callers that must
 /// not leave a half-written file write elsewhere and rename.
 pub fn save(
     model: &Decoder,
@@ -219,7 +219,7 @@ pub(crate) fn filled(model: Decoder, values: &mut dyn FnMut(&str) -> Option<Vec<
 }
 
 /// Builds the model of `config` and fills it with the weights in `path`, whatever their values: a
-/// run goes on from the bits that it saved.
+/// run continues from the bits that it saved.
 ///
 /// # Errors
 /// If the file cannot be read, is damaged, or holds other tensors than the configuration asks

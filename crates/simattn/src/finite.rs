@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_finite_is_counted_wherever_it_stands() {
+    fn what_is_not_finite_is_counted_wherever_it_is() {
         let mut values = vec![f32::MAX; 10_000];
         values[0] = f32::MIN_POSITIVE / 2.0;
         assert_eq!(check("x", &values), Ok(()));

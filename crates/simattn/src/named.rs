@@ -44,7 +44,7 @@ pub fn parameters<M: Module>(module: &M) -> Vec<NamedParameter> {
 }
 
 /// The path to the parameter being visited. An enum adds nothing to it: which variant a model
-/// has stands in its configuration, and `attention.q` reads the same for all of them.
+/// has is in its configuration, and `attention.q` reads the same for all of them.
 #[derive(Clone, Debug, Default)]
 pub struct Path(Vec<String>);
 

@@ -166,7 +166,7 @@ pub fn configuration(model: &ModelConfig, options: &Upcycle) -> Result<ModelConf
                 RopePlacement::None
             },
             rope_base,
-            // The features that rotated go on rotating, at the same speeds.
+            // The features that rotated keep rotating, at the same speeds.
             rotary_dim: rotates.then(|| rotary_dim.unwrap_or(head_dim)),
         }),
         ..model.clone()

@@ -74,7 +74,7 @@ fn a_nan_weight_is_named_when_a_model_is_opened_for_use_and_kept_when_a_run_goes
                 "{line}"
             );
             assert!(line.contains("model.safetensors"), "{line}");
-            // A run that broke down goes on from its own bits, whatever they are.
+            // A run that diverged continues from its own bits, whatever they are.
             let again = checkpoint::load(&config(), &path, &Device::flex()).expect("bits");
             let bits = |model: &Decoder| -> Vec<u32> {
                 let tensors = checkpoint::tensors(model);

@@ -47,7 +47,7 @@ pub enum PrepareError {
         path = path.display()
     )]
     Place {
-        /// The folder, or what stands in its way.
+        /// The folder, or what is in its way.
         path: PathBuf,
         /// What the system says.
         problem: String,
@@ -135,7 +135,7 @@ pub enum PrepareError {
 }
 
 impl PrepareError {
-    /// Whether the one who asked can put it right; everything else broke on the way.
+    /// Whether the user can correct it; everything else failed on the way.
     pub fn is_input(&self) -> bool {
         match self {
             Self::Shard(error) | Self::Unsound { source: error, .. } => error.is_input(),

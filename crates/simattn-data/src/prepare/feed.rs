@@ -114,7 +114,7 @@ impl<'a> Feed<'a> {
         })
     }
 
-    /// Where a document stands that ends before `after`.
+    /// Where the document is that ends before `after`.
     fn place(&self, after: Place) -> String {
         let Some(input) = self.input else {
             return String::new();

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-/// Everything that the shards depend on, apart from what stands in the inputs.
+/// Everything that the shards depend on, apart from the contents of the inputs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Identity {
     /// The tokenizer's fingerprint.
@@ -48,8 +48,8 @@ impl Identity {
 
     /// The files that an earlier version began a folder with, and those beside them in the job's
     /// folders and patterns: it did not read linked folders, nor JSON lines of other names. What it
-    /// began goes on with the same files. All are the first where no such version began the folder,
-    /// or with others.
+    /// began continues with the same files. All are the first where no such version began the
+    /// folder, or with others.
     pub(super) fn as_begun(job: &Job, files: Vec<InputFile>) -> (Vec<InputFile>, Vec<InputFile>) {
         #[derive(Deserialize)]
         struct Begun {
@@ -74,7 +74,7 @@ impl Identity {
             .partition(|file| is_known(file) || named(file))
     }
 
-    /// Refuses to go on with a folder that another job began.
+    /// Refuses to continue a folder that another job began.
     pub(super) fn check(&self, now: &Self, folder: &Path) -> Result<(), PrepareError> {
         let differs = |field: &'static str, before: String, now: String| {
             Err(PrepareError::OtherJob {

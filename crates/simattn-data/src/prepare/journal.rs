@@ -86,7 +86,7 @@ impl Journal {
         });
         let text = String::from_utf8(text).expect("JSON is UTF-8");
         let sum = hexadecimal(&Sha256::digest(&text).into());
-        // The first of its kind is the journal's own: only the format stands before it.
+        // The first of its kind is the journal's own: only the format comes before it.
         text.replacen(&blank, &sum, 1).into_bytes()
     }
 
@@ -111,7 +111,7 @@ impl Journal {
     }
 }
 
-/// What stands in the sum's place while it is taken.
+/// What takes the sum's place while it is computed.
 fn blank() -> String {
     "0".repeat(64)
 }
@@ -183,7 +183,7 @@ impl Folder {
         Journal::from_bytes(&text).map(Some).map_err(wrong)
     }
 
-    /// Without a journal there is nothing to go on from, and what lies here is not overwritten.
+    /// Without a journal there is nothing to continue, and what lies here is not overwritten.
     fn holds_nothing(&self) -> Result<(), PrepareError> {
         let refused = |error: std::io::Error| PrepareError::system(&self.path, &error);
         for entry in fs::read_dir(&self.path).map_err(refused)? {
@@ -270,7 +270,7 @@ impl Folder {
         if !nothing {
             return;
         }
-        // It was ours alone; if it cannot be emptied, the same command goes on in it.
+        // It was ours alone; if it cannot be emptied, the same command continues in it.
         match &self.found {
             Found::Begun => {}
             Found::Empty => {

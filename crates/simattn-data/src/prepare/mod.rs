@@ -1,9 +1,10 @@
 //! Text of any size to shards of token ids.
 //!
-//! A thread reads documents from the inputs in their order and cuts long ones into pieces; the pieces are encoded in parallel,
-//! a few megabytes at a time, and written in the order they came. So memory does not grow with the input, and the
-//! shards do not depend on the number of threads. After every finished shard a journal says how far the work is, and the same
-//! job goes on from there.
+//! A thread reads documents from the inputs in their order and cuts long ones into pieces; the
+//! pieces are encoded in parallel, a few megabytes at a time, and written in the order they came.
+//! So memory does not grow with the input, and the shards do not depend on the number of threads.
+//! After every finished shard a journal says how far the work is, and the same job continues from
+//! there.
 
 mod error;
 mod feed;
@@ -45,7 +46,7 @@ pub struct Job<'a> {
     /// Files, folders and patterns such as `books/*.txt`.
     pub inputs: &'a [PathBuf],
     /// As `inputs`, held out whole for validation. A file that `inputs` names too, under whatever
-    /// name, is held out, and a document of theirs that stands elsewhere in `inputs` is left out
+    /// name, is held out, and a copy of one of their documents elsewhere in `inputs` is left out
     /// there.
     pub validation: &'a [PathBuf],
     /// Makes the ids.
@@ -95,7 +96,7 @@ pub trait PrepareObserver {
         let _ = place;
     }
 
-    /// Something else that whoever began the work should know.
+    /// Something else that the user should know.
     fn on_note(&mut self, note: &str) {
         let _ = note;
     }

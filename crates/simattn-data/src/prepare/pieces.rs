@@ -19,7 +19,7 @@ pub(super) struct Cutter {
     anywhere: bool,
     /// In front of a line end that something other than white space follows.
     at_lines: bool,
-    /// In front of a space that stands between two letters, of which the first is one of these.
+    /// In front of a space between two letters, of which the first is one of these.
     after: Vec<u8>,
 }
 
@@ -77,7 +77,7 @@ impl Cutter {
         } else {
             None
         };
-        // What stands around a place has to be there.
+        // The characters around a place have to be there.
         let none = text.len().saturating_sub(1);
         space.into_iter().chain(line).min().ok_or(none)
     }

@@ -37,15 +37,16 @@ pub struct Prepared {
     pub held_out_again: u64,
 }
 
-/// Turns text into a folder of shards, in the current rayon pool; what a process that was killed began is gone on with.
+/// Turns text into a folder of shards, in the current rayon pool, and continues what a killed
+/// process began.
 ///
-/// The shards are a function of the job and of what stands in its inputs, whatever the number of threads and
-/// interruptions. Memory is bounded by the threads, not by the inputs.
+/// The shards are a function of the job and of the contents of its inputs, whatever the number of
+/// threads and interruptions. Memory is bounded by the threads, not by the inputs.
 ///
 /// # Errors
 ///
-/// [`PrepareError`]; [`PrepareError::is_input`] tells what the one who asked can put right. The folder then holds no
-/// index, and if no shard was finished and it was not there before, it is removed.
+/// [`PrepareError`]; [`PrepareError::is_input`] says whether the user can correct it. The folder
+/// then holds no index, and if no shard was finished and it was not there before, it is removed.
 pub fn prepare(job: &Job, observer: &mut dyn PrepareObserver) -> Result<Prepared, PrepareError> {
     check(job)?;
     let found = expand(job.inputs, job.validation, job.field, job.out)?;
@@ -356,7 +357,7 @@ impl Writer<'_> {
         let Some(end) = end else {
             return "a document that is still being read".to_owned();
         };
-        // Behind the last document of a text stands the next file.
+        // After the last document of a text comes the next file.
         let file = end.file.saturating_sub(usize::from(end.line == 0));
         let path = match self.files.get(file) {
             Some(file) => file.path.display().to_string(),

@@ -22,8 +22,8 @@ pub(super) enum Found {
     Made(MadeFolders),
 }
 
-/// Whether shards can be written to a folder, tried without leaving anything there: for whoever has much to do before
-/// [`prepare`](super::prepare) begins.
+/// Whether shards can be written to a folder, tried without leaving anything there: for callers
+/// that have much to do before [`prepare`](super::prepare) begins.
 ///
 /// # Errors
 ///
@@ -36,7 +36,7 @@ pub fn check_place(path: &Path) -> Result<(), PrepareError> {
     tried.map_err(|error| unusable(&probe, &error))
 }
 
-/// Looks at a place, and makes the folder where nothing stands.
+/// Looks at a place, and makes the folder if nothing is there.
 pub(super) fn take(path: &Path) -> Result<Found, PrepareError> {
     let taken = || PrepareError::Taken {
         path: path.to_owned(),

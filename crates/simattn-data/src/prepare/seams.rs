@@ -1,9 +1,10 @@
 //! Which tokenizers may be given a text in pieces, and where those may end.
 //!
-//! The ids of two pieces are those of the whole where (1) normalization changes nothing across the seam, (2) splitting into
-//! words puts a boundary there whatever stands before and behind, or, without words, no token of the vocabulary reaches
-//! over it, and (3) nothing is put in front of a piece that is not in front of a text. Each step of a tokenizer.json for
-//! which that was shown is listed here; one that is not makes a document one piece.
+//! The ids of two pieces are those of the whole where (1) normalization changes nothing across the
+//! seam, (2) splitting into words puts a boundary there whatever comes before and after, or,
+//! without words, no token of the vocabulary reaches over it, and (3) nothing is put in front of a
+//! piece that is not in front of a text. Each step of a tokenizer.json for which that was shown is
+//! listed here; one that is not makes a document one piece.
 
 use crate::tokenizer::Tokenizer;
 use serde_json::Value;
@@ -11,7 +12,7 @@ use serde_json::Value;
 /// Stands for a space in the vocabularies of SentencePiece.
 const LOW_LINE: char = '\u{2581}';
 
-/// Splits into words after which a letter never goes on with a space, as Llama 3 and Qwen have them.
+/// Splits into words in which a letter is never followed by a space, as Llama 3 and Qwen have them.
 const WORDS: [&str; 2] = [
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
@@ -82,7 +83,7 @@ pub(super) fn at_lines(json: &Value) -> bool {
     kind(&json["model"]) == "BPE" && splits && plain && harmless
 }
 
-/// Whether an added token takes no white space beside it, and does not look at what stands there.
+/// Whether an added token takes no white space beside it, and does not look at what is there.
 fn is_plain(token: &Value) -> bool {
     let asks = |field: &str| token[field] == Value::Bool(true);
     !asks("lstrip") && !asks("rstrip") && !asks("single_word")

@@ -38,7 +38,7 @@ impl fmt::Display for PassedOver {
     }
 }
 
-/// What stands behind some inputs.
+/// The files that some inputs name.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     /// Each file once, whatever its names, in the order of the inputs; folders and patterns sorted

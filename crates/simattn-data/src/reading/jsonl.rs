@@ -80,13 +80,13 @@ fn pass(
 }
 
 /// The string of a field of an object. Every other field is passed over, whatever it holds: the
-/// not-numbers that Python writes, escapes of half a character, numbers of any size. Of a field
-/// that stands twice the last counts, as in Python.
+/// not-numbers that Python writes, escapes of half a character, numbers of any size. If a
+/// field occurs twice, the last one counts, as in Python.
 pub(super) fn text_of<'a>(line: &'a [u8], field: &str) -> Result<Cow<'a, str>, String> {
     match parse(line, field) {
         Ok(text) => Ok(text),
         Err(problem) => match without_python_numbers(line) {
-            // Everything stands where it stood, so that the problem's column holds in both.
+            // Everything stays where it was, so that the problem's column holds in both.
             Some(line) => Ok(Cow::Owned(parse(&line, field)?.into_owned())),
             None => Err(problem),
         },

@@ -38,7 +38,7 @@ use std::sync::atomic::AtomicU64;
 /// another.
 pub const TEXT_FIELD: &str = "text";
 
-/// Where the reading stands, always between two documents.
+/// A position in the inputs, always between two documents.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Place {

@@ -1,7 +1,7 @@
 //! Patterns such as `books/*.txt`, as a shell expands them.
 //!
 //! The `glob` crate says whether a name matches; its own walk ends the program at a name that is
-//! not UTF-8, and leaves out what such a name stands for. The order is the same: by name, a folder
+//! not UTF-8, and leaves out what has such a name. The order is the same: by name, a folder
 //! before what is in it.
 
 use super::ReadError;
@@ -20,7 +20,7 @@ const AS_A_SHELL: MatchOptions = MatchOptions {
 
 /// A part of a pattern, between two separators.
 enum Part {
-    /// A name as it stands.
+    /// A literal name.
     Name(OsString),
     /// Any number of folders, none too.
     Folders,

@@ -20,7 +20,7 @@ pub(super) fn read(
     sink: &mut dyn Sink,
 ) -> Result<(), Stop> {
     let mut buffer = Vec::new();
-    // Whether the line goes on from the last round, and whether it is being left out.
+    // Whether the line continues from the last round, and whether it is being left out.
     let (mut inside, mut bad) = (false, false);
     loop {
         let whole = match lines.read(&mut buffer, LARGEST) {

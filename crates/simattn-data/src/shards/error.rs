@@ -238,7 +238,8 @@ impl ShardError {
         }
     }
 
-    /// Whether a file is not what it should be, which the one who gave it can put right; otherwise the system refused.
+    /// Whether a file is not what it should be, which the user can correct; otherwise the system
+    /// refused.
     pub(crate) fn is_input(&self) -> bool {
         !matches!(self, Self::System { .. })
     }

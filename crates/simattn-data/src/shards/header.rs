@@ -10,7 +10,7 @@ pub const HEADER_BYTES: usize = 128;
 
 pub(super) const MAGIC: [u8; 8] = *b"SIMATTN\x1a";
 const VERSION: u32 = 1;
-/// Where the header's own checksum stands; everything before it is summed.
+/// Where the header's own checksum is; everything before it is summed.
 const SUM: usize = 96;
 
 /// How an id is stored.

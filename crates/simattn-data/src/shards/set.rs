@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Documents' tokens that are decoded at most to learn how many bytes of text a token of other tools' files stands for.
+/// Documents' tokens that are decoded at most to learn how many bytes of text a token of other
+/// tools' files has.
 const SAMPLE: u64 = 1 << 20;
 
 /// Shards one after the other.

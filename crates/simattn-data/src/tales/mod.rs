@@ -1,9 +1,10 @@
 //! The embedded corpus: small English stories whose questions can only be answered by reading.
 //!
-//! A tale introduces a few people, places and things, lets them walk, take, give and put down, and asks who has
-//! what, who is where, who gave what to whom, and why somebody feels as they do. The answer always stands, or
-//! follows from what stands, earlier in the tale, so that a model must look back 20 to 100 tokens to know it, while
-//! the wording is regular enough for its loss to fall within a minute of training.
+//! A tale introduces a few people, places and things, lets them walk, take, give and put down, and
+//! asks who has what, who is where, who gave what to whom, and why somebody feels as they do. The
+//! answer is always given, or follows from what is given, earlier in the tale, so that a model must
+//! look back 20 to 100 tokens to know it, while the wording is regular enough for its loss to fall
+//! within a minute of training.
 //!
 //! The rooms: `lexicon` (words), `world` (what is true), `plot` (what happens), `wording` (how it is told).
 

@@ -68,7 +68,7 @@ struct Stored {
 }
 
 impl TextSettings {
-    /// Reads what stands in a Hugging Face folder of a model with `vocabulary` rows.
+    /// Reads the settings in a Hugging Face folder of a model with `vocabulary` rows.
     ///
     /// # Errors
     ///

@@ -14,7 +14,7 @@ use tokenizers::{NormalizedString, Normalizer};
 /// A tokenizer of that crate.
 pub(super) struct Foreign {
     pub(super) model: tokenizers::Tokenizer,
-    /// The same for a text that goes on where another ended, made when it is first asked for.
+    /// The same for a text that continues another, made when it is first asked for.
     rest: OnceLock<Result<tokenizers::Tokenizer, String>>,
     /// Its normalizer, where that is another one.
     rest_normalizer: Option<Value>,
@@ -25,7 +25,7 @@ pub(super) struct Foreign {
 }
 
 impl Foreign {
-    /// Reads a tokenizer.json; `value` is what stands in it.
+    /// Reads a tokenizer.json; `value` is its contents.
     ///
     /// # Errors
     ///

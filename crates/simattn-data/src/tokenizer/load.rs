@@ -62,7 +62,7 @@ impl Tokenizer {
         Self::from_json_with(&read(path)?, &path.display().to_string(), text)
     }
 
-    /// A tokenizer from the bytes of a tokenizer.json that stands alone; `origin` names them in errors.
+    /// A tokenizer from the bytes of a tokenizer.json by itself; `origin` names them in errors.
     ///
     /// # Errors
     ///

@@ -67,7 +67,7 @@ impl Tokenizer {
         }
     }
 
-    /// The ids of a text that goes on where another ended, so that nothing is put in front of it.
+    /// The ids of a text that continues another, so that nothing is put in front of it.
     pub(crate) fn encode_rest(&self, text: &str) -> Result<Vec<u32>, DataError> {
         match &self.model {
             Some(model) => model.encode_rest(text),
@@ -123,7 +123,8 @@ impl Tokenizer {
         }
     }
 
-    /// Whether an id stands for a token: vocabularies may have gaps, and models more rows than their tokenizers ids.
+    /// Whether an id has a token: vocabularies may have gaps, and models more rows than their
+    /// tokenizers ids.
     pub fn has_token(&self, id: u32) -> bool {
         match &self.model {
             Some(model) => model.has_token(id),

@@ -256,7 +256,8 @@ fn words(kind: &str) -> Value {
 
 /// A character map that knows the letter ａ, which it makes an a: a double array of SentencePiece, in base64.
 fn charsmap() -> String {
-    // Each unit: label in bits 0–7, leaf in bit 8, offset from bit 10 on; at a leaf's offset stands the value.
+    // Each unit: label in bits 0–7, leaf in bit 8, offset from bit 10 on; at a leaf's offset is the
+    // value.
     let key = "ａ".as_bytes();
     let mut units = vec![0_u32; 2048];
     let bases = [0_usize, 512, 1024, 1536];

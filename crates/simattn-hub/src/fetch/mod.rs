@@ -244,7 +244,7 @@ impl Hub {
     }
 }
 
-/// Says on standard error what goes on, if anybody listens there.
+/// Reports progress on standard error, if anyone can read it.
 fn tell(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{line}");
 }

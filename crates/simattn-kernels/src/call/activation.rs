@@ -1,4 +1,4 @@
-/// Which function GELU stands for.
+/// Which function GELU means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum GeluForm {
     /// x·Φ(x), with the distribution function of the standard normal distribution.

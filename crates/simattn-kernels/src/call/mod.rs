@@ -2,7 +2,7 @@
 //!
 //! These types are defined here, below everything else in the crate, so that definitions, kernels
 //! and Burn operations mean the same by the same word. Nothing here computes, and nothing here
-//! knows a tensor: [`Stage`], [`Expansion`] and [`Qkv`] hold whatever stands for a weight, be it
+//! knows a tensor: [`Stage`], [`Expansion`] and [`Qkv`] hold whatever represents a weight, be it
 //! a tensor, a slice, or a place in a packed buffer.
 
 mod activation;

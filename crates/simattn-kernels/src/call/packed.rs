@@ -58,14 +58,14 @@ impl PackedOrder {
         Self { places, len }
     }
 
-    /// What stands for the weights, one after another in this order.
+    /// The weights, whatever represents them, one after another in this order.
     pub fn in_order<T>(weights: Qkv<Expansion<Stage<T>>>) -> Vec<T> {
         let mut all = Vec::new();
         each_weight(weights, |weight| all.push(weight));
         all
     }
 
-    /// Where each weight stands.
+    /// Where each weight is.
     pub fn places(&self) -> &Qkv<Expansion<Stage<Range<usize>>>> {
         &self.places
     }

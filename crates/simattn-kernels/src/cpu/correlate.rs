@@ -7,7 +7,8 @@ use pulp::{Simd, WithSimd};
 use super::expansion::chunk_len;
 use super::tile::{load, unrolled};
 
-/// Rows of the tokens of a chunk: lane group `k` of row `i` stands at `pointer + i * row_stride + k * step_stride`.
+/// Rows of the tokens of a chunk: lane group `k` of row `i` is at `pointer + i * row_stride + k *
+/// step_stride`.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows {
     /// First value.

@@ -294,7 +294,7 @@ fn nats(sum: f64, logit: f32, most: f32) -> f32 {
     (sum.ln() - (f64::from(logit) - f64::from(most))) as f32
 }
 
-/// Values that are added up in single precision before the sum goes on in double.
+/// Values that are added up in single precision before the sum continues in double.
 const RUN: usize = 64 * LANES;
 
 per_instruction_set! {

@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// A buffer that tasks write in disjoint parts.
 ///
-/// It is only an address: whoever calls [`Shared::at`] and writes there promises that no other task reads or writes
-/// the same values at the same time, and that the buffer outlives the tasks.
+/// It is only an address: a caller of [`Shared::at`] that writes there promises that no other task
+/// reads or writes the same values at the same time, and that the buffer outlives the tasks.
 #[derive(Clone, Copy, Debug)]
 pub struct Shared {
     start: *mut f32,

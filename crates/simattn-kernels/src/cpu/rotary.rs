@@ -12,7 +12,7 @@ const TASK: usize = 32 * 1024;
 /// What is rotated, beside the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RotaryShape {
-    /// T: row r of heads stands at position r modulo T.
+    /// T: row r of heads is at position r modulo T.
     pub tokens: usize,
     /// Heads of a token.
     pub heads: usize,

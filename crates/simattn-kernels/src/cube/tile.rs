@@ -28,7 +28,7 @@ pub(super) fn mirrored(count: usize, place: usize) -> usize {
 /// Rows `first .. end` of one head of a tensor [B, H, T, D].
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Rows {
-    /// Where the head's first value stands.
+    /// Where the head's first value is.
     pub base: usize,
     /// Words between two rows.
     pub row_stride: usize,

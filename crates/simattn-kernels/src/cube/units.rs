@@ -137,7 +137,7 @@ pub(super) fn zero<F: Float>(
     )
 }
 
-/// Where an operand stands in shared memory.
+/// Where an operand is in shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Operand {
     /// Values between two rows.

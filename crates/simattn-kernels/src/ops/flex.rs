@@ -10,7 +10,7 @@ pub(super) fn has_kernels<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.dtype() == DType::F32 && on_cpu(tensor)
 }
 
-/// Whether a tensor stands on Burn's CPU device, with or without autodiff.
+/// Whether a tensor is on Burn's CPU device, with or without autodiff.
 pub(crate) fn on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.device() == Device::flex()
 }

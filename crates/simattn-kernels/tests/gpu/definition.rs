@@ -8,7 +8,7 @@ use super::{Named, Numbers, assert_near, read, tensor};
 /// The largest RMS relative error of a value or a gradient.
 pub const LIMIT: f64 = 1e-5;
 
-/// A function of some matrices; a row vector stands as [1, C].
+/// A function of some matrices; a row vector is [1, C].
 pub type Function<'a> = &'a dyn Fn(&[Tensor<2>]) -> Tensor<2>;
 
 /// Value and gradients of Σ f(inputs)·dy for random inputs of these shapes.

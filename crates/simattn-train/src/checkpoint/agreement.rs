@@ -1,8 +1,8 @@
 //! Whether what a checkpoint says in one place is what it says in the others.
 //!
 //! The sums tell that bytes are those that were written; this tells that they belong together: a
-//! `state.json` of another step, or tensors of another model, would go on as something that no run
-//! ever was.
+//! `state.json` of another step, or tensors of another model, would continue as something that no
+//! run ever was.
 
 use std::fs;
 use std::path::Path;

@@ -18,7 +18,7 @@ const LONGEST: u64 = 100_000_000;
 pub(super) struct Header {
     /// The shape of every tensor, by name. All are float32.
     pub(super) shapes: BTreeMap<String, Vec<usize>>,
-    /// What stands beside them.
+    /// What is stored with them.
     pub(super) metadata: BTreeMap<String, String>,
 }
 

@@ -1,4 +1,4 @@
-//! Checkpoints: everything that a run needs to go on as though it had never stopped.
+//! Checkpoints: everything that a run needs to continue as though it had never stopped.
 //!
 //! A checkpoint is a folder `step-0001000` inside the run's folder:
 //!
@@ -11,8 +11,8 @@
 //! | `text.json` | likewise, where the model has one |
 //! | `SHA256SUMS` | a SHA-256 for each of them, as `sha256sum -c SHA256SUMS` reads it |
 //!
-//! No generator has a state to save: every stream of chance is derived from the seed and a name,
-//! and the loader's position says where in it the run stands.
+//! No generator has a state to save: every random stream is derived from the seed and a name, and
+//! the loader's position says how far the run has come in it.
 //!
 //! A checkpoint is written under a hidden name, flushed, and renamed, so that a folder called
 //! `step-…` was whole when it appeared. [`Checkpoint::open`] compares every byte with its sum before
@@ -82,7 +82,7 @@ pub fn list(run: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 /// Hidden folders that a killed process left behind begin with this.
 const HIDDEN: &str = ".step-";
 
-/// Removes what a killed process left half-written or half-removed. Only for whoever holds the
+/// Removes what a killed process left half-written or half-removed. Only for a holder of the
 /// run's lock.
 pub(crate) fn remove_leftovers(run: &Path) -> io::Result<()> {
     for entry in fs::read_dir(run)? {

@@ -1,4 +1,4 @@
-//! Saving while training goes on: one thread, one checkpoint at a time.
+//! Saving while training continues: one thread, one checkpoint at a time.
 
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};

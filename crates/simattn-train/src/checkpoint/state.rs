@@ -51,7 +51,7 @@ pub struct State {
     pub files: BTreeMap<String, u64>,
 }
 
-/// A copy of everything that changes with a step; training goes on while it is written.
+/// A copy of everything that changes with a step; training continues while it is written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
     /// The weights.

@@ -103,7 +103,7 @@ impl Contents {
             log.sync_data().map_err(failed(run, "flush the logs of"))?;
         }
         pass("checkpoint.rename", partial)?;
-        // Fails where a checkpoint of this step stands; a run sets damaged ones aside before.
+        // Fails if there is a checkpoint of this step; a run sets damaged ones aside before.
         fs::rename(partial, place).map_err(failed(place, "put the checkpoint"))?;
         flush(run)?;
         pass("checkpoint.renamed", place)?;

@@ -13,7 +13,7 @@ use super::tree::{Given, Node, Tree, tree_of};
 /// One field and its new value: `train.learning_rate=1e-3`.
 ///
 /// The value is TOML (`3`, `true`, `[1, 2]`, `{ kind = "mha" }`). A field that holds text takes the
-/// text as it stands, so that `data.source=text/books` needs no quotes and `data.source=2024` is the
+/// text literally, so that `data.source=text/books` needs no quotes and `data.source=2024` is the
 /// folder of that name; where the text is a quoted TOML string it takes what is in the quotes.
 ///
 /// ```
@@ -108,10 +108,10 @@ impl Override {
         Ok(())
     }
 
-    /// The reader's message with the section this override stands in, as a file would get it.
+    /// The reader's message with the section that this override is in, as for a file.
     fn explain(&self, message: &str) -> RunConfigError {
         let sections = self.path.len().saturating_sub(1);
-        // The reader says which field it does not know, not where; the section it stands in is
+        // The reader says which field it does not know, not where; the section it is in is
         // the one before that name in the path.
         let depth = self
             .path
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_of_text_takes_the_text_as_it_stands() {
+    fn a_field_of_text_takes_the_text_literally() {
         for text in [
             "2024",
             "true",

@@ -14,7 +14,7 @@ pub(super) type Tree = BTreeMap<String, Node>;
 /// A value as it was given.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Given {
-    /// As it stands.
+    /// As written.
     pub(super) text: String,
     /// As TOML, where it is that.
     pub(super) value: Option<Value>,
@@ -47,7 +47,7 @@ pub(super) fn tree_of(table: Table) -> Tree {
 }
 
 impl Given {
-    /// What a field of text is given: what stands in the quotes, or all.
+    /// What a field of text is given: what is in the quotes, or all.
     fn into_text(self) -> String {
         match self.value {
             Some(Value::String(quoted)) => quoted,

@@ -51,7 +51,7 @@ impl Journal {
         self.length
     }
 
-    /// The file, for whoever must flush it.
+    /// The file, for a caller that must flush it.
     pub(super) fn file(&self) -> io::Result<File> {
         self.file.try_clone()
     }

@@ -99,7 +99,7 @@ impl Logs {
         (self.lines.length(), self.events.length())
     }
 
-    /// The files, for whoever must flush them.
+    /// The files, for a caller that must flush them.
     pub(crate) fn files(&self) -> Vec<File> {
         // Without a second handle the flush is left to the system.
         let files = [self.lines.file(), self.events.file()];
@@ -229,7 +229,7 @@ pub fn last_metrics(run: &Path) -> io::Result<LastMetrics> {
         validation_loss: Option<f64>,
         seconds: Option<f64>,
     }
-    /// JSON has no word for what is no number: it stands there as null, and is not absent.
+    /// JSON has no word for NaN and infinity: they are null there, and not absent.
     fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
         let number = Option::<f64>::deserialize(deserializer)?;
         Ok(Some(number.unwrap_or(f64::NAN)))

@@ -1,7 +1,8 @@
-//! What a run writes down while it goes on: `metrics.jsonl` and a TensorBoard file.
+//! What a run writes down while it trains: `metrics.jsonl` and a TensorBoard file.
 //!
-//! Both only ever grow, and a checkpoint knows their lengths. A run that goes on from it cuts them
-//! back to those lengths, so that every step stands in them once, however often the run was killed.
+//! Both only ever grow, and a checkpoint knows their lengths. A run that continues from it cuts
+//! them back to those lengths, so that every step is in them once, however often the run was
+//! killed.
 
 mod crc32c;
 mod journal;

@@ -26,9 +26,9 @@ use record::Record;
 /// How a run ended without breaking off.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ending {
-    /// Its budget is spent; the model stands at the top of its folder.
+    /// Its budget is spent; the model is at the top of its folder.
     Finished(EvaluationReport),
-    /// It was asked to stop; it goes on from this checkpoint.
+    /// It was asked to stop; it can continue from this checkpoint.
     Stopped {
         /// Updates made.
         step: u64,
@@ -92,7 +92,7 @@ impl Session {
         }
     }
 
-    /// A trainer that stands where it goes on from, in its folder.
+    /// A trainer at the place that it continues from, in its folder.
     #[expect(clippy::too_many_arguments, reason = "those of `start`")]
     fn in_folder(
         trainer: Trainer,
@@ -140,7 +140,7 @@ impl Session {
         Ok(session)
     }
 
-    /// The trainer as it stands.
+    /// The trainer in its present state.
     pub fn trainer(&self) -> &Trainer {
         &self.trainer
     }
@@ -167,7 +167,7 @@ impl Session {
 
     /// Steps, evaluates, logs and saves until the budget is spent or the run is asked to stop.
     ///
-    /// A save that fails is reported and training goes on; the next one tries again. A run that
+    /// A save that fails is reported and training continues; the next one tries again. A run that
     /// breaks off before its first checkpoint leaves no folder, where it made it.
     ///
     /// # Errors
@@ -263,9 +263,9 @@ impl Session {
         })
     }
 
-    /// Starts a save that goes on while training does.
+    /// Starts a save that runs while training continues.
     fn save_behind(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        if self.stands(observer)
+        if self.has_folder(observer)
             && let Some(outcome) = self.saver.start(self.contents()?)
         {
             self.note(outcome, observer);
@@ -279,7 +279,7 @@ impl Session {
         if let Some(outcome) = self.saver.wait() {
             self.note(outcome, observer);
         }
-        if !self.stands(observer) {
+        if !self.has_folder(observer) {
             return Err(SessionError::NoFolder {
                 step,
                 path: self.folder.path().to_owned(),
@@ -318,7 +318,7 @@ impl Session {
     }
 
     /// Whether there is a folder to save into; one that was removed is made again.
-    fn stands(&mut self, observer: &mut dyn Observer) -> bool {
+    fn has_folder(&mut self, observer: &mut dyn Observer) -> bool {
         let path = self.folder.path().to_owned();
         match self.folder.standing() {
             Standing::Ours => return true,

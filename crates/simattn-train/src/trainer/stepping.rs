@@ -233,7 +233,7 @@ impl Trainer {
         Ok(report)
     }
 
-    /// Whether an evaluation of the model as it stands is a number.
+    /// Whether an evaluation of the present model is a number.
     pub(crate) fn check_evaluation(&self, report: &EvaluationReport) -> Result<(), TrainError> {
         if report.evaluation.loss.is_finite() {
             return Ok(());

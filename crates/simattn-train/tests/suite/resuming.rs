@@ -134,7 +134,7 @@ fn a_vocabulary_is_not_learnt_anew_where_text_was_added() {
         "the text asks for another one"
     );
     config.train.steps = 6;
-    place.train(&config).expect("the run goes on");
+    place.train(&config).expect("the run continues");
     assert!(place.tokenizer() == before, "not a byte of it moved");
     let saved = place.checkpoint(6).tokenizer();
     assert!(fs::read(saved).expect("a checkpoint's tokenizer") == before);
@@ -256,7 +256,7 @@ fn counters_go_on_from_what_was_spent_where_the_steps_change_their_size() {
     config.train.batch = 3;
     config.train.accumulation = 2;
     config.model.context = 48;
-    let (ending, second) = place.train(&config).expect("the run goes on");
+    let (ending, second) = place.train(&config).expect("the run continues");
     let tokens: Vec<u64> = second.0.iter().map(|report| report.tokens).collect();
     assert_eq!(tokens, [256 + 288, 256 + 2 * 288]);
     let flops: Vec<f64> = second.0.iter().map(|report| report.flops).collect();
@@ -280,7 +280,7 @@ fn counters_go_on_from_what_was_spent_where_the_steps_change_their_size() {
     // And once more, back to the first size.
     let mut config = place.config();
     config.train.steps = 7;
-    let (_, third) = place.train(&config).expect("the run goes on");
+    let (_, third) = place.train(&config).expect("the run continues");
     assert_eq!(third.0[0].tokens, tokens[1] + 64);
     // The log says how fast this step was, not the mean of all.
     let log = fs::read_to_string(place.path("run/metrics.jsonl")).expect("a log");
@@ -316,7 +316,7 @@ fn a_checkpoint_that_states_no_operations_counts_them_by_its_own_configuration()
     rewrite(&from.folder, &serde_json::to_vec(&value).expect("JSON"));
     config.train.steps = 5;
     config.train.batch = 5;
-    let (_, second) = place.train(&config).expect("the run goes on");
+    let (_, second) = place.train(&config).expect("the run continues");
     let per_step = second.0[0].flops - spent;
     assert!((per_step / (spent / 4.0) - 2.5).abs() < 1e-9, "{per_step}");
 }
@@ -353,7 +353,7 @@ fn a_longer_context_goes_on_at_the_same_share_of_the_epoch() {
     config.model.context = 160;
     config.train.steps = 41;
     config.train.batch = 1;
-    let (_, record) = place.train(&config).expect("the run goes on");
+    let (_, record) = place.train(&config).expect("the run continues");
     assert_eq!(record.0.len(), 1);
     let now = place.checkpoint(41).state.progress.position.sources[0];
     assert_eq!(now.epoch, 0, "{now:?}");

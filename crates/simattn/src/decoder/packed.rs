@@ -14,7 +14,7 @@ use crate::attention::{Pass, Unpacking, rope_table};
 pub struct Packed {
     /// The stored tokens.
     ids: Vec<i32>,
-    /// Where each of them stands in its sequences.
+    /// The position of each of them in its sequences.
     positions: Vec<i32>,
     /// A sequence that each of them was stored for.
     owners: Vec<usize>,

@@ -58,7 +58,7 @@ impl Rope {
     }
 }
 
-/// Takes a number that stands under several names, and must be the same under all of them.
+/// Takes a number that is given under several names, and must be the same under all of them.
 fn agree(fields: &mut Fields, field: &str, known: &mut Option<f64>) -> Result<(), Error> {
     let Some(given) = fields.optional_number(field)? else {
         return Ok(());

@@ -106,8 +106,8 @@ impl Weights {
         }
         for (tensor, shard) in &index.weight_map {
             let found = self.tensors.get(tensor);
-            let stands = found.map(|entry| &self.files[entry.file].0);
-            if stands != Some(&self.folder.join(shard)) {
+            let source = found.map(|entry| &self.files[entry.file].0);
+            if source != Some(&self.folder.join(shard)) {
                 return Err(Error::Missing {
                     path: self.folder.join(shard),
                     name: tensor.clone(),

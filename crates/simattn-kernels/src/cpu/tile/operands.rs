@@ -2,7 +2,8 @@
 
 use pulp::Simd;
 
-/// Left operand: the value of row `i` at step `k` stands at `pointer + i * row_stride + k * step_stride`.
+/// Left operand: the value of row `i` at step `k` is at `pointer + i * row_stride + k *
+/// step_stride`.
 #[derive(Clone, Copy, Debug)]
 pub struct Left {
     /// First value.
@@ -35,7 +36,7 @@ impl Left {
     }
 }
 
-/// Right operand: vector `j` at step `k` stands at `pointer + j * vector_stride + k * step_stride`.
+/// Right operand: vector `j` at step `k` is at `pointer + j * vector_stride + k * step_stride`.
 #[derive(Clone, Copy, Debug)]
 pub struct Right {
     /// First value.
@@ -58,7 +59,7 @@ impl Right {
     }
 }
 
-/// Result: vector `j` of row `i` stands at `pointer + i * row_stride + j * vector_stride`.
+/// Result: vector `j` of row `i` is at `pointer + i * row_stride + j * vector_stride`.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
     /// First value.
@@ -95,7 +96,7 @@ pub enum Finish {
     Store,
     /// `C += x`.
     Add,
-    /// `C = C * s + x`, where vector `j` of `s` stands at the pointer plus `j` vectors.
+    /// `C = C * s + x`, where vector `j` of `s` is at the pointer plus `j` vectors.
     ScaleAdd(*const f32),
     /// With `y = x + bias[row]`: `C = y + skip[row]`, and `relu(y)` to the second target. Pieces may be left out.
     Expand(Expand),

@@ -156,8 +156,9 @@ pub(super) fn attention_query_gradients<F: Float>(
     );
 }
 
-/// The gradients of k [B, G, S, D'] and v [B, G, S, D]: one cube a tile of one head's keys, over the query heads that read it,
-/// one after another, and the tiles of queries that see it. Everything stands transposed, keys by queries.
+/// The gradients of k [B, G, S, D'] and v [B, G, S, D]: one cube a tile of one head's keys, over
+/// the query heads that read it, one after another, and the tiles of queries that see it.
+/// Everything is transposed, keys by queries.
 ///
 /// `dv = Pᵀ · dy` and `dk = scale · (P ∘ (dy·vᵀ − deltas))ᵀ · q`.
 #[cube(launch, address_type = "dynamic")]

@@ -3,8 +3,9 @@ use cubecl::prelude::*;
 use super::stage::{Stage, window};
 use crate::cube::tile::{DEPTH, SIDE, STRIP, zeros};
 
-/// `partial[s, a, e] = Σ dy[n, a, d] · x[n, c, d + k − (κ−1)/2]` over the rows (n, d) of slice s; e is (c, k), and one place
-/// further stands for the bias, whose input is one. `partial` [slices, A, C·κ + 1] in float32.
+/// `partial[s, a, e] = Σ dy[n, a, d] · x[n, c, d + k − (κ−1)/2]` over the rows (n, d) of slice s; e
+/// is (c, k), and one place further is for the bias, whose input is one. `partial` [slices, A, C·κ
+/// + 1] in float32.
 ///
 /// One cube a tile of output channels, y, by places, x, of one slice, z.
 #[cube(launch, address_type = "dynamic")]

@@ -17,9 +17,10 @@ use crate::call::AttentionOptions;
 /// Softmax attention: `q` [B, H, T, D'], `k` [B, G, S, D'], `v` [B, G, S, D] → [B, H, T, D]; see
 /// [`reference::attention`](crate::reference::attention).
 ///
-/// Memory grows with T and S, never with their product, forward and backward. Inputs may be views, such as swapped axes of
-/// [B, T, H, D] or slices of a packed projection, as long as the features of a token are contiguous: they are read in place. The
-/// result stands in memory as [B, T, H, D], so that swapping its axes back costs nothing.
+/// Memory grows with T and S, never with their product, forward and backward. Inputs may be views,
+/// such as swapped axes of [B, T, H, D] or slices of a packed projection, as long as the features
+/// of a token are contiguous: they are read in place. The result is in memory as [B, T, H, D], so
+/// that swapping its axes back costs nothing.
 ///
 /// # Panics
 /// If G does not divide H or the shapes do not match.

@@ -48,7 +48,7 @@ pub(super) fn apply(
         1 => rows.div_ceil(plan.rows()),
         _ => (rows * plan.chunks_of_row()).div_ceil(plan.chunks),
     };
-    // Without a gate, its input stands in its place, unread.
+    // Without a gate, the input takes its place, unread.
     let gate = match gate {
         Some(gate) => (gate, stage.outputs),
         None => (x, stage.inputs),
