@@ -40,7 +40,7 @@ const fn folder(arguments: &'static str, result: &'static str) -> Writer {
     }
 }
 
-/// Every command with an output. `IN` stands for its input: a model, a text, tasks.
+/// Every command with an output. `IN` is its input: a model, a text, tasks.
 const WRITERS: [Writer; 8] = [
     folder(
         "train run.toml --peak-flops 1e11 --data IN/text --out",
@@ -173,7 +173,7 @@ fn what_is_wrong_with_an_output_is_said_before_the_work() {
             ways.extend([("closed", "closed"), ("new/", "new"), ("new/..", "new")]);
         }
         for (out, named) in ways {
-            // The inputs are absent: whoever had begun to work would say that.
+            // The inputs are missing: a command that had begun to work would say so.
             let output = place.write_with(writer, "absent", out);
             let (said, what) = (said(&output), format!("{} {out:.20}", writer.arguments));
             assert_eq!(output.status.code(), Some(2), "{what}: {said}");

@@ -11,8 +11,8 @@ pub(crate) const END_OF_TEXT_ID: u32 = 256;
 /// The bytes and the end of text.
 pub(crate) const LEAST_VOCABULARY: usize = 257;
 
-/// The character that stands for a byte (Radford et al., 2019): itself where it is visible in Latin-1, else the next
-/// unused code point from 256 on.
+/// The character for a byte (Radford et al., 2019): itself where it is visible in Latin-1, else the
+/// next unused code point from 256 on.
 pub(crate) fn byte_characters() -> [char; 256] {
     let mut unused = 256_u32;
     std::array::from_fn(|byte| {

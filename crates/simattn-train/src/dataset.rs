@@ -26,14 +26,15 @@ pub struct Dataset {
     pub name: String,
     /// The tokenizer.
     pub tokenizer: Tokenizer,
-    /// What ends the texts of a model trained on it, and its chat templates: nothing, but where it goes on from a model that
-    /// has them, or the tokenizer does not say itself what ends a document.
+    /// What ends the texts of a model trained on it, and its chat templates: empty, unless it
+    /// starts from a model that has them, or the tokenizer does not say itself what ends a
+    /// document.
     pub text: TextSettings,
     /// Tokens to train on, one source or several.
     pub train: Vec<Weighted>,
     /// Tokens of the documents that were held out.
     pub validation: Arc<dyn TokenSource>,
-    /// What whoever trains on it should know: what was passed over in a folder of text, and what
+    /// What the user should know: what was passed over in a folder of text, and what
     /// was left out of training.
     pub notes: Vec<String>,
 }
@@ -73,7 +74,7 @@ impl Dataset {
         Self::prepare_with(config, seed, None)
     }
 
-    /// The same with the tokenizer that a run keeps, where it goes on from a checkpoint: text is
+    /// The same with the tokenizer that a run keeps when it continues from a checkpoint: text is
     /// encoded with that one, and folders of token ids must be by it.
     ///
     /// # Errors

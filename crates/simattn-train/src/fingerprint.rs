@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Which tokens a run learns from, so that one that goes on can tell whether they are still those.
+/// Which tokens a run learns from, so that one that continues can tell whether they are the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// Tokens to train on.

@@ -11,13 +11,13 @@ use crate::config::RunConfigError;
 /// Why a model folder could not be written or read. `Display` is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// Something stands where the folder should go.
-    #[error("{}: exists already; choose another place or remove it", path.display())]
+    /// Something is where the folder should go.
+    #[error("{}: already exists; choose another place or remove it", path.display())]
     Exists {
         /// The place.
         path: PathBuf,
     },
-    /// A link stands where the folder should go, and nothing where it leads.
+    /// A link to nothing is where the folder should go.
     #[error("{}: a link that leads nowhere; choose another place or remove it", path.display())]
     Dangling {
         /// The place.
@@ -47,7 +47,7 @@ pub enum FolderError {
     },
     /// Another process trains in the folder.
     #[error(
-        "{}: another run is in this folder{holder}; wait for its end, or choose another place",
+        "{}: another run is in this folder{holder}; wait until it ends, or choose another place",
         path.display()
     )]
     InUse {
@@ -73,7 +73,7 @@ pub enum FolderError {
     /// The tokenizer is wrong.
     #[error(transparent)]
     Tokenizer(#[from] DataError),
-    /// A run that goes on from a model was asked to give it another tokenizer.
+    /// A run that starts from a model was asked to give it another tokenizer.
     #[error(
         "{}: its weights were trained with the tokenizer {own}, and {asked} is another one; \
          leave data.tokenizer out",

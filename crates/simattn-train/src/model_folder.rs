@@ -123,8 +123,9 @@ fn load_files(folder: &Path, device: &Device) -> Result<SavedModel, FolderError>
     })
 }
 
-/// The configuration of a run that goes on from a saved model: `file` with `overrides`, but the form and the tokenizer are the
-/// model's. Of the file's `[model]`, which may be left out, only the context counts.
+/// The configuration of a run that starts from a saved model: `file` with `overrides`, but the form
+/// and the tokenizer are the model's. Of the file's `[model]`, which may be left out, only the
+/// context counts.
 ///
 /// # Errors
 ///

@@ -57,7 +57,7 @@ pub struct Job<'a> {
     pub field: &'a str,
     /// The share of the documents of `inputs` held out, 0 to 0.5: those whose hash falls below it.
     pub validation_fraction: f64,
-    /// Which documents these are.
+    /// The seed of the hash that chooses them.
     pub seed: u64,
     /// Tokens after which a shard ends, at the end of the document that reaches them.
     pub shard_tokens: u64,

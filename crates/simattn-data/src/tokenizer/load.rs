@@ -133,7 +133,7 @@ fn read(path: &Path) -> Result<Vec<u8>, DataError> {
         .map_err(|error| unreadable(error.to_string()))?;
     if bytes.len() as u64 > LARGEST_FILE {
         Err(unreadable(
-            "more than 1 GiB, which no tokenizer.json is".to_owned(),
+            "more than 1 GiB, too large for a tokenizer.json".to_owned(),
         ))
     } else {
         Ok(bytes)

@@ -76,15 +76,15 @@ fn possible(state: &State, config: &RunConfig) -> Result<(), String> {
     }
     if progress.optimizer_updates > step {
         let updates = progress.optimizer_updates;
-        return Err(format!("tells of {updates} updates in {step} steps"));
+        return Err(format!("records {updates} updates in {step} steps"));
     }
     if progress.tokens < step || (step == 0) != (progress.tokens == 0) {
         let tokens = progress.tokens;
-        return Err(format!("tells of {tokens} tokens in {step} steps"));
+        return Err(format!("records {tokens} tokens in {step} steps"));
     }
     let seconds = progress.seconds;
     if !seconds.is_finite() || seconds < 0.0 {
-        return Err(format!("tells of {seconds} seconds"));
+        return Err(format!("records {seconds} seconds"));
     }
     let sources = config.data.sources.len().max(1);
     if progress.position.sources.len() != sources {
@@ -106,7 +106,7 @@ fn possible(state: &State, config: &RunConfig) -> Result<(), String> {
         ));
     }
     if rows < step {
-        Err(format!("tells of {rows} windows in {step} steps"))
+        Err(format!("records {rows} windows in {step} steps"))
     } else {
         Ok(())
     }
@@ -169,7 +169,7 @@ fn stated(state: &State, weights: &Header, optimizer: &Header) -> Result<(), Str
         if Some(said) != written {
             let written = written.map_or_else(|| "nothing".to_owned(), |n| n.to_string());
             return Err(format!(
-                "tells of {said} {what}, the tensors' files of {written}"
+                "records {said} {what}, but the tensors' files {written}"
             ));
         }
     }

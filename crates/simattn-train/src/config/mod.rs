@@ -222,8 +222,8 @@ impl RunConfig {
         Ok(config)
     }
 
-    /// As [`Self::from_file_with`], for a run that goes on from a model of the form `saved`: what the file's `[model]` leaves
-    /// out, all of it as well, is as in `saved`.
+    /// As [`Self::from_file_with`], for a run that starts from a model of the form `saved`: what
+    /// the file's `[model]` leaves out, all of it as well, is as in `saved`.
     ///
     /// # Errors
     ///
@@ -275,7 +275,7 @@ impl RunConfig {
 }
 
 impl DataConfig {
-    /// Whether it names folders of token ids instead of text, as far as what stands there tells.
+    /// Whether it names folders of token ids instead of text, as far as the names there say.
     pub(crate) fn is_of_ids(&self) -> bool {
         let path = Path::new(&self.source);
         let folder = || is_prepared(path) || is_foreign_folder(path);

@@ -150,7 +150,7 @@ impl Trainer {
         self
     }
 
-    /// The model as it stands.
+    /// The model in its present state.
     pub fn decoder(&self) -> &Decoder {
         self.decoder
             .as_ref()

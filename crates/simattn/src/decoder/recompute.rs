@@ -16,7 +16,7 @@ use crate::attention::Pass;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Recompute {
-    /// Nothing, beside what the operations themselves work out again.
+    /// Nothing, except what the operations themselves recompute.
     #[default]
     None,
     /// Everything inside a block: its input alone is kept.
