@@ -45,7 +45,7 @@ impl Observer for TrainingProgress {
     fn on_evaluation(&mut self, report: &EvaluationReport) {
         let evaluation = &report.evaluation;
         self.validation = Some(evaluation.loss);
-        self.bar.say(&format!(
+        self.bar.say(format_args!(
             "{} step {}: validation loss {:.4}, perplexity {}, {:.4} bits per byte",
             self.label,
             grouped(report.step as f64),
@@ -56,7 +56,7 @@ impl Observer for TrainingProgress {
     }
 
     fn on_notice(&mut self, line: &str) {
-        self.bar.say(&format!("{}: {line}", self.label));
+        self.bar.say(format_args!("{}: {line}", self.label));
     }
 }
 

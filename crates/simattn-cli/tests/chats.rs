@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{LLAMA, simattn, succeeds};
+use common::{LLAMA, simattn, succeeds, words};
 use serde_json::{Value, json};
 
 /// The one line of a command that refuses its input and leaves `new` free.
@@ -100,7 +100,7 @@ fn end_of_text_and_chat_templates_go_from_import_to_export() {
     assert!(checkpoint.join("text.json").is_file());
     fs::write(checkpoint.join("text.json"), "{}").expect("a small file");
     let generate = format!("generate {} Once --greedy --tokens 2", checkpoint.display());
-    let out = simattn(here, generate.split_whitespace());
+    let out = simattn(here, &words(&generate));
     assert!(!out.status.success());
 }
 

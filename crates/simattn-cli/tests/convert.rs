@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::{LLAMA, refusal, simattn, succeeds};
+use common::{LLAMA, refusal, simattn, succeeds, words};
 
 #[test]
 fn a_model_goes_out_and_comes_back_is_upcycled_and_trained_on() {
@@ -175,7 +175,7 @@ fn a_model_with_a_nan_weight_is_neither_used_nor_passed_on() {
         "generate good Once --greedy --tokens 3",
         "convert verify first good --tokens 8 --context 8",
     ] {
-        let out = simattn(here, command.split_whitespace());
+        let out = simattn(here, &words(command));
         let log = String::from_utf8(out.stderr).expect("UTF-8");
         assert_eq!(out.status.code(), Some(1), "{command}: {log}");
         let last = log.lines().last().unwrap_or_default();

@@ -251,8 +251,8 @@ fn damaged_and_foreign_data_end_with_a_line_and_code_2() {
         let ids = (0..200).map(|n| n % 90).chain([last]);
         ids.flat_map(u16::to_le_bytes).collect()
     };
-    place.write("bare/train.bin", &ids(7));
-    place.write("bare/val.bin", &ids(7));
+    place.write("bare/train.bin", ids(7));
+    place.write("bare/val.bin", ids(7));
     let bare = "train run.toml --set data.source=bare";
     let line = place.refuse(&format!("{bare} --out x"));
     assert!(line.contains("does not say whose they are"), "{line}");
@@ -260,7 +260,7 @@ fn damaged_and_foreign_data_end_with_a_line_and_code_2() {
     place.succeed(&format!(
         "{bare} {tokenizer} --peak-flops 1e11 --out bare-run"
     ));
-    place.write("bare/train.bin", &ids(300));
+    place.write("bare/train.bin", ids(300));
     let line = place.refuse(&format!("{bare} {tokenizer} --out x"));
     assert!(
         line.contains("token 200 is id 300, beyond the tokenizer's vocabulary of 257"),

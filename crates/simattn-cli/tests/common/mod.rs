@@ -33,8 +33,13 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
+/// The words of a command, between white space.
+pub fn words(command: &str) -> Vec<&str> {
+    command.split_whitespace().collect()
+}
+
 /// Runs the binary in `folder`.
-pub fn simattn<A: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = A>) -> Output {
+pub fn simattn<A: AsRef<OsStr>>(folder: &Path, arguments: &[A]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_simattn"))
         .current_dir(folder)
         .args(arguments)
@@ -44,7 +49,7 @@ pub fn simattn<A: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item
 
 /// Standard output of a command that must succeed.
 pub fn succeeds(folder: &Path, arguments: &str) -> String {
-    let out = simattn(folder, arguments.split_whitespace());
+    let out = simattn(folder, &words(arguments));
     let log = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{arguments}: {log}");
     text(&out.stdout)
@@ -52,7 +57,7 @@ pub fn succeeds(folder: &Path, arguments: &str) -> String {
 
 /// The one line of a command that refuses its input and leaves `place` free, and nothing hidden.
 pub fn refusal(folder: &Path, arguments: &str, place: &str) -> String {
-    let out = simattn(folder, arguments.split_whitespace());
+    let out = simattn(folder, &words(arguments));
     let log = text(&out.stderr);
     assert_eq!(out.status.code(), Some(2), "{arguments}: {log}");
     assert_eq!(log.lines().count(), 1, "{log}");
