@@ -16,6 +16,7 @@ use std::sync::LazyLock;
 static TOKENIZERS: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
     let written = tokenizers::written()
         .into_iter()
+        .chain(tokenizers::of_the_tests())
         .filter_map(|json| Tokenizer::from_json(json.to_string().as_bytes(), "a seed").ok());
     [tokenizers::learnt(), Tokenizer::bytes()]
         .into_iter()
@@ -23,28 +24,84 @@ static TOKENIZERS: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Bytes from which a document is cut, and bytes that a piece has at most.
-const LENGTHS: [usize; 4] = [1 << 12, 40 << 10, 70 << 10, (1 << 20) + 4096];
+/// Bytes from which a document is cut, and bytes that a piece has at most. Most texts are short:
+/// then there is time for many.
+const LENGTHS: [usize; 8] = [
+    1 << 12,
+    40 << 10,
+    70 << 10,
+    (1 << 20) + 4096,
+    40 << 10,
+    70 << 10,
+    1 << 10,
+    100 << 10,
+];
+
+/// A line of this alone ends a document.
+const END: &str = "<|endoftext|>";
 
 fn seeds() -> Vec<Vec<u8>> {
-    let fragments = [
-        "one two\n",
-        " \n a\r\n\n\tb",
-        "x",
-        "<|endoftext|>\n",
-        "é▁</s>  12",
-        "don't \u{3000}\n",
+    let fragments: [&[u8]; 6] = [
+        b"one two\n",
+        b" \n a\r\n\n\tb",
+        b"x",
+        b"<|endoftext|>\n",
+        "é▁</s>  12".as_bytes(),
+        "don't \u{3000}\n".as_bytes(),
+    ];
+    let words: [&[u8]; 3] = [b"the cat sat on a mat. ", b"it is", b" x y"];
+    let bytes: [&[u8]; 5] = [
+        b"\xef\xbb\xbfone\n",
+        b"two\xff\n",
+        b"<|endoftext|> \r\n",
+        b"\xc3",
+        b"  \n",
     ];
     let mut seeds = Vec::new();
     for tokenizer in 0..TOKENIZERS.len() as u8 {
-        for length in 0..LENGTHS.len() as u8 {
-            let switches = [b'0' + tokenizer, b'0' + length];
-            let mut all: Vec<&[u8]> = vec![&switches[..], &b"0001112"[..]];
-            all.extend(fragments.iter().map(|text| text.as_bytes()));
-            seeds.push(parts::join(&all));
+        for length in 0..4 {
+            let switches = [b'0' + tokenizer, b'0' + length, b'0'];
+            let mut seed = |order: &[u8], fragments: &[&[u8]]| {
+                let all = [&[&switches[..], order], fragments].concat();
+                seeds.push(parts::join(&all));
+            };
+            seed(b"0001112", &fragments);
+            seed(b"0000001", &words);
         }
+        let mut all: Vec<&[u8]> = vec![b"", b"01234"];
+        all.extend(bytes);
+        let switches = [b'0' + tokenizer, b'0', b'1'];
+        all[0] = &switches;
+        seeds.push(parts::join(&all));
     }
     seeds
+}
+
+/// The fragments in the order that a part says, over and over.
+fn text(fragments: &[&[u8]], order: &[u8], length: usize) -> Vec<u8> {
+    let mut text = Vec::new();
+    for byte in order.iter().cycle().take(length) {
+        text.extend_from_slice(fragments[usize::from(*byte) % fragments.len()]);
+        if text.len() >= length {
+            break;
+        }
+    }
+    text
+}
+
+/// The documents of a file, and its lines that are no UTF-8 and left out.
+fn documents(file: &[u8]) -> (Vec<String>, u64) {
+    let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
+    let (mut all, mut bad) = (vec![String::new()], 0);
+    for line in file.split_inclusive(|&byte| byte == b'\n') {
+        match std::str::from_utf8(line) {
+            Ok(line) if line.trim_ascii_end() == END => all.push(String::new()),
+            Ok(line) => all.last_mut().expect("one at least").push_str(line),
+            Err(_) => bad += 1,
+        }
+    }
+    all.retain(|document| !document.trim().is_empty());
+    (all, bad)
 }
 
 fn run(data: &[u8]) {
@@ -57,17 +114,39 @@ fn run(data: &[u8]) {
     if fragments.iter().all(|fragment| fragment.is_empty()) || order.is_empty() {
         return;
     }
-    // The fragments in the order that the second part says, over and over.
-    let mut text = String::new();
-    for byte in order.iter().cycle().take(length) {
-        let fragment = fragments[usize::from(*byte) % fragments.len()];
-        text.push_str(&parts::text(fragment));
-        if text.len() >= length {
-            break;
-        }
+    if switches.on(2) {
+        as_it_is(tokenizer, &text(fragments, order, length.min(100 << 10)));
+    } else {
+        one_document(tokenizer, &text(fragments, order, length));
     }
-    // A line of this alone, and a mark at the beginning, are no text.
-    let text = text.replace("<|endoftext|>", "<|endoftext|");
+}
+
+/// A file of any bytes, bad lines left out.
+fn as_it_is(tokenizer: &Tokenizer, file: &[u8]) {
+    let (documents, bad) = documents(file);
+    let whole: Result<Vec<Vec<u32>>, _> = documents
+        .iter()
+        .map(|document| tokenizer.encode(document))
+        .collect();
+    let place = Place::fresh();
+    let path = place.write("in/a.txt", file);
+    let streamed = prepared(&place, &[path], "text", tokenizer, OnBadInput::Skip);
+    match (streamed, whole) {
+        (Some(streamed), Ok(whole)) => {
+            assert_eq!(streamed.bad, bad);
+            let end = tokenizer.end_of_text();
+            let ids = |documents: Vec<Vec<u32>>| documents.into_iter().flatten();
+            assert!(ids(streamed.documents).eq(ids(whole).filter(|&id| id != end)));
+        }
+        (None, Ok(whole)) => assert!(whole.is_empty()),
+        _ => {}
+    }
+}
+
+/// A text as one document.
+fn one_document(tokenizer: &Tokenizer, bytes: &[u8]) {
+    // A line of the end alone, and a mark at the beginning, are no text.
+    let text = parts::text(bytes).replace(END, "<|endoftext|");
     let text = text.trim_start_matches('\u{feff}');
     if text.trim().is_empty() {
         return;

@@ -7,6 +7,9 @@
 //!
 //! A panic that the code under test contains is no find; one that comes out of it is.
 
+#[allow(dead_code, reason = "the part that `samples` needs")]
+#[path = "../../crates/simattn-data/src/byte_level.rs"]
+mod byte_level;
 pub mod files;
 pub mod models;
 pub mod mutate;
@@ -14,6 +17,9 @@ pub mod parquets;
 pub mod parts;
 pub mod place;
 pub mod prepared;
+#[allow(dead_code, reason = "the part that `tokenizers` needs")]
+#[path = "../../crates/simattn-data/src/tokenizer/samples.rs"]
+mod samples;
 pub mod tokenizers;
 
 pub use parts::{Switches, join, split};

@@ -1,9 +1,10 @@
 //! Text through `prepare`, and what must hold of the folder that comes out.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use simattn_data::prepare::{Job, OnBadInput, Prepared, prepare};
+use simattn_data::prepare::{Job, OnBadInput, PrepareError, PrepareObserver, Prepared, prepare};
 use simattn_data::shards::TokenShards;
 use simattn_data::{TokenSource, Tokenizer};
 
@@ -51,6 +52,54 @@ pub fn prepared(
             None
         }
     }
+}
+
+/// Breaks off after each shard.
+struct Break;
+
+impl PrepareObserver for Break {
+    fn on_shard(&mut self, _: &str, _: u64) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+}
+
+/// The same in small shards, broken off after each and continued.
+///
+/// # Panics
+/// As above.
+pub fn prepared_in_rounds(
+    place: &Place,
+    inputs: &[PathBuf],
+    field: &str,
+    tokenizer: &Tokenizer,
+    on_bad_input: OnBadInput,
+) -> Option<Outcome> {
+    let out = place.path("rounds");
+    let _ = fs::remove_dir_all(&out);
+    let job = Job {
+        inputs,
+        validation: &[],
+        tokenizer,
+        out: &out,
+        field,
+        validation_fraction: 0.0,
+        seed: 1,
+        shard_tokens: 40,
+        on_bad_input,
+    };
+    for _ in 0..32 {
+        match prepare(&job, &mut Break) {
+            Ok(prepared) => return Some(read(&out, &prepared, tokenizer)),
+            Err(PrepareError::Stopped) => {}
+            Err(error) => {
+                crate::refused(&error);
+                return None;
+            }
+        }
+    }
+    // Enough of it.
+    let prepared = prepare(&job, &mut ()).ok()?;
+    Some(read(&out, &prepared, tokenizer))
 }
 
 /// Reads a finished folder back, every file against its sum.

@@ -182,6 +182,14 @@ pub fn written() -> Vec<Value> {
     ]
 }
 
+/// Those of the reader's own tests: under most of them a text may be cut.
+pub fn of_the_tests() -> Vec<Value> {
+    crate::samples::all()
+        .into_iter()
+        .map(|(_, json)| json)
+        .collect()
+}
+
 /// A tokenizer with more ids than 16 bits hold.
 ///
 /// # Panics
