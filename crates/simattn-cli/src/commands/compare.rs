@@ -260,6 +260,9 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), CliError> {
 /// The table and what it says.
 fn show_results(study: &StudyResults) -> Result<(), CliError> {
     show(format_args!("{}\n", Table::new(study).to_text()))?;
+    if let Some(against) = Table::against_baseline(study) {
+        show(format_args!("{}\n", against.to_text()))?;
+    }
     for sentence in verdict(study) {
         show(format_args!("{sentence}\n"))?;
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use simattn::cost::Cost;
+use simattn::{ModelConfig, cost::Cost};
 use simattn_data::shards::Index;
 use simattn_data::{DataError, Tokenizer, TokenizerSpec};
 use simattn_train::RunConfig;
@@ -13,6 +13,7 @@ use crate::console::show;
 use crate::error::{CliError, input};
 use crate::machine::Machine;
 use crate::quantity::{bytes, count, grouped, with_decimals};
+use crate::study::matching;
 use crate::{device, room};
 
 /// Print a model's size and costs, what a prepared folder holds, or what this machine offers.
@@ -132,6 +133,7 @@ fn describe(config: &RunConfig) -> String {
             grouped(model.context as f64)
         ),
     ));
+    lines.extend(training_flops(model, &cost));
     lines.push((
         "K/V cache",
         format!("{} per token", cache(cost.cache_values_per_token)),
@@ -146,9 +148,94 @@ fn describe(config: &RunConfig) -> String {
         .collect()
 }
 
+/// What a training step costs beside one of multi-head attention with as many parameters.
+fn training_flops(model: &ModelConfig, cost: &Cost) -> Vec<(&'static str, String)> {
+    let own = cost.training_flops_per_token(model.context);
+    let per_token = format!("{} per token", count(own));
+    let other = match matching::multi_head_of_equal_parameters(model) {
+        Ok(mha) => Cost::of(&mha).training_flops_per_token(model.context),
+        // A shape that MHA does not have: there is nothing to compare with.
+        Err(_) => return vec![("training FLOPs", per_token)],
+    };
+    let multiple = own / other;
+    let mut lines = vec![(
+        "training FLOPs",
+        format!(
+            "{per_token}, {} times those of MHA with as many parameters",
+            with_decimals(multiple, 2)
+        ),
+    )];
+    let percent = |share: f64| with_decimals(100.0 * share, 1);
+    if multiple > 1.0005 {
+        let saved = percent(1.0 - 1.0 / multiple);
+        lines.push((
+            "break even",
+            format!("by FLOPs, if it needs {saved}% fewer steps than that MHA"),
+        ));
+    } else if multiple < 0.9995 {
+        let spent = percent(1.0 / multiple - 1.0);
+        lines.push((
+            "break even",
+            format!("by FLOPs, even if it needs {spent}% more steps than that MHA"),
+        ));
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn described(attention: &str) -> String {
+        let config: RunConfig = simattn_train::parse_document(
+            &format!(
+                "[model]\ncontext = 512\nlayers = 12\nwidth = 768\nvocabulary = 50304\n\
+                 [model.attention]\n{attention}\n"
+            ),
+            "info.toml".as_ref(),
+        )
+        .unwrap();
+        describe(&config)
+    }
+
+    #[test]
+    fn info_says_how_many_steps_must_be_saved() {
+        let text = described("kind = \"mha\"\nheads = 12\nhead_dim = 64");
+        assert!(text.contains("1.00 times those of MHA"), "{text}");
+        assert!(!text.contains("break even"), "{text}");
+
+        let text = described(
+            "kind = \"sas\"\nheads = 12\nhead_dim = 64\nexpanded_heads = 36\n\
+             expanded_head_dim = 96\nkernel_size = 5",
+        );
+        let number = |before: &str, after: &str| -> f64 {
+            let start = text.find(before).unwrap_or_else(|| panic!("{text}")) + before.len();
+            let length = text[start..]
+                .find(after)
+                .unwrap_or_else(|| panic!("{text}"));
+            text[start..start + length].parse().unwrap()
+        };
+        let multiple = number("per token, ", " times those");
+        let saved = number("needs ", "% fewer");
+        assert!(multiple > 1.2 && multiple < 2.0, "{text}");
+        // Both are rounded: the multiple by up to 0.005.
+        assert!(
+            (saved / 100.0 - (1.0 - 1.0 / multiple)).abs() < 0.005,
+            "{text}"
+        );
+
+        // One key/value head spends fewer FLOPs on projections, more on its wider MLP.
+        let text = described("kind = \"mqa\"\nheads = 6\nhead_dim = 64");
+        assert!(
+            text.contains("break even") && text.contains("% more steps"),
+            "{text}"
+        );
+        let text = described("kind = \"mha\"\nheads = 12\nhead_dim = 50");
+        assert!(
+            text.contains("training FLOPs") && !text.contains("times those"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn info_names_what_sas_adds() {

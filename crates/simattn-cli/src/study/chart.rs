@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use super::curves::CurvePoint;
-use super::labels::spread;
+use super::labels::{spread, width};
 use super::markup::{escaped, one_line, shortened};
 use super::scale::{Heights, Ticks, Unit, tick_text};
 
@@ -18,15 +18,18 @@ const DASHES: usize = 7;
 
 const WIDTH: f64 = 460.0;
 const LEFT: f64 = 44.0;
-const RIGHT: f64 = 104.0;
+/// Right of the plot: what lies between it and a label.
+const LEADER: f64 = 34.0;
 const TOP: f64 = 24.0;
 const BOTTOM: f64 = 40.0;
 /// The plot's height, unless more labels ask for more.
 const PLOT: f64 = 226.0;
 /// The distance between labels.
 const SPACING: f64 = 15.0;
-/// Characters that a label has room for.
-const LABEL: usize = 11;
+/// Characters that a label may have; the rest is cut off.
+const LABEL: usize = 16;
+/// What follows the label of a line that ends above the plot.
+pub(super) const ABOVE: &str = " ↑";
 
 /// How a line is told from the others: the baseline's class, or the n-th of the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +101,12 @@ impl Chart {
             .flatten()
             .map(|point| point.0)
             .fold(0.0, f64::max);
+        let labels = lines.iter().map(|line| {
+            let above = line.points.last().is_some_and(|end| end.y > range.high);
+            line.label.chars().count() + if above { ABOVE.chars().count() } else { 0 }
+        });
         let plot = Plot {
+            right: WIDTH - LEADER - width(labels, LABEL),
             height: PLOT.max(lines.len() as f64 * SPACING),
             range,
             furthest: if furthest > 0.0 { furthest } else { 1.0 },
@@ -116,7 +124,7 @@ impl Chart {
             svg,
             "<clipPath id=\"{}\"><rect x=\"{LEFT}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\"/></clipPath>",
             escaped(&self.id),
-            WIDTH - LEFT - RIGHT,
+            plot.right - LEFT,
             plot.height
         );
         self.axes(&mut svg, &plot);
@@ -131,7 +139,7 @@ impl Chart {
     }
 
     fn axes(&self, svg: &mut String, plot: &Plot) {
-        let (right, bottom) = (WIDTH - RIGHT, TOP + plot.height);
+        let (right, bottom) = (plot.right, TOP + plot.height);
         let ticks = Ticks::between(plot.range.low, plot.range.high, 5);
         for &tick in &ticks.at {
             let y = plot.y(tick);
@@ -182,7 +190,7 @@ impl Chart {
         let _ = writeln!(
             svg,
             "<line class=\"mark\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/><text class=\"note\" x=\"{}\" y=\"{text:.1}\">{}</text>",
-            WIDTH - RIGHT,
+            plot.right,
             LEFT + 5.0,
             escaped(&shortened(&one_line(label), 34))
         );
@@ -232,10 +240,10 @@ impl Chart {
         let (x, y) = (plot.x(x), plot.y(y));
         let above = y < TOP;
         let y = y.clamp(TOP, TOP + plot.height);
-        let text = WIDTH - RIGHT + 34.0;
+        let text = plot.right + LEADER;
         // Leaders from lines that end early would lie across the others; their dashes and colour tell them.
-        let leader = if x > WIDTH - RIGHT - 15.0 {
-            let (from, to) = (x.max(WIDTH - RIGHT) + 1.0, WIDTH - RIGHT + 11.0);
+        let leader = if x > plot.right - 15.0 {
+            let (from, to) = (x.max(plot.right) + 1.0, plot.right + 11.0);
             format!(
                 "<polyline class=\"leader\" points=\"{x:.1},{y:.1} {from:.1},{y:.1} {to:.1},{place:.1}\"/>"
             )
@@ -245,17 +253,18 @@ impl Chart {
         let _ = writeln!(
             svg,
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.5\"/>{leader}<line class=\"key\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{place:.1}\" y2=\"{place:.1}\"/><text class=\"label\" x=\"{text:.1}\" y=\"{:.1}\">{}{}</text></g>",
-            WIDTH - RIGHT + 11.0,
+            plot.right + 11.0,
             text - 4.0,
             place + 4.0,
             escaped(&shortened(&label, if above { LABEL - 2 } else { LABEL })),
-            if above { " ↑" } else { "" }
+            if above { ABOVE } else { "" }
         );
     }
 }
 
 /// Where numbers lie on the drawing.
 struct Plot {
+    right: f64,
     height: f64,
     range: Heights,
     furthest: f64,
@@ -263,7 +272,7 @@ struct Plot {
 
 impl Plot {
     fn x(&self, x: f64) -> f64 {
-        LEFT + (WIDTH - LEFT - RIGHT) * x / self.furthest
+        LEFT + (self.right - LEFT) * x / self.furthest
     }
 
     /// Heights far outside stay near, so that no coordinate is too large to draw.

@@ -92,7 +92,7 @@ impl RunResults {
 pub(crate) struct Reach {
     /// Runs that got there.
     pub reached: usize,
-    /// Runs that trained to their budget.
+    /// Runs that trained to their budget, as the baseline's run of the same seed did.
     pub runs: usize,
     /// The mean place at which they did; None unless every run got there.
     pub at: Option<Estimate>,
@@ -139,29 +139,6 @@ impl VariantResults {
             .filter_map(|run| run.peak_memory_bytes)
             .max()
     }
-
-    /// How far the finished runs had come when they first fell to `loss`; see [`RunResults::progress_to`].
-    pub(crate) fn reach(&self, loss: f64, progress: Progress) -> Reach {
-        self.reach_each(|_| loss, progress)
-    }
-
-    fn reach_each(&self, loss: impl Fn(&RunResults) -> f64, progress: Progress) -> Reach {
-        let runs = self.finished_runs().count();
-        let places: Vec<f64> = self
-            .finished_runs()
-            .filter_map(|run| run.progress_to(loss(run), progress))
-            .collect();
-        let at = if places.len() == runs {
-            Estimate::of(&places)
-        } else {
-            None
-        };
-        Reach {
-            reached: places.len(),
-            runs,
-            at,
-        }
-    }
 }
 
 impl StudyResults {
@@ -178,20 +155,37 @@ impl StudyResults {
             .map_or(&self.baseline, |variant| &variant.label)
     }
 
-    /// How far `variant` had come when it first fell to the baseline's mean final loss; None without that loss.
-    ///
-    /// The baseline's own runs are each measured against their own final loss: against their mean, about half of
-    /// them would never arrive.
+    /// The finished runs of the baseline and of `variant`, by pairs of the same seed.
+    pub(crate) fn pairs<'a>(
+        &'a self,
+        variant: &'a VariantResults,
+    ) -> impl Iterator<Item = (&'a RunResults, &'a RunResults)> {
+        let baseline = self.baseline_variant().into_iter();
+        baseline
+            .flat_map(VariantResults::finished_runs)
+            .filter_map(|other| {
+                let own = variant.finished_runs().find(|run| run.seed == other.seed)?;
+                Some((other, own))
+            })
+    }
+
+    /// How far the runs of `variant` had come when they first fell to the loss that the baseline's
+    /// run of the same seed ended with (see [`RunResults::progress_to`]); None without such a loss.
     pub(crate) fn reach_of_baseline(
         &self,
         variant: &VariantResults,
         progress: Progress,
     ) -> Option<Reach> {
-        let target = self.baseline_variant()?.final_loss()?.mean;
-        Some(if variant.name == self.baseline {
-            variant.reach_each(|run| run.final_loss().unwrap_or(f64::NAN), progress)
-        } else {
-            variant.reach(target, progress)
+        self.baseline_variant()?.final_loss()?;
+        let runs = self.pairs(variant).count();
+        let places: Vec<f64> = self
+            .pairs(variant)
+            .filter_map(|(other, own)| own.progress_to(other.final_loss()?, progress))
+            .collect();
+        Some(Reach {
+            reached: places.len(),
+            runs,
+            at: Estimate::of(&places).filter(|_| places.len() == runs),
         })
     }
 }
@@ -241,9 +235,12 @@ mod tests {
         study.corpus.validation_tokens = 1_000;
         study.corpus.validation_bytes = 4_000;
         study.baseline = "a".to_owned();
-        let variant = |name: &str, runs: Vec<RunResults>| VariantResults {
+        let variant = |name: &str, mut runs: Vec<RunResults>| VariantResults {
             name: name.to_owned(),
-            runs,
+            runs: {
+                runs[1].seed = 2;
+                runs
+            },
             ..study.variants[0].clone()
         };
         let baseline = variant(
@@ -273,13 +270,13 @@ mod tests {
         // Two nats a token, a quarter token a byte: half a nat a byte.
         assert!((a.bits_per_byte(&study.corpus).unwrap().mean - 0.5 / 2f64.ln()).abs() < 1e-12);
 
-        // 6 → 1 crosses 2 at 80 steps, 4 → 0 at 50.
+        // Seed 1: 6 → 1 crosses the baseline's 3 at 60 steps; seed 2: 4 → 0 its 1 at 75.
         let reach = study.reach_of_baseline(b, Progress::Steps).unwrap();
         assert_eq!(
             reach.at.unwrap(),
             Estimate {
-                mean: 65.0,
-                standard_error: Some(15.0),
+                mean: 67.5,
+                standard_error: Some(7.5),
                 runs: 2
             }
         );

@@ -1,4 +1,15 @@
-//! Labels beside the ends of lines, moved apart just far enough not to overlap.
+//! Labels beside the ends of lines: the room they need, and places moved apart just far enough not to overlap.
+
+/// What a character of a label takes on a phone, where letters are largest.
+const CHARACTER: f64 = 7.2;
+
+/// What the capitals of a name such as `MHA` take beyond that.
+const CAPITALS: f64 = 12.0;
+
+/// The width that labels of so many characters need, each cut to at most `most` of them.
+pub(crate) fn width(characters: impl Iterator<Item = usize>, most: usize) -> f64 {
+    CAPITALS + CHARACTER * characters.max().unwrap_or(0).min(most) as f64
+}
 
 /// Places for labels that want to be at `wanted`, in the same order as given.
 ///

@@ -149,6 +149,28 @@ pub(crate) fn candidates(
     Ok((found, lines))
 }
 
+/// Multi-head attention with as many parameters as `model`: its depth, width and head width, and an
+/// MLP that takes up what the attention leaves.
+///
+/// # Errors
+/// A width that holds no whole heads, and a model that no MLP's width comes near.
+pub fn multi_head_of_equal_parameters(model: &ModelConfig) -> Result<ModelConfig, MatchError> {
+    let attention = Shape::of(model)?.mha();
+    if attention == model.attention {
+        return Ok(model.clone());
+    }
+    let target = Cost::of(model).parameters.total;
+    let matched = match_mlp(with_attention(model, attention), target);
+    let difference = Cost::of(&matched).parameters.total as f64 / target as f64 - 1.0;
+    match difference.abs() <= TOLERANCE {
+        true => Ok(matched),
+        false => Err(MatchError::Impossible {
+            name: "mha".to_owned(),
+            why: "no MLP width gives it as many parameters".to_owned(),
+        }),
+    }
+}
+
 fn with_attention(model: &ModelConfig, attention: AttentionConfig) -> ModelConfig {
     ModelConfig {
         attention,

@@ -1,20 +1,23 @@
 //! A study as one page of HTML that needs nothing else: no scripts, no files beside it, no network.
 //!
 //! The page is well-formed XML too, so that a test can read it back. It names no colour: `report.css`, which it
-//! carries, follows the reader's light or dark scheme, fits a phone and prints.
+//! carries, follows the reader's light or dark scheme, fits a phone and prints. Below every figure, its numbers open
+//! as a table.
 
 use std::fmt::Write;
 
 use super::chart::{Chart, Line};
 use super::curves::{self, CurvePoint};
+use super::figure_data;
 use super::figures::Progress;
 use super::markup::escaped;
-use super::report_facts;
+use super::report_table::table_of;
 use super::results::{StudyResults, VariantResults};
 use super::scale::Unit;
-use super::series::{row_heading, stroke};
+use super::series::stroke;
 use super::table::Table;
 use super::verdict::verdict;
+use super::{report_facts, report_price};
 
 const STYLE: &str = include_str!("report.css");
 
@@ -43,52 +46,20 @@ pub fn html(study: &StudyResults) -> String {
     }
     page.push_str("</div>\n");
     results(&mut page, study);
+    report_price::against_baseline(&mut page, study);
     validation_charts(&mut page, study);
     training_charts(&mut page, study);
     report_facts::variants(&mut page, study);
     report_facts::seeds(&mut page, study);
+    report_price::rates(&mut page, study);
     report_facts::conditions(&mut page, study);
     page.push_str("</body>\n</html>\n");
     page
 }
 
 fn results(page: &mut String, study: &StudyResults) {
-    let table = Table::new(study);
-    page.push_str("<h2>Results</h2>\n<div class=\"wide\"><table>\n<thead><tr>");
-    for [first, second] in &table.headings {
-        let between = if first.is_empty() { "" } else { "<br/>" };
-        let _ = write!(
-            page,
-            "<th scope=\"col\">{}{between}{}</th>",
-            escaped(first),
-            escaped(second)
-        );
-    }
-    page.push_str("</tr></thead>\n<tbody>\n");
-    for (variant, row) in study.variants.iter().zip(&table.rows) {
-        row_heading(page, study, variant);
-        for cell in row.iter().skip(1) {
-            let error = cell
-                .error
-                .as_ref()
-                .map(|error| format!(" <span class=\"error\">± {}</span>", escaped(error)));
-            let class = if cell.best { " class=\"best\"" } else { "" };
-            let _ = write!(
-                page,
-                "<td{class}>{}{}</td>",
-                escaped(&cell.text),
-                error.unwrap_or_default()
-            );
-        }
-        page.push_str("</tr>\n");
-    }
-    page.push_str(
-        "</tbody></table></div>\n<ul class=\"notes\">\n<li>Bold: best of its column.</li>\n",
-    );
-    for note in &table.notes {
-        let _ = writeln!(page, "<li>{}</li>", escaped(note));
-    }
-    page.push_str("</ul>\n");
+    page.push_str("<h2>Results</h2>\n");
+    table_of(page, study, &Table::new(study));
 }
 
 /// One line a variant; a variant without a finished run says so in its label.
@@ -111,10 +82,12 @@ fn lines(study: &StudyResults, curve: impl Fn(&VariantResults) -> Vec<CurvePoint
 fn figure(page: &mut String, caption: &str, chart: &Chart) {
     let _ = write!(
         page,
-        "<figure><figcaption>{}</figcaption>\n{}</figure>\n",
+        "<figure><figcaption>{}</figcaption>\n{}",
         escaped(caption),
         chart.svg()
     );
+    figure_data::of_lines(page, chart);
+    page.push_str("</figure>\n");
 }
 
 fn chart(id: &str, caption: &str, progress: Progress, vertical: &str, lines: Vec<Line>) -> Chart {
@@ -222,7 +195,7 @@ fn training_charts(page: &mut String, study: &StudyResults) {
 mod tests {
     use super::*;
     use crate::study::results::RunStatus;
-    use crate::study::synthetic;
+    use crate::study::synthetic::{self, study};
 
     fn parsed(page: &str) -> roxmltree::Document<'_> {
         let options = roxmltree::ParsingOptions {
@@ -243,9 +216,19 @@ mod tests {
     #[test]
     fn the_page_is_whole_and_needs_nothing_else() {
         for seeds in [1, 3] {
-            let page = html(&synthetic::study(seeds));
-            assert_eq!(charts(&page), 6);
+            let page = html(&study(seeds));
+            assert_eq!(charts(&page), 8);
             let document = parsed(&page);
+            for figure in document
+                .descendants()
+                .filter(|node| node.has_tag_name("figure"))
+            {
+                let rows = figure.descendants().filter(|node| node.has_tag_name("tr"));
+                assert!(
+                    rows.count() > study(seeds).variants.len(),
+                    "a figure without its data"
+                );
+            }
             let bands = document
                 .descendants()
                 .filter(|node| node.attribute("class") == Some("band"))
@@ -323,7 +306,7 @@ mod tests {
         }
         study.variants[5].forward_flops_per_token = f64::NAN;
         let page = html(&study);
-        assert_eq!(charts(&page), 6);
+        assert_eq!(charts(&page), 8);
         assert!(
             !page.contains("NaN") && !page.contains(">inf"),
             "a number that is none"

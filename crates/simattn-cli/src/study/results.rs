@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::nan_as_null;
+pub use super::rate_search::{RateSearch, RateTry};
 use crate::machine::Machine;
 
 /// Everything one study measured, with what a reader needs to repeat it.
@@ -97,6 +99,13 @@ pub struct VariantResults {
     pub training_flops_per_token: f64,
     /// Bytes that the cache of a generating model grows by with every token, over all layers.
     pub cache_bytes_per_token: f64,
+    /// Seconds of a training step, one number a round, where the steps of all variants were timed
+    /// in turn (A B C A B C …) on the study's machine; round n is the same for all variants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub step_seconds: Vec<f64>,
+    /// How its peak learning rate was chosen; None where it is the schedule's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_search: Option<RateSearch>,
     /// One run a seed, in the order of [`Schedule::seeds`].
     pub runs: Vec<RunResults>,
 }
@@ -135,6 +144,9 @@ pub struct RunResults {
     pub evaluations: Vec<EvalPoint>,
     /// How it ended.
     pub status: RunStatus,
+    /// Where it ran, if that is not the study's machine: times are compared within a machine alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
 }
 
 /// One logged training step.
@@ -218,19 +230,6 @@ impl Estimate {
     }
 }
 
-/// Reads `null` as NaN; serde_json writes what is not finite as `null` by itself.
-mod nan_as_null {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(crate) fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(*number)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,6 +262,19 @@ mod tests {
             (back.step, back.tokens, back.seconds, back.flops),
             (1, 2, 3.0, 4.0)
         );
+    }
+
+    #[test]
+    fn what_an_older_version_wrote_is_read_and_written_alike() {
+        let study = crate::study::synthetic::study(2);
+        let older = serde_json::to_value(&study).unwrap();
+        let variant = &older["variants"][0];
+        for newer in [&variant["step_seconds"], &variant["rate_search"]] {
+            assert!(newer.is_null());
+        }
+        assert!(variant["runs"][0].get("machine").is_none());
+        let read: StudyResults = serde_json::from_value(older.clone()).unwrap();
+        assert!(read == study && serde_json::to_value(&read).unwrap() == older);
     }
 
     #[test]

@@ -78,6 +78,8 @@ fn empty(candidate: &Candidate, plan: &Plan) -> VariantResults {
         forward_flops_per_token: cost.forward_flops_per_token(context),
         training_flops_per_token: cost.training_flops_per_token(context),
         cache_bytes_per_token: 2.0 * cost.cache_values_per_token as f64,
+        step_seconds: Vec::new(),
+        rate_search: None,
         runs: Vec::with_capacity(plan.seeds.len()),
     }
 }
@@ -130,6 +132,7 @@ fn train(
         train: recorder.train,
         evaluations: recorder.evaluations,
         status,
+        machine: None,
     })
 }
 

@@ -74,6 +74,7 @@ pub(crate) fn empty_run() -> RunResults {
         train: Vec::new(),
         evaluations: Vec::new(),
         status: RunStatus::Finished,
+        machine: None,
     }
 }
 
@@ -129,6 +130,7 @@ fn variant(
             train: train.collect(),
             evaluations: evaluations.collect(),
             status: RunStatus::Finished,
+            machine: None,
         }
     });
     VariantResults {
@@ -143,6 +145,8 @@ fn variant(
         forward_flops_per_token: training_flops / 3.0,
         training_flops_per_token: training_flops,
         cache_bytes_per_token: 8_192.0 / (1.0 + index as f64),
+        step_seconds: Vec::new(),
+        rate_search: None,
         runs: runs.collect(),
     }
 }

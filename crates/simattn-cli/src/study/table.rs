@@ -29,17 +29,17 @@ pub(crate) struct Cell {
 
 /// Which values of a column are better.
 #[derive(Clone, Copy, PartialEq)]
-enum Better {
+pub(super) enum Better {
     Neither,
     Lower,
     Higher,
 }
 
 /// A cell with the value it is ranked by.
-type Ranked = (Cell, Option<f64>);
+pub(super) type Ranked = (Cell, Option<f64>);
 
 /// A heading in two lines, which values are better, and how a row's cell is made.
-type Column<'a> = (
+pub(super) type Column<'a> = (
     [String; 2],
     Better,
     Box<dyn Fn(&VariantResults) -> Ranked + 'a>,
@@ -100,7 +100,16 @@ impl Table {
                 Box::new(|v| plain(v.forward_flops_per_token / 1e6, megaflops)),
             ),
         ];
+        Self::laid_out(study, columns, notes(study))
+    }
 
+    /// A row for every variant, with its label and a cell of each of `columns`.
+    pub(super) fn laid_out(
+        study: &StudyResults,
+        columns: Vec<Column<'_>>,
+        notes: Vec<String>,
+    ) -> Self {
+        let heading = |first: &str, second: &str| [first.to_owned(), second.to_owned()];
         let mut rows: Vec<Vec<Cell>> = study
             .variants
             .iter()
@@ -118,7 +127,7 @@ impl Table {
         Self {
             headings,
             rows,
-            notes: notes(study),
+            notes,
         }
     }
 }
@@ -130,7 +139,7 @@ fn label(variant: &VariantResults) -> Cell {
     }
 }
 
-fn none() -> Ranked {
+pub(super) fn none() -> Ranked {
     (
         Cell {
             text: "–".to_owned(),
@@ -140,7 +149,7 @@ fn none() -> Ranked {
     )
 }
 
-fn plain(value: f64, written: impl Fn(f64) -> String) -> Ranked {
+pub(super) fn plain(value: f64, written: impl Fn(f64) -> String) -> Ranked {
     if !value.is_finite() {
         return none();
     }
@@ -162,7 +171,7 @@ fn megaflops(value: f64) -> String {
 }
 
 /// A mean with its standard error, both to the mean's decimals.
-fn estimate(estimate: Option<Estimate>, digits: usize) -> Ranked {
+pub(super) fn estimate(estimate: Option<Estimate>, digits: usize) -> Ranked {
     let Some(Estimate {
         mean,
         standard_error,
@@ -209,7 +218,8 @@ fn failed_or(variant: &VariantResults, cell: Ranked) -> Ranked {
     cell
 }
 
-fn reach(reach: Option<Reach>) -> Ranked {
+/// Where a loss was reached, or that it was not.
+pub(super) fn reach(reach: Option<Reach>) -> Ranked {
     let text = match reach {
         None => return none(),
         Some(Reach { runs: 0, .. }) => return none(),
@@ -268,8 +278,9 @@ fn notes(study: &StudyResults) -> Vec<String> {
     }
     notes.push(match study.baseline_variant().and_then(VariantResults::final_loss) {
         Some(loss) => format!(
-            "{baseline} loss: the final validation loss of {baseline}, {:.4} nats per token; between evaluations the loss is taken to fall on a straight line.",
-            loss.mean
+            "{baseline} loss: what {baseline} with the same seed ended with, {:.4} nats per token{}; between evaluations the loss is taken to fall on a straight line.",
+            loss.mean,
+            if loss.runs > 1 { " on average" } else { "" }
         ),
         None => format!("{baseline} has no final loss, so nothing is measured against it."),
     });

@@ -1,9 +1,10 @@
 //! The answer to "which learns better?" in sentences, no surer than the numbers are.
 
+use super::certainty::certainty;
 use super::figures::Progress;
 use super::markup::one_line;
 use super::results::{Equal, Estimate, StudyResults, VariantResults};
-use crate::quantity::{duration, grouped};
+use crate::quantity::grouped;
 
 /// What the study says, as sentences: who ends lowest, what that costs, and how far to trust it.
 pub fn verdict(study: &StudyResults) -> Vec<String> {
@@ -39,9 +40,9 @@ pub fn verdict(study: &StudyResults) -> Vec<String> {
                 other.mean
             ));
             sentences.extend(price(study, best, variant));
-            sentences.push(confidence(loss, other, &one_line(&variant.label)));
             if let Some(&(second, second_loss)) = ranked.get(1).filter(|(second, _)| second.name != variant.name) {
-                sentences.push(runner_up(second, second_loss, loss));
+                let behind = second_loss.mean - loss.mean;
+                sentences.push(runner_up(second, behind, &one_line(&variant.label)));
             }
         }
         Some(_) => {
@@ -50,7 +51,6 @@ pub fn verdict(study: &StudyResults) -> Vec<String> {
                 Some(&(second, other)) => {
                     let second = one_line(&second.label);
                     sentences.push(format!("{lead}, {:.4} below {second}’s {:.4}.", other.mean - loss.mean, other.mean));
-                    sentences.push(confidence(loss, other, &second));
                 }
                 None => sentences.push(format!("{lead}. It is the only one with a final loss.")),
             }
@@ -61,80 +61,41 @@ pub fn verdict(study: &StudyResults) -> Vec<String> {
             one_line(study.baseline_label())
         )),
     }
+    sentences.extend(certainty(study, best));
     sentences.extend(failures(study));
     sentences
 }
 
-/// How soon `best` was at the baseline's final loss, and how fast it trained.
+/// How soon `best` was at the baseline's final loss, in steps and in time.
 fn price(study: &StudyResults, best: &VariantResults, baseline: &VariantResults) -> Option<String> {
     let steps = study.reach_of_baseline(best, Progress::Steps)?.at?.mean;
-    let seconds = study.reach_of_baseline(best, Progress::Seconds)?.at?.mean;
-    let all_steps = baseline.mean(|run| run.steps as f64)?.mean;
-    let all_seconds = baseline.mean(|run| run.seconds)?.mean;
+    let all_steps = study.reach_of_baseline(baseline, Progress::Steps)?.at?.mean;
+    let price = study.price(best);
+    let share = price.steps?.at?.mean;
+    let name = one_line(&baseline.label);
     let mut sentence = format!(
-        "It was at {}’s final loss after {} steps, {} of {}’s {}",
-        one_line(&baseline.label),
+        "It was at {name}’s final loss after {} steps, {} of {name}’s {}",
         grouped(steps),
-        percent(steps / all_steps),
-        one_line(&baseline.label),
+        percent(share),
         grouped(all_steps)
     );
-    if all_seconds > 0.0 {
+    if let (Some(step), Some(time)) = (price.step, price.time) {
         sentence += &format!(
-            ", and after {} of training, {} of its {}",
-            duration(seconds),
-            percent(seconds / all_seconds),
-            duration(all_seconds)
-        );
-    }
-    if let (Some(own), Some(other)) = (best.tokens_per_second(), baseline.tokens_per_second())
-        && other.mean > 0.0
-    {
-        sentence += &format!(
-            "; it trains {:.2} times as many tokens per second",
-            own.mean / other.mean
+            "; a step costs {:.2} times {name}’s, so getting there took {} of {name}’s time",
+            step.mean,
+            percent(time.mean)
         );
     }
     Some(sentence + ".")
 }
 
 fn percent(ratio: f64) -> String {
-    format!("{:.0} %", 100.0 * ratio)
+    format!("{:.0}%", 100.0 * ratio)
 }
 
-/// How far to trust the difference between two mean losses.
-fn confidence(lower: Estimate, higher: Estimate, other: &str) -> String {
-    let (Some(a), Some(b)) = (lower.standard_error, higher.standard_error) else {
-        return format!(
-            "With one run each, the difference to {other} may be chance: another seed could change the order."
-        );
-    };
-    let error = a.hypot(b);
-    let compared = if higher.mean - lower.mean > 2.0 * error {
-        "more"
-    } else {
-        "not more"
-    };
+fn runner_up(second: &VariantResults, behind: f64, baseline: &str) -> String {
     format!(
-        "Over {} seeds, the difference to {other} is {compared} than two standard errors of it (2 × {error:.4}){}.",
-        lower.runs.min(higher.runs),
-        if compared == "more" {
-            ""
-        } else {
-            "; it may be chance"
-        }
-    )
-}
-
-fn runner_up(second: &VariantResults, loss: Estimate, best: Estimate) -> String {
-    let difference = loss.mean - best.mean;
-    let clear = match (best.standard_error, loss.standard_error) {
-        (Some(a), Some(b)) if difference > 2.0 * a.hypot(b) => ", more than two standard errors",
-        (Some(_), Some(_)) => ", not more than two standard errors",
-        _ => "",
-    };
-    format!(
-        "Next is {}, {difference:.4} behind{clear}.",
+        "Next is {}, {behind:.4} behind; only differences to {baseline} are tested.",
         one_line(&second.label)
     )
 }
@@ -169,30 +130,32 @@ mod tests {
             sentences.starts_with("After 2,000 steps, SAS has the lowest validation loss"),
             "{sentences}"
         );
-        assert!(sentences.contains("With one run each"), "{sentences}");
-        assert!(!sentences.contains("standard error"), "{sentences}");
+        assert!(
+            sentences.contains("a single seed this proves nothing"),
+            "{sentences}"
+        );
+        assert!(!sentences.contains("interval"), "{sentences}");
     }
 
     #[test]
-    fn several_seeds_are_held_against_two_standard_errors() {
-        let mut study = synthetic::study(3);
+    fn several_seeds_are_tested_by_pairs() {
+        let mut study = synthetic::study(5);
         let sentences = verdict(&study).join(" ");
         assert!(
-            sentences.contains(
-                "Over 3 seeds, the difference to MHA is more than two standard errors of it"
-            ),
+            sentences.contains("Over 5 seeds, each run against MHA’s of the same seed"),
             "{sentences}"
         );
+        assert!(sentences.contains("lower than MHA: "), "{sentences}");
+        assert!(sentences.contains("so getting there took "), "{sentences}");
 
-        // The same mean from runs far apart says nothing.
-        for (run, shift) in study.variants[6].runs.iter_mut().zip([-0.5, 0.0, 0.5]) {
+        // The same mean from runs far apart shows nothing.
+        let shifts = [-0.5, 0.25, 0.0, -0.25, 0.5];
+        for (run, shift) in study.variants[6].runs.iter_mut().zip(shifts) {
             run.evaluations.last_mut().unwrap().loss += shift;
         }
         let sentences = verdict(&study).join(" ");
-        assert!(
-            sentences.contains("is not more than two standard errors"),
-            "{sentences}"
-        );
+        let open = sentences.rsplit("may be chance: ").next().unwrap();
+        assert!(open.contains("SAS"), "{sentences}");
     }
 
     #[test]
