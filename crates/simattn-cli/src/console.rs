@@ -36,9 +36,10 @@ pub(crate) fn show(text: impl Display) -> Result<(), CliError> {
 /// As [`show`].
 pub(crate) fn show_content(text: impl Display) -> Result<(), CliError> {
     let text = text.to_string();
-    match io::stdout().is_terminal() {
-        true => write_out(&visible(&text, &['\n', '\t', ZERO_WIDTH_JOINER])),
-        false => write_out(&text),
+    if io::stdout().is_terminal() {
+        write_out(&visible(&text, &['\n', '\t', ZERO_WIDTH_JOINER]))
+    } else {
+        write_out(&text)
     }
 }
 
@@ -67,10 +68,11 @@ pub(crate) fn visible<'a>(text: &'a str, kept: &[char]) -> Cow<'a, str> {
     }
     let mut shown = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        match hides(c) {
+        if hides(c) {
             // As Rust writes them: \n, \r, \t, else \u{…}.
-            true => shown.extend(c.escape_default()),
-            false => shown.push(c),
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
         }
     }
     Cow::Owned(shown)

@@ -222,12 +222,13 @@ pub(crate) fn name(device: &Device) -> &'static str {
         let devices = runtime.devices().unwrap_or_default();
         devices.contains(&device)
     };
-    match device == Device::flex() {
-        true => "cpu",
-        false => Runtime::ALL
+    if device == Device::flex() {
+        "cpu"
+    } else {
+        Runtime::ALL
             .iter()
             .find(|r| of(r))
-            .map_or("gpu", |r| r.name()),
+            .map_or("gpu", |r| r.name())
     }
 }
 

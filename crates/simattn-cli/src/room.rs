@@ -42,13 +42,14 @@ pub(crate) fn check(what: &str, needed: u128) -> Result<(), NoRoom> {
     // Where the system does not tell, what no process can address is still too much: 47 bits of an
     // address are a program's own.
     let most = there.unwrap_or(1 << 47);
-    match needed > u128::from(most) {
-        false => Ok(()),
-        true => Err(NoRoom {
+    if needed > u128::from(most) {
+        Err(NoRoom {
             what: what.to_owned(),
             needed,
             there,
-        }),
+        })
+    } else {
+        Ok(())
     }
 }
 

@@ -213,9 +213,10 @@ fn a_free_place_an_empty_folder_and_a_link_to_one_are_outputs() {
                 said(&output)
             );
             let result = place.path(&out).join(writer.result);
-            let result = match writer.file {
-                true => place.path(&out),
-                false => result,
+            let result = if writer.file {
+                place.path(&out)
+            } else {
+                result
             };
             assert!(result.is_file(), "{} {out}", writer.arguments);
             let left = tree(&place.path(&format!("out{number}")));

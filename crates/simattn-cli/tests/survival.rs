@@ -136,9 +136,10 @@ fn survive(seed: u64, threads: &str) {
         let mut left = 1 + dice.below(20);
         let alive = read_until(&mut child, |line| {
             left = left.saturating_sub(u64::from(line.contains(" step ")));
-            match during_save {
-                true => line.starts_with("SIMATTN_FAULT"),
-                false => left == 0,
+            if during_save {
+                line.starts_with("SIMATTN_FAULT")
+            } else {
+                left == 0
             }
         });
         // A moment of its own between two lines.

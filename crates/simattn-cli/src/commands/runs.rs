@@ -44,13 +44,14 @@ pub(crate) fn run(args: &RunsArgs) -> Result<(), CliError> {
         tell(trouble);
     }
     let damaged = runs.iter().filter(|run| !run.troubles.is_empty()).count();
-    match args.verify && damaged > 0 {
-        true => Err(failure(format!(
+    if args.verify && damaged > 0 {
+        Err(failure(format!(
             "{}: {damaged} of {} runs are damaged; see the messages above",
             args.folder.display(),
             runs.len()
-        ))),
-        false => Ok(()),
+        )))
+    } else {
+        Ok(())
     }
 }
 

@@ -155,9 +155,10 @@ fn table(runs: &[TaskRun]) -> String {
     )];
     for run in runs {
         for (metric, score) in &run.outcome.values {
-            let error = match score.standard_error.is_finite() {
-                true => format!("{:.4}", score.standard_error),
-                false => "-".to_owned(),
+            let error = if score.standard_error.is_finite() {
+                format!("{:.4}", score.standard_error)
+            } else {
+                "-".to_owned()
             };
             lines.push(format!(
                 "{:<16}{:>7}{:>7}  {:<11}{:>9.4}{error:>10}",

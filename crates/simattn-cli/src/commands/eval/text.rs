@@ -55,10 +55,11 @@ pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
                 bytes,
                 documents,
             } = tokens;
-            let sequences = match by_document {
+            let sequences = if by_document {
                 // Without the end of text that closes each: the harness does not predict it.
-                true => split(&ids, end),
-                false => vec![ids],
+                split(&ids, end)
+            } else {
+                vec![ids]
             };
             let rolling = Rolling {
                 context,
