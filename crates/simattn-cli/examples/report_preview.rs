@@ -1,5 +1,6 @@
-//! Writes the report of a made-up study, to look at: `cargo run --example report_preview -- report.html [SEEDS]`.
-//! The terminal table and the verdict are printed.
+//! Writes the report of a made-up study, to look at:
+//! `cargo run --example report_preview -- report.html [SEEDS]`. The terminal table and the verdict
+//! are printed.
 
 use std::error::Error;
 

@@ -19,8 +19,9 @@ const LONGEST: usize = 1200;
 /// Characters of a value from outside in a result at most.
 const LONGEST_VALUE: usize = 400;
 
-/// Writes a result to standard output, with line ends and no other control characters; a value from outside passes through
-/// [`value`] first. A reader that went away is no error: it has seen what it wanted.
+/// Writes a result to standard output, with line ends and no other control characters; a value from
+/// outside passes through [`value`] first. A reader that went away is no error: it has seen what it
+/// wanted.
 ///
 /// # Errors
 /// [`CliError::Failure`] with what else the system says, such as a full disk behind a redirection.
@@ -29,8 +30,8 @@ pub(crate) fn show(text: impl Display) -> Result<(), CliError> {
     write_out(&visible(&text, &['\n']))
 }
 
-/// Writes a result that programs read, or text that is the result itself. It goes out as it is, but to a terminal, which is
-/// sent line ends, tabulators and no other control characters.
+/// Writes a result that programs read, or text that is the result itself. It goes out as it is, but
+/// to a terminal, which is sent line ends, tabulators and no other control characters.
 ///
 /// # Errors
 /// As [`show`].
@@ -49,7 +50,8 @@ pub(crate) fn tell(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{}", message(line));
 }
 
-/// A message as it is said: one line, of at most some thousand characters, the middle being left out of a longer one.
+/// A message as it is said: one line, of at most some thousand characters, the middle being left
+/// out of a longer one.
 pub(crate) fn message(line: impl Display) -> String {
     shortened(&visible(&line.to_string(), &[]), LONGEST)
 }
@@ -59,8 +61,9 @@ pub(crate) fn value(text: impl Display) -> String {
     shortened(&visible(&text.to_string(), &[]), LONGEST_VALUE)
 }
 
-/// The text with every character written out (`\n`, `\u{1b}`) that shows as something else than itself or not at all, but
-/// those of `kept`: control characters, line and paragraph separators, marks of direction and characters without width.
+/// The text with every character written out (`\n`, `\u{1b}`) that shows as something else than
+/// itself or not at all, but those of `kept`: control characters, line and paragraph separators,
+/// marks of direction and characters without width.
 pub(crate) fn visible<'a>(text: &'a str, kept: &[char]) -> Cow<'a, str> {
     let hides = |c: char| is_hidden(c) && !kept.contains(&c);
     if !text.contains(hides) {
@@ -91,8 +94,8 @@ pub fn is_hidden(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// At most `longest` characters and a count of those that were left out: the beginning says what it is about, the end what to
-/// do.
+/// At most `longest` characters and a count of those that were left out: the beginning says what it
+/// is about, the end what to do.
 fn shortened(text: &str, longest: usize) -> String {
     let count = text.chars().count();
     if count <= longest {

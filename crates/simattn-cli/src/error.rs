@@ -25,7 +25,8 @@ pub(crate) fn failure(error: impl Display) -> CliError {
     CliError::Failure(error.to_string())
 }
 
-/// An error of the one kind or the other, as it says itself: `.map_err(input_if(HubError::is_input))`.
+/// An error of the one kind or the other, as it says itself:
+/// `.map_err(input_if(HubError::is_input))`.
 pub(crate) fn input_if<E: Display>(is_input: fn(&E) -> bool) -> impl FnOnce(E) -> CliError {
     move |error| {
         if is_input(&error) {

@@ -71,8 +71,8 @@ fn out_of_memory(size: usize) -> ! {
     let length = line.len() - left;
     say(&line[..length]);
     // SAFETY: the C library's, which every program of Rust's standard library is linked to; it ends
-    // the process at once. `std::process::exit` would run what others left to run, which may ask for
-    // memory again or wait for a lock that this thread holds.
+    // the process at once. `std::process::exit` would run what others left to run, which may ask
+    // for memory again or wait for a lock that this thread holds.
     unsafe { _exit(1) }
 }
 
@@ -98,8 +98,9 @@ fn say(line: &[u8]) {
 /// A training step frees and takes the same large buffers over and over; without this, faulting
 /// their pages in again costs up to a third of the time of a matrix product.
 ///
-/// Buffers above 16 MiB come from the system and go back to it: the allocator lays buffers out in chunks of 32 MiB, and one
-/// large buffer in each leaves a hole that little fits. A step has few of them.
+/// Buffers above 16 MiB come from the system and go back to it: the allocator lays buffers out in
+/// chunks of 32 MiB, and one large buffer in each leaves a hole that little fits. A step has few of
+/// them.
 pub(crate) fn keep_freed_pages() {
     const LARGEST_IN_A_CHUNK_KIB: std::ffi::c_long = 16 << 10;
     // mi_option_arena_max_object_size of mimalloc.h, version 3.

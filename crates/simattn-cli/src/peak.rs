@@ -12,7 +12,8 @@ const GPU_SIZE: usize = 4096;
 /// Times it is run; the best one counts.
 const REPETITIONS: usize = 4;
 
-/// Floating-point operations a second of a large matrix product, measured now: in float32, on GPUs in the type of a pass.
+/// Floating-point operations a second of a large matrix product, measured now: in float32, on GPUs
+/// in the type of a pass.
 pub(crate) fn measured_flops(device: &Device, precision: Precision) -> f64 {
     let device = device.clone().without_autodiff();
     let size = if device == Device::flex() {

@@ -39,7 +39,8 @@ pub(crate) fn count(number: f64) -> String {
     format!("{}{suffix}", significant(scaled, 4))
 }
 
-/// A number with `digits` significant digits where it is below 10^digits, and whole above: `3.142`, `31.42`, `31,416`.
+/// A number with `digits` significant digits where it is below 10^digits, and whole above: `3.142`,
+/// `31.42`, `31,416`.
 pub(crate) fn significant(number: f64, digits: usize) -> String {
     with_decimals(number, decimals_for(number, digits))
 }
@@ -56,7 +57,8 @@ pub(crate) fn decimals_for(number: f64, digits: usize) -> usize {
     (decimals - i64::from(carried)).max(0) as usize
 }
 
-/// Bytes in binary units: `512 B`, `1.50 GiB`. From 1000 on it is the next unit, so that no number has four digits.
+/// Bytes in binary units: `512 B`, `1.50 GiB`. From 1000 on it is the next unit, so that no number
+/// has four digits.
 pub(crate) fn bytes(number: f64) -> String {
     let (mut scaled, mut unit) = (number, "B");
     for larger in ["KiB", "MiB", "GiB", "TiB"] {

@@ -1,7 +1,7 @@
 //! Whether what a command is about to hold fits this machine's memory, said before it is taken.
 //!
-//! What is needed is a lower bound, what is there an upper one: swap counts as memory, and so do the
-//! pages of files that the system would give up. Nothing is refused that could run.
+//! What is needed is a lower bound, what is there an upper one: swap counts as memory, and so do
+//! the pages of files that the system would give up. Nothing is refused that could run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -128,8 +128,8 @@ fn meminfo(root: &Path, key: &str) -> Option<u64> {
     Some(kibibytes.saturating_mul(1024))
 }
 
-/// Limits of `ulimit -v` and `ulimit -d`. Not what is left of them: the allocator reserves addresses
-/// that it has not used.
+/// Limits of `ulimit -v` and `ulimit -d`. Not what is left of them: the allocator reserves
+/// addresses that it has not used.
 fn process_limit(root: &Path) -> Option<u64> {
     let text = fs::read_to_string(root.join("proc/self/limits")).ok()?;
     let soft = |name: &str| -> Option<u64> {

@@ -1,5 +1,5 @@
-//! What ends a text and how a chat is written goes with a model, from import to export; and tokenizers that mislead their
-//! library are refused.
+//! What ends a text and how a chat is written goes with a model, from import to export; and
+//! tokenizers that mislead their library are refused.
 
 mod common;
 

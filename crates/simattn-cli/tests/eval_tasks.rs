@@ -1,4 +1,5 @@
-//! `simattn eval` on tasks: a table, the harness's schema, samples; what is wrong ends with one line and code 2.
+//! `simattn eval` on tasks: a table, the harness's schema, samples; what is wrong ends with one
+//! line and code 2.
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! From text to shards to a trained model, by the binary; killed on the way, and with everything that can be wrong.
+//! From text to shards to a trained model, by the binary; killed on the way, and with everything
+//! that can be wrong.
 
 mod common;
 
@@ -140,7 +141,8 @@ fn killed_again_and_again_prepare_gives_the_same_shards() {
         .filter(|name| name.ends_with(".bin"))
         .count();
     assert!(shards >= 8, "{shards}");
-    // Each life ends by SIGKILL some lines after it has begun; the lines race with the writing, so that it ends anywhere.
+    // Each life ends by SIGKILL some lines after it has begun; the lines race with the writing, so
+    // that it ends anywhere.
     let mut kills = 0;
     for life in 0..100 {
         let mut child = place

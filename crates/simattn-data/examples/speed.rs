@@ -1,6 +1,7 @@
 //! How long it takes to make tales, and to learn and apply a BPE on them or on a path.
 //!
-//! `cargo run --release -p simattn-data --example speed -- [bpe:1024] [PATH]`; without a path, 2 MB of tales.
+//! `cargo run --release -p simattn-data --example speed -- [bpe:1024] [PATH]`; without a path, 2 MB
+//! of tales.
 
 use simattn_data::{Corpus, DataError, TokenizerSpec};
 use std::time::Instant;

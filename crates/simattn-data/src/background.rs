@@ -45,8 +45,8 @@ impl BackgroundLoader {
     ///
     /// # Errors
     ///
-    /// Whatever keeps a source from being read. The position stays behind the last batch that was given out, and the
-    /// next call tries again from there.
+    /// Whatever keeps a source from being read. The position stays behind the last batch that was
+    /// given out, and the next call tries again from there.
     pub fn next_batch(&mut self) -> Result<Batch, DataError> {
         let worker = match &self.worker {
             Some(worker) => worker,
@@ -111,7 +111,8 @@ impl BackgroundLoader {
         if let Some(Worker { batches, thread }) = self.worker.take() {
             // Nobody listens any more, so that a thread that waits to hand over ends.
             drop(batches);
-            // A panic there was reported by `next_batch`, or concerns batches that nobody asked for.
+            // A panic there was reported by `next_batch`, or concerns batches that nobody asked
+            // for.
             let _ = thread.join();
         }
     }

@@ -1,7 +1,7 @@
 //! Learning byte-pair merges (Sennrich et al., 2016) from word counts.
 //!
-//! The result is a pure function of the counts: ties between pairs go to the smaller ids, no map is iterated
-//! whose order could differ between runs, and nothing depends on threads.
+//! The result is a pure function of the counts: ties between pairs go to the smaller ids, no map is
+//! iterated whose order could differ between runs, and nothing depends on threads.
 
 use crate::byte_level::{END_OF_TEXT_ID, LEAST_VOCABULARY};
 use std::cmp::Reverse;
@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn the_example_of_the_paper() {
-        // Sennrich et al. (2016), section 3.2, with ties to the smaller bytes: e s (9), es t (9), l o (7), lo w (7), …
+        // Sennrich et al. (2016), section 3.2, with ties to the smaller bytes: e s (9), es t (9), l
+        // o (7), lo w (7), …
         let list = words(&[("low", 5), ("lower", 2), ("newest", 6), ("widest", 3)]);
         let merges = learn(&list, 257 + 4);
         assert_eq!(spelled(&merges), ["e s", "es t", "l o", "lo w"]);

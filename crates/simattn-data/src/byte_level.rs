@@ -1,4 +1,5 @@
-//! Byte-level vocabularies in the form that Hugging Face tokenizers read: bytes are written as visible characters.
+//! Byte-level vocabularies in the form that Hugging Face tokenizers read: bytes are written as
+//! visible characters.
 
 use serde_json::{Map, Value, json};
 
@@ -30,8 +31,8 @@ pub(crate) fn byte_characters() -> [char; 256] {
 
 /// The tokenizer.json of byte-level BPE with these merges, in the order they were learnt.
 ///
-/// Byte `b` has id `b`, the end of text 256, and the results of the merges follow in order. Without merges it is the
-/// byte tokenizer, and needs no pre-tokenization.
+/// Byte `b` has id `b`, the end of text 256, and the results of the merges follow in order. Without
+/// merges it is the byte tokenizer, and needs no pre-tokenization.
 pub(crate) fn tokenizer_json(merges: &[(Vec<u8>, Vec<u8>)]) -> Value {
     let characters = byte_characters();
     let written = |bytes: &[u8]| -> String {

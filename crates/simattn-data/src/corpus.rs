@@ -11,7 +11,8 @@ use std::path::Path;
 /// The largest share of the bytes that may be held out.
 const LARGEST_FRACTION: f64 = 0.5;
 
-/// By how much a document may take the validation part beyond its share before it goes to training instead.
+/// By how much a document may take the validation part beyond its share before it goes to training
+/// instead.
 const OVERSHOOT: f64 = 1.25;
 
 /// Documents to train on, and documents to validate on that share none of them.
@@ -29,7 +30,8 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// The embedded corpus: the first stories of the training and the validation part of [`Tales`] that fill the bytes.
+    /// The embedded corpus: the first stories of the training and the validation part of [`Tales`]
+    /// that fill the bytes.
     ///
     /// # Errors
     ///
@@ -88,8 +90,8 @@ impl Corpus {
     ///
     /// # Errors
     ///
-    /// A path that is missing, unreadable or empty, text that is not UTF-8, fewer than two different documents, or a
-    /// fraction outside (0, 0.5].
+    /// A path that is missing, unreadable or empty, text that is not UTF-8, fewer than two
+    /// different documents, or a fraction outside (0, 0.5].
     pub fn from_path(
         path: impl AsRef<Path>,
         validation_fraction: f64,
@@ -130,7 +132,8 @@ impl Corpus {
         });
     }
 
-    /// Splits documents that are in memory, as [`Corpus::from_path`] does. Both parts keep the order of the documents.
+    /// Splits documents that are in memory, as [`Corpus::from_path`] does. Both parts keep the
+    /// order of the documents.
     ///
     /// # Errors
     ///
@@ -168,13 +171,15 @@ impl Corpus {
     }
 }
 
-/// Whether the documents of each content hash are held out; `None` when fewer than two contents differ.
+/// Whether the documents of each content hash are held out; `None` when fewer than two contents
+/// differ.
 fn choose_held_out(documents: &[Document], fraction: f64, seed: u64) -> Option<HashMap<u64, bool>> {
     struct Content {
         bytes: u64,
         order: (u64, u64),
     }
-    // Equal texts are one content, and so are texts of equal hash: they may share a side, never straddle the split.
+    // Equal texts are one content, and so are texts of equal hash: they may share a side, never
+    // straddle the split.
     let mut contents: HashMap<u64, Content> = HashMap::new();
     for document in documents {
         let text = document.text.as_bytes();

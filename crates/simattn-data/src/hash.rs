@@ -1,6 +1,7 @@
 //! A hash of text that never changes between runs, machines or versions.
 //!
-//! The standard library's hashers promise none of that, and splits and fingerprints outlive a process.
+//! The standard library's hashers promise none of that, and splits and fingerprints outlive a
+//! process.
 
 /// FNV-1a over the bytes, finished with a full avalanche so that every bit of the result is usable.
 pub(crate) fn stable_hash(bytes: &[u8]) -> u64 {
@@ -16,7 +17,8 @@ pub(crate) fn seeded_hash(seed: u64, bytes: &[u8]) -> u64 {
     avalanche(state)
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea and Flood, 2014), without its increment: a bijection that maps 0 to 0.
+/// The finaliser of SplitMix64 (Steele, Lea and Flood, 2014), without its increment: a bijection
+/// that maps 0 to 0.
 pub(crate) fn avalanche(mut value: u64) -> u64 {
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,15 +1,18 @@
-//! Text for training language models: corpora, tokenizers, loaders, and a corpus that needs no download.
+//! Text for training language models: corpora, tokenizers, loaders, and a corpus that needs no
+//! download.
 //!
-//! The way of data: a [`Corpus`] holds documents, split into a training and a validation part *by document*; it
-//! comes from files ([`Corpus::from_path`]) or from [`Tales`], the embedded generator of small stories
-//! ([`Corpus::tales`]). A [`TokenizerSpec`] (`bytes`, `bpe:4096` or a path) builds a [`Tokenizer`], which turns
-//! each part into a [`TokenSet`]: ids, every document closed by the end of text, and the count of bytes that bits
-//! per byte need. A [`Loader`] cuts the training ids into windows and gives them out as [`Batch`]es in a seeded
-//! order, resumable from a [`Position`] of two numbers; a [`ValidationSample`] is the fixed list of batches
-//! that every evaluation of a run uses.
+//! The way of data: a [`Corpus`] holds documents, split into a training and a validation part *by
+//! document*; it comes from files ([`Corpus::from_path`]) or from [`Tales`], the embedded generator
+//! of small stories ([`Corpus::tales`]). A [`TokenizerSpec`] (`bytes`, `bpe:4096` or a path) builds
+//! a [`Tokenizer`], which turns each part into a [`TokenSet`]: ids, every document closed by the
+//! end of text, and the count of bytes that bits per byte need. A [`Loader`] cuts the training ids
+//! into windows and gives them out as [`Batch`]es in a seeded order, resumable from a [`Position`]
+//! of two numbers; a [`ValidationSample`] is the fixed list of batches that every evaluation of a
+//! run uses.
 //!
-//! Everything is a pure function of its inputs and one seed, on every machine and with any number of threads.
-//! Whatever comes from outside is refused with one line of [`DataError`], never with a panic.
+//! Everything is a pure function of its inputs and one seed, on every machine and with any number
+//! of threads. Whatever comes from outside is refused with one line of [`DataError`], never with a
+//! panic.
 //!
 //! ```
 //! use simattn_data::{Corpus, Loader, TokenizerSpec, ValidationSample};

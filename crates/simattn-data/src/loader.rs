@@ -34,12 +34,13 @@ pub struct OtherWindows {
     pub tokens: Vec<Option<u64>>,
 }
 
-/// An endless sequence of training batches; a pure function of the sources, their weights, the shape, the seed and
-/// the position.
+/// An endless sequence of training batches; a pure function of the sources, their weights, the
+/// shape, the seed and the position.
 ///
-/// Every source gives its windows in an order of its own, each token a target exactly once an epoch. Every row is
-/// drawn from the source that is furthest behind its share, the first of them where several are; after any
-/// number of rows, each source has given its share to within the number of sources. Memory does not grow with the sources.
+/// Every source gives its windows in an order of its own, each token a target exactly once an
+/// epoch. Every row is drawn from the source that is furthest behind its share, the first of them
+/// where several are; after any number of rows, each source has given its share to within the
+/// number of sources. Memory does not grow with the sources.
 #[derive(Debug, Clone)]
 pub struct Loader {
     sources: Vec<(Windows, f64)>,
@@ -52,8 +53,8 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// [`DataError::EmptyShape`] when `batch` or `context` is 0, [`DataError::TextTooShort`] when the tokens do not fill
-    /// one window.
+    /// [`DataError::EmptyShape`] when `batch` or `context` is 0, [`DataError::TextTooShort`] when
+    /// the tokens do not fill one window.
     pub fn new(
         source: Arc<dyn TokenSource>,
         batch: usize,
@@ -68,8 +69,8 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// As [`Loader::new`], and [`DataError::Weight`] for a weight that is not above 0 and finite; without any source
-    /// [`DataError::NoText`].
+    /// As [`Loader::new`], and [`DataError::Weight`] for a weight that is not above 0 and finite;
+    /// without any source [`DataError::NoText`].
     pub fn mixed(
         sources: Vec<Weighted>,
         batch: usize,
@@ -139,8 +140,8 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// [`DataError::SourcesDiffer`] for another number of sources, [`DataError::PositionOutside`] when an epoch has fewer
-    /// windows: something differs then. The loader stays where it was.
+    /// [`DataError::SourcesDiffer`] for another number of sources, [`DataError::PositionOutside`]
+    /// when an epoch has fewer windows: something differs then. The loader stays where it was.
     pub fn seek(&mut self, position: &Position) -> Result<(), DataError> {
         if position.sources.len() != self.sources.len() {
             return Err(DataError::SourcesDiffer {

@@ -7,9 +7,9 @@ const ROUNDS: usize = 8;
 
 /// A bijection of `0..len` onto itself, drawn by a seed and a name.
 ///
-/// A balanced Feistel network permutes the next even power of two; an image that falls outside the range is
-/// permuted again until it falls inside ("cycle walking", Black and Rogaway, 2002). The power is below `4 · len`,
-/// so fewer than four evaluations are expected per index.
+/// A balanced Feistel network permutes the next even power of two; an image that falls outside the
+/// range is permuted again until it falls inside ("cycle walking", Black and Rogaway, 2002). The
+/// power is below `4 · len`, so fewer than four evaluations are expected per index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permutation {
     len: u64,
@@ -51,7 +51,8 @@ impl Permutation {
             return None;
         }
         let mut image = self.network(index);
-        // Ends because the network is a bijection: the walk is a cycle through `index`, which lies inside.
+        // Ends because the network is a bijection: the walk is a cycle through `index`, which lies
+        // inside.
         while image >= self.len {
             image = self.network(image);
         }

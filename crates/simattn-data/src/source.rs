@@ -16,8 +16,8 @@ pub trait TokenSource: Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`DataError::RangeOutside`] where the range is not within the tokens; whatever the system says when a file
-    /// cannot be read any more.
+    /// [`DataError::RangeOutside`] where the range is not within the tokens; whatever the system
+    /// says when a file cannot be read any more.
     fn read(&self, start: u64, ids: &mut [u32]) -> Result<(), DataError>;
 
     /// Bytes of text behind the ids, end-of-text tokens not counted.
@@ -33,7 +33,8 @@ pub trait TokenSource: Debug + Send + Sync {
     /// As [`TokenSource::read`].
     fn digest(&self) -> Result<[u8; 32], DataError>;
 
-    /// Bits per byte of a model whose mean loss on these tokens is `nats` per token: `nats · tokens / bytes / ln 2`.
+    /// Bits per byte of a model whose mean loss on these tokens is `nats` per token:
+    /// `nats · tokens / bytes / ln 2`.
     ///
     /// # Errors
     ///

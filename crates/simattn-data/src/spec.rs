@@ -8,7 +8,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// A tokenizer in words: `bytes`, `bpe:4096` or the path of a tokenizer.json. In configuration files it is that string.
+/// A tokenizer in words: `bytes`, `bpe:4096` or the path of a tokenizer.json. In configuration
+/// files it is that string.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum TokenizerSpec {

@@ -14,7 +14,8 @@ pub struct TokenSet {
 }
 
 impl TokenSet {
-    /// Mean bytes of text for a token, end-of-text tokens counted among the tokens; 0 when there are none.
+    /// Mean bytes of text for a token, end-of-text tokens counted among the tokens; 0 when there
+    /// are none.
     pub fn bytes_per_token(&self) -> f64 {
         if self.ids.is_empty() {
             return 0.0;

@@ -15,7 +15,8 @@ pub struct ValidationSample {
 impl ValidationSample {
     /// At most `windows` windows of `context` tokens, in batches of at most `batch` rows.
     ///
-    /// The same for every run on the same tokens: nothing is drawn. All windows are taken when there are no more.
+    /// The same for every run on the same tokens: nothing is drawn. All windows are taken when
+    /// there are no more.
     ///
     /// # Errors
     ///

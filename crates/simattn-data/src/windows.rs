@@ -21,11 +21,12 @@ pub struct Cursor {
 
 /// An endless sequence of windows of one source.
 ///
-/// The tokens are taken as a ring: what precedes the first token is the last one, the end of text of the last document.
-/// Laid end to end, the epochs cut that ring into stretches of `context` targets, and an epoch owns the stretches
-/// that begin in it. So every token is a target exactly once an epoch, with no remainder left out: the last window of
-/// an epoch takes the first tokens of the next, which then begins behind them, and unless `context` divides the
-/// tokens, every epoch cuts the text in other places. Within an epoch the windows come in a seeded [`Permutation`].
+/// The tokens are taken as a ring: what precedes the first token is the last one, the end of text
+/// of the last document. Laid end to end, the epochs cut that ring into stretches of `context`
+/// targets, and an epoch owns the stretches that begin in it. So every token is a target exactly
+/// once an epoch, with no remainder left out: the last window of an epoch takes the first tokens of
+/// the next, which then begins behind them, and unless `context` divides the tokens, every epoch
+/// cuts the text in other places. Within an epoch the windows come in a seeded [`Permutation`].
 #[derive(Debug, Clone)]
 pub(crate) struct Windows {
     source: Arc<dyn TokenSource>,
@@ -177,8 +178,8 @@ impl Windows {
 
 /// The first of the stretches that begin in an epoch, and the first of the next one.
 fn stretches(tokens: u64, context: usize, epoch: u64) -> (u128, u128) {
-    // Stretches that begin before the ring has been passed `passes` times. 128 bits hold every product of two 64-bit
-    // numbers; the differences are at most a ring and a context long.
+    // Stretches that begin before the ring has been passed `passes` times. 128 bits hold every
+    // product of two 64-bit numbers; the differences are at most a ring and a context long.
     let before = |passes: u128| (passes * u128::from(tokens)).div_ceil(context.max(1) as u128);
     (before(epoch.into()), before(u128::from(epoch) + 1))
 }

@@ -1,4 +1,5 @@
-//! What an index says is held against the headers that it lists: another index is refused, or gives the same tokens.
+//! What an index says is held against the headers that it lists: another index is refused, or gives
+//! the same tokens.
 
 use serde_json::Value;
 use simattn_data::prepare::{Job, OnBadInput, prepare};

@@ -62,8 +62,8 @@ fn put(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
     }
 }
 
-/// Inputs of three kinds, the finished folder, and one that was broken off with two finished shards of training, one of
-/// validation, and both parts growing.
+/// Inputs of three kinds, the finished folder, and one that was broken off with two finished shards
+/// of training, one of validation, and both parts growing.
 struct Work {
     place: tempfile::TempDir,
     inputs: [PathBuf; 3],
@@ -110,7 +110,8 @@ impl Work {
         }
     }
 
-    /// Goes on from these files; the folder afterwards, or why not, and then nothing may have changed.
+    /// Goes on from these files; the folder afterwards, or why not, and then nothing may have
+    /// changed.
     fn go_on(
         &self,
         files_before: &BTreeMap<String, Vec<u8>>,

@@ -57,7 +57,8 @@ proptest! {
         prop_assume!(tokens > context);
         let mut loader = Loader::new(counting(tokens), 1, context, seed).unwrap();
         let mut times = vec![0_u64; tokens];
-        // As many windows as begin in these epochs; the last one may reach into the next epoch's first tokens.
+        // As many windows as begin in these epochs; the last one may reach into the next epoch's
+        // first tokens.
         let windows = (epochs * tokens as u64).div_ceil(context as u64);
         for _ in 0..windows {
             for &target in rows(&loader.next_batch().unwrap(), tokens)[0] {

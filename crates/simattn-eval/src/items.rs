@@ -30,11 +30,13 @@ pub struct Item {
 }
 
 impl Task {
-    /// The items of a file: JSON lines, blank ones passed over, or Parquet with the feature `parquet`.
+    /// The items of a file: JSON lines, blank ones passed over, or Parquet with the feature
+    /// `parquet`.
     ///
     /// # Errors
     ///
-    /// [`EvalError::Line`] or [`EvalError::Row`] with the first that is no item, [`EvalError::Empty`] where there is none.
+    /// [`EvalError::Line`] or [`EvalError::Row`] with the first that is no item,
+    /// [`EvalError::Empty`] where there is none.
     pub fn items(&self, path: &Path) -> Result<Vec<Item>, EvalError> {
         let mut items = Vec::new();
         records::read(path, &mut |fields| {

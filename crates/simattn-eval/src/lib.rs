@@ -1,8 +1,9 @@
 //! Evaluation on tasks, scored as EleutherAI's lm-evaluation-harness (0.4) scores them.
 //!
-//! A [`Task`] is data: how an item's fields become contexts, continuations and the right answer. [`Task::items`] reads
-//! them from a file of JSON lines or Parquet; [`Pair::encode`] turns a context and a continuation into tokens; [`Scorer`] sums log-probabilities; and
-//! [`Outcome`] is what came out, with standard errors. Items, decisions and numbers agree with the harness.
+//! A [`Task`] is data: how an item's fields become contexts, continuations and the right answer.
+//! [`Task::items`] reads them from a file of JSON lines or Parquet; [`Pair::encode`] turns a
+//! context and a continuation into tokens; [`Scorer`] sums log-probabilities; and [`Outcome`] is
+//! what came out, with standard errors. Items, decisions and numbers agree with the harness.
 //!
 //! ```
 //! use simattn_eval::{Task, tasks};

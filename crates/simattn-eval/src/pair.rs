@@ -15,9 +15,9 @@ pub struct Pair {
 impl Pair {
     /// Encodes a pair by the rules of lm-evaluation-harness.
     ///
-    /// White space at the end of the context moves to the front of the continuation. Both are encoded as one text; the
-    /// continuation's tokens are those behind as many as the context alone has. Without a context, or where nothing of it
-    /// remains, the context is the token `prefix`.
+    /// White space at the end of the context moves to the front of the continuation. Both are
+    /// encoded as one text; the continuation's tokens are those behind as many as the context alone
+    /// has. Without a context, or where nothing of it remains, the context is the token `prefix`.
     ///
     /// # Errors
     ///
@@ -44,8 +44,8 @@ impl Pair {
         Ok(Self { scored, ids: whole })
     }
 
-    /// The inputs of a model of at most `longest` places, cut on the left, and how many of the last places are scored.
-    /// The last token is only predicted.
+    /// The inputs of a model of at most `longest` places, cut on the left, and how many of the last
+    /// places are scored. The last token is only predicted.
     pub fn inputs(&self, longest: usize) -> (&[u32], usize) {
         let start = self.ids.len().saturating_sub(longest + 1);
         let inputs = &self.ids[start..self.ids.len().saturating_sub(1).max(start)];

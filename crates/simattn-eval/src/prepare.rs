@@ -67,14 +67,16 @@ fn capitalize(text: &str) -> String {
     let Some(first) = rest.next() else {
         return String::new();
     };
-    // Where a capital is several characters, as that of ß, only the first of them is one in a title.
+    // Where a capital is several characters, as that of ß, only the first of them is one in a
+    // title.
     let mut capital = first.to_uppercase();
     let title: String = capital.next().into_iter().collect();
     let tail: String = capital.flat_map(char::to_lowercase).collect();
     title + &tail + &rest.as_str().to_lowercase()
 }
 
-/// HellaSwag's cleaning: a title mark becomes a full stop, other brackets go, each double space becomes one, once.
+/// HellaSwag's cleaning: a title mark becomes a full stop, other brackets go, each double space
+/// becomes one, once.
 fn clean(text: &str) -> String {
     let text = text.trim_matches(is_space).replace(" [title]", ". ");
     without_brackets(&text).replace("  ", " ")

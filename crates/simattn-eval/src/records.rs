@@ -17,7 +17,8 @@ pub(crate) fn read(path: &Path, each: &mut Each<'_>) -> Result<(), EvalError> {
     }
 }
 
-/// One JSON object. NaN, Infinity and -Infinity, which Python writes and JSON does not have, are read as null.
+/// One JSON object. NaN, Infinity and -Infinity, which Python writes and JSON does not have, are
+/// read as null.
 pub(crate) fn parse(json: &str) -> Result<Fields, String> {
     let strict = serde_json::from_str(json);
     let read = strict.or_else(|error| {
@@ -32,7 +33,8 @@ pub(crate) fn parse(json: &str) -> Result<Fields, String> {
     })
 }
 
-/// The text with null for each NaN, Infinity and -Infinity outside its strings; `None` where there is none.
+/// The text with null for each NaN, Infinity and -Infinity outside its strings; `None` where there
+/// is none.
 fn without_bare_words(json: &str) -> Option<String> {
     let mut out = String::with_capacity(json.len());
     let mut rest = json;
@@ -166,8 +168,8 @@ mod parquet_rows {
                 Ok(text) => text.into(),
                 Err(_) => Value::Null,
             },
-            // Dates, decimals and maps have no place in a template: one that asks for such a column finds null there, and
-            // names it; in other columns they are of no concern.
+            // Dates, decimals and maps have no place in a template: one that asks for such a column
+            // finds null there, and names it; in other columns they are of no concern.
             _ => Value::Null,
         }
     }

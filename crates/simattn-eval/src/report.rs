@@ -15,7 +15,8 @@ pub fn harness_json(runs: &[TaskRun], config: &Value) -> Value {
         entry.insert("alias".to_owned(), run.task.name.clone().into());
         for (metric, value) in &run.outcome.values {
             let name = metric.name();
-            // JSON has no infinity. A perplexity is infinite where a log-likelihood is below −709 on average.
+            // JSON has no infinity. A perplexity is infinite where a log-likelihood is below −709
+            // on average.
             let number = if value.value.is_finite() {
                 json!(value.value)
             } else {

@@ -49,14 +49,15 @@ pub struct TaskRun {
     pub outcome: Outcome,
 }
 
-/// Scores a task's items. `examples` are the items to show: the first of them that are not the question itself (the
-/// `first_n` sampler of lm-evaluation-harness), or drawn where a seed is given; each with its right answer, an empty line between. `progress`
-/// hears finished and all requests.
+/// Scores a task's items. `examples` are the items to show: the first of them that are not the
+/// question itself (the `first_n` sampler of lm-evaluation-harness), or drawn where a seed is
+/// given; each with its right answer, an empty line between. `progress` hears finished and all
+/// requests.
 ///
 /// # Errors
 ///
-/// A tokenizer that fails on a text, [`EvalError::NoItems`], [`EvalError::NotFinite`]. Whoever calls sees to it that there
-/// are examples enough.
+/// A tokenizer that fails on a text, [`EvalError::NoItems`], [`EvalError::NotFinite`]. Whoever
+/// calls sees to it that there are examples enough.
 pub fn run_task(
     task: &Task,
     items: Vec<Item>,
@@ -131,8 +132,8 @@ pub fn run_task(
     })
 }
 
-/// Finds the first request whose log-likelihood is no number. One of −∞ is none either: float32 gives it only where the
-/// difference of two logits overflows.
+/// Finds the first request whose log-likelihood is no number. One of −∞ is none either: float32
+/// gives it only where the difference of two logits overflows.
 fn check_finite(task: &Task, items: &[Item], scores: &[Score]) -> Result<(), EvalError> {
     let mut scores = scores.iter();
     for (index, item) in items.iter().enumerate() {

@@ -8,7 +8,8 @@ use simattn::{Decoder, Packed};
 /// Scored places whose logits are in memory at once.
 const ROWS: usize = 128;
 
-/// By how much whole sequences, filled up, may exceed the tokens that are computed: attention sees them.
+/// By how much whole sequences, filled up, may exceed the tokens that are computed: attention sees
+/// them.
 const SPREAD: usize = 16;
 
 /// How likely a continuation is.
@@ -42,8 +43,8 @@ impl<'a> Scorer<'a> {
 
     /// The scores of pairs, in their order. `progress` hears how many are finished.
     ///
-    /// Pairs that begin alike, as the choices of a question do, run together, and what they have in common is computed once.
-    /// Which pairs run together changes a score by rounding alone.
+    /// Pairs that begin alike, as the choices of a question do, run together, and what they have in
+    /// common is computed once. Which pairs run together changes a score by rounding alone.
     ///
     /// # Panics
     ///
@@ -127,7 +128,8 @@ impl<'a> Scorer<'a> {
     }
 }
 
-/// The log-probability of a target, and whether no other is likelier; of equals the first is the likeliest.
+/// The log-probability of a target, and whether no other is likelier; of equals the first is the
+/// likeliest.
 fn log_probability(logits: &[f32], target: usize) -> (f64, bool) {
     let mut largest = 0;
     for (place, &logit) in logits.iter().enumerate() {

@@ -16,7 +16,8 @@ pub enum Choices {
     Listed(Template, String),
     /// One context, a continuation from each template.
     Written(Template, Vec<Template>),
-    /// A context from each template, one continuation: what follows is scored, what differs comes before it.
+    /// A context from each template, one continuation: what follows is scored, what differs comes
+    /// before it.
     Contexts(Vec<Template>, Template),
     /// One context, one continuation, no choice.
     Single(Template, Template),

@@ -10,7 +10,8 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 
-/// The layout of the published ARC: a group of two lists between two texts, and a number that no task asks for.
+/// The layout of the published ARC: a group of two lists between two texts, and a number that no
+/// task asks for.
 const SCHEMA: &str = "message schema {
     optional binary question (UTF8);
     optional group choices {

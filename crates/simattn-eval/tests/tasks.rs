@@ -293,7 +293,8 @@ fn a_run_is_the_same_however_it_is_batched() {
     }
     assert!((sum - one.items[4].scores[1].log_likelihood).abs() < 1e-4);
 
-    // Drawn: the same for one seed, others for another and for another question, and never the question.
+    // Drawn: the same for one seed, others for another and for another question, and never the
+    // question.
     let contexts = |seed| -> Vec<String> {
         let run = drawn(500, None, 2, Some(seed));
         let items = run.items.iter();

@@ -21,7 +21,8 @@ pub use reference::{DatasetReference, ModelReference, ReferenceError, Repository
 /// cache; fetched where they are not there yet.
 ///
 /// # Errors
-/// [`HubError`]: whatever is missing, refused or broken off, and any call in a build without `fetch`.
+/// [`HubError`]: whatever is missing, refused or broken off, and any call in a build without
+/// `fetch`.
 pub fn dataset_files(reference: &DatasetReference) -> Result<Vec<PathBuf>, HubError> {
     #[cfg(feature = "fetch")]
     return Hub::from_env()?.dataset_files(reference);
@@ -33,7 +34,8 @@ pub fn dataset_files(reference: &DatasetReference) -> Result<Vec<PathBuf>, HubEr
 /// not there yet.
 ///
 /// # Errors
-/// [`HubError`]: whatever is missing, refused or broken off, and any call in a build without `fetch`.
+/// [`HubError`]: whatever is missing, refused or broken off, and any call in a build without
+/// `fetch`.
 pub fn model_folder(reference: &ModelReference) -> Result<PathBuf, HubError> {
     #[cfg(feature = "fetch")]
     return Hub::from_env()?.model_folder(reference);

@@ -3,11 +3,12 @@
 //!
 //! `cargo bench -p simattn-kernels --bench attention_rate [-- ROUNDS]`
 //!
-//! Checks the kernels against plain loops first and refuses to time a wrong one. Then measures A B A B …, every
-//! size once a round, and prints medians: milliseconds, GFLOP/s by operation counts (not by what the kernels
-//! happen to compute), and the share of the matrix product's rate. Forward of one SAS layer between its projections:
-//! 6·N·D·κ·(H·H' + H'²) + 4·N·H'·(D·D' + D'²) + B·H'·T·(T+1)·(D' + D); backward counts dense parts twice and attention 2.5
-//! times, and the expansions once more, as they are computed again.
+//! Checks the kernels against plain loops first and refuses to time a wrong one. Then measures A B
+//! A B …, every size once a round, and prints medians: milliseconds, GFLOP/s by operation counts
+//! (not by what the kernels happen to compute), and the share of the matrix product's rate. Forward
+//! of one SAS layer between its projections: 6·N·D·κ·(H·H' + H'²) + 4·N·H'·(D·D' + D'²) +
+//! B·H'·T·(T+1)·(D' + D); backward counts dense parts twice and attention 2.5 times, and the
+//! expansions once more, as they are computed again.
 
 #[path = "../tests/definition/mod.rs"]
 mod definition;
@@ -410,8 +411,8 @@ impl Plain {
     }
 }
 
-/// Largest relative error of small cases, one of the usual convolution: output and gradients of the inputs, against the
-/// definition in float64.
+/// Largest relative error of small cases, one of the usual convolution: output and gradients of the
+/// inputs, against the definition in float64.
 fn check() -> f64 {
     [[2, 4, 10, 14, 3], [2, 4, 12, 14, 5]]
         .map(check_of)

@@ -1,10 +1,10 @@
 //! Rates of the operations around attention, beside those of Burn's own operations on the CPU, in
 //! one process.
 //!
-//! `cargo bench -p simattn-kernels --bench step_parts_rate [-- NAME]` measures all of them, or those
-//! whose name contains NAME. Each operation is compared with Burn's first; if one differs, it is not
-//! timed and the program ends with 1. Then ours and Burn's run in turn, and medians are printed.
-//! Forward and backward together include what Burn does for `y.sum()`, on both sides.
+//! `cargo bench -p simattn-kernels --bench step_parts_rate [-- NAME]` measures all of them, or
+//! those whose name contains NAME. Each operation is compared with Burn's first; if one differs, it
+//! is not timed and the program ends with 1. Then ours and Burn's run in turn, and medians are
+//! printed. Forward and backward together include what Burn does for `y.sum()`, on both sides.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -503,7 +503,8 @@ const SETTINGS: AdamW = AdamW {
     gradient_factor: 1.0,
 };
 
-/// One step for 18.9 million values in 8 parameters, in place; Burn's side from plain operations, as its optimiser does it.
+/// One step for 18.9 million values in 8 parameters, in place; Burn's side from plain operations,
+/// as its optimiser does it.
 fn adamw() -> Case {
     use std::cell::RefCell;
     const LEN: usize = 768 * 3072;

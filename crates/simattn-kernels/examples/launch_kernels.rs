@@ -1,9 +1,11 @@
-//! Launches every GPU kernel at least once, in every float type that the device has, and ignores what comes out.
+//! Launches every GPU kernel at least once, in every float type that the device has, and ignores
+//! what comes out.
 //!
 //! `cargo run --release -p simattn-kernels --features cuda --example launch_kernels`
 //!
-//! A kernel is compiled when it is first launched, so this shows which of them a device's compiler takes: a line for each
-//! operation, forward and backward, and 1 at the end if one failed. `interop/gpu/compile_for_cuda.py` runs it without a GPU.
+//! A kernel is compiled when it is first launched, so this shows which of them a device's compiler
+//! takes: a line for each operation, forward and backward, and 1 at the end if one failed.
+//! `interop/gpu/compile_for_cuda.py` runs it without a GPU.
 
 #[path = "../tests/gpu/mod.rs"]
 mod gpu;
@@ -126,7 +128,8 @@ fn zeros<const R: usize>(shape: [usize; R], device: &Device, dtype: DType) -> Te
     gpu::tensor(&vec![0.0; shape.iter().product()], shape, device, dtype)
 }
 
-/// Why `x` cannot be read: the kernel and what the compiler said of it, without the source that CubeCL puts behind.
+/// Why `x` cannot be read: the kernel and what the compiler said of it, without the source that
+/// CubeCL puts behind.
 fn failure<const R: usize>(x: Tensor<R>) -> Option<String> {
     let error = format!("{:?}", x.try_into_data().err()?);
     let Some((_, said)) = error.split_once("[Compilation Error]") else {

@@ -30,8 +30,8 @@ pub struct WrongDevice {
     pub error: f64,
 }
 
-/// Runs attention once on `device` in float32 and compares it with the definition on the CPU: it takes a fraction of a second,
-/// and a driver that mistakes shared memory shows.
+/// Runs attention once on `device` in float32 and compares it with the definition on the CPU: it
+/// takes a fraction of a second, and a driver that mistakes shared memory shows.
 ///
 /// # Errors
 /// The error, if it is above 1e-4.
@@ -41,8 +41,9 @@ pub fn agrees(device: &Device) -> Result<(), WrongDevice> {
     judge(device, DType::F32, relative_error(&got, &exact), TOLERANCE)
 }
 
-/// Runs simulated attention forward and backward on `device` in `dtype`, bfloat16 or float16, and compares output and gradients with
-/// the definition on the CPU in float32: the kernels of matrix units, which no run in float32 touches.
+/// Runs simulated attention forward and backward on `device` in `dtype`, bfloat16 or float16, and
+/// compares output and gradients with the definition on the CPU in float32: the kernels of matrix
+/// units, which no run in float32 touches.
 ///
 /// # Errors
 /// The largest error, if it is above 0.1.
@@ -120,7 +121,8 @@ type SimulatedAttention = fn(
     &SasOptions,
 ) -> Tensor<3>;
 
-/// Output and gradients of the inputs and of the weights' matrices: those of some biases are zero by symmetry.
+/// Output and gradients of the inputs and of the weights' matrices: those of some biases are zero
+/// by symmetry.
 fn simulated_attention(device: &Device, dtype: DType, attend: SimulatedAttention) -> Vec<Vec<f64>> {
     let (tokens, heads, expanded_heads, width, expanded_width, taps) = (40, 2, 6, 16, 24, 5);
     let mut leaves = Leaves {

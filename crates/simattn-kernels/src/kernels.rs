@@ -16,9 +16,9 @@ pub enum Kernels {
 
 /// The float types of one operation whose weights may have another one than what it is applied to.
 ///
-/// Weights are rounded to the type of the activations, and gradients reach them in their own. On the CPU, which has no
-/// arithmetic for types of 16 bits, such operations compute with the same values in float32 and round what comes out, once:
-/// what GPU kernels do, whose sums are float32.
+/// Weights are rounded to the type of the activations, and gradients reach them in their own. On
+/// the CPU, which has no arithmetic for types of 16 bits, such operations compute with the same
+/// values in float32 and round what comes out, once: what GPU kernels do, whose sums are float32.
 #[derive(Clone, Copy, Debug)]
 struct Types {
     outside: DType,
@@ -68,8 +68,9 @@ fn in_type_of<const R: usize>(
 
 /// One operation each; shapes, units and sources as in [`reference`](mod@crate::reference).
 ///
-/// Activations may be bfloat16 or float16 with float32 weights: maps and attention then round the weights to the type of the
-/// activations and give results in it, norms compute in float32 and round their result, the loss is float32.
+/// Activations may be bfloat16 or float16 with float32 weights: maps and attention then round the
+/// weights to the type of the activations and give results in it, norms compute in float32 and
+/// round their result, the loss is float32.
 impl Kernels {
     /// See [`reference::attention`].
     pub fn attention(
@@ -171,8 +172,8 @@ impl Kernels {
         })
     }
 
-    /// LayerNorm with a bias, RMSNorm without, for maps that do not keep its result; see [`ops::Normed`]. `x` has the weight's
-    /// type.
+    /// LayerNorm with a bias, RMSNorm without, for maps that do not keep its result; see
+    /// [`ops::Normed`]. `x` has the weight's type.
     pub fn normed<const R: usize>(
         self,
         x: Tensor<R>,
@@ -202,7 +203,8 @@ impl Kernels {
         }
     }
 
-    /// GELU in `form`, then [`Self::linear`]; backward keeps only `x` [.., F] of the two wide tensors.
+    /// GELU in `form`, then [`Self::linear`]; backward keeps only `x` [.., F] of the two wide
+    /// tensors.
     pub fn gelu_linear<const R: usize>(
         self,
         x: Tensor<R>,

@@ -1,4 +1,5 @@
-//! AdamW by a factor that is a tensor, on the CPU: the same step as with the factor in the settings, and none if it is not finite.
+//! AdamW by a factor that is a tensor, on the CPU: the same step as with the factor in the
+//! settings, and none if it is not finite.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use simattn_kernels::ops::{self, AdamW, AdamWState, GroupSettings};

@@ -127,7 +127,8 @@ impl Case {
             .iter()
             .filter(|s| s.is_finite())
             .fold(1.0f64, |m, s| m.max(s.abs()));
-        // A score of size s carries an error of a few s · 2^-24, and the softmax turns it into a relative one.
+        // A score of size s carries an error of a few s · 2^-24, and the softmax turns it into a
+        // relative one.
         let bound = BOUND * (1.0 + greatest / 10.0);
         for (&got, &exact) in sums.iter().zip(&exact_sums) {
             assert!(
@@ -298,7 +299,8 @@ fn every_number_of_threads_gives_the_same_bits() {
 
 #[test]
 fn a_query_without_keys_gives_zeros_and_moves_nothing() {
-    // Without causality, a window that ended before the first key: queries 5 .. see no key of the 3.
+    // Without causality, a window that ended before the first key: queries 5 .. see no key of the
+    // 3.
     let n = Sizes {
         batch: 1,
         heads: 2,

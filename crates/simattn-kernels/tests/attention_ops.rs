@@ -1,5 +1,5 @@
-//! Attention and simulated attention on Burn tensors: fused against the definition in Burn operations, values and every
-//! gradient.
+//! Attention and simulated attention on Burn tensors: fused against the definition in Burn
+//! operations, values and every gradient.
 
 use burn::tensor::{DType, Device, Distribution, Tensor};
 use simattn_kernels::ops;
@@ -18,7 +18,8 @@ fn again<const R: usize>(x: &Tensor<R>) -> Tensor<R> {
     x.clone().detach().require_grad()
 }
 
-/// Gradients that are zero by symmetry (the last bias of k moves all scores of a query alike) are compared absolutely.
+/// Gradients that are zero by symmetry (the last bias of k moves all scores of a query alike) are
+/// compared absolutely.
 #[track_caller]
 fn near<const R: usize>(name: &str, got: Tensor<R>, exact: Tensor<R>) {
     assert_eq!(got.dims(), exact.dims(), "{name}");

@@ -11,8 +11,8 @@ use simattn_kernels::reference::{self, AttentionOptions};
 /// The largest RMS relative error of a value or a gradient.
 const LIMIT: f64 = 1e-5;
 
-/// The same for bfloat16 and float16, whose weights and scores' gradients are rounded before they are multiplied: some roundings of
-/// up to 2⁻⁹ and 2⁻¹².
+/// The same for bfloat16 and float16, whose weights and scores' gradients are rounded before they
+/// are multiplied: some roundings of up to 2⁻⁹ and 2⁻¹².
 const HALF_LIMITS: [(DType, f64); 2] = [(DType::BF16, 8e-3), (DType::F16, 1e-3)];
 
 #[derive(Clone, Copy, Debug)]
@@ -197,7 +197,8 @@ fn large_scores_stay_finite() {
     assert_near("large scores", &got, &exact, 1e-3);
 }
 
-/// A query that is no number has an output that is none, in every type, and no other query's output suffers.
+/// A query that is no number has an output that is none, in every type, and no other query's output
+/// suffers.
 #[test]
 fn what_is_no_number_does_not_vanish() {
     let Some(device) = gpu::device() else { return };
@@ -334,7 +335,8 @@ fn half_precision() {
     }
 }
 
-/// The highest score of a row rises again and again along the keys, far beyond what its weights may be relative to.
+/// The highest score of a row rises again and again along the keys, far beyond what its weights may
+/// be relative to.
 #[test]
 fn half_precision_with_rising_scores() {
     let Some(device) = gpu::device() else { return };

@@ -1,5 +1,5 @@
-//! The operations around attention on GPUs in bfloat16 and float16, where the device has them, against their definitions in float64
-//! on the same rounded inputs.
+//! The operations around attention on GPUs in bfloat16 and float16, where the device has them,
+//! against their definitions in float64 on the same rounded inputs.
 #![cfg(feature = "cube")]
 
 mod gpu;

@@ -1,4 +1,5 @@
-//! Cross-entropy on GPUs, alone and behind a head, against its definition in float64 on the CPU: values and every gradient.
+//! Cross-entropy on GPUs, alone and behind a head, against its definition in float64 on the CPU:
+//! values and every gradient.
 #![cfg(feature = "cube")]
 
 mod gpu;
@@ -52,8 +53,9 @@ fn cross_entropy_alone() {
 #[test]
 fn heads_with_cross_entropy() {
     let Some(device) = gpu::device() else { return };
-    // A hidden state's gradient is a product over the vocabulary. In one float32 accumulator that the target's −1 dominates, each of
-    // 50,304 small terms is rounded to a unit in its last place: √50,304 · 3e-8 in all, and some more.
+    // A hidden state's gradient is a product over the vocabulary. In one float32 accumulator that
+    // the target's −1 dominates, each of 50,304 small terms is rounded to a unit in its last place:
+    // √50,304 · 3e-8 in all, and some more.
     for (rows, width, vocabulary, limit) in
         [(1, 3, 2, LIMIT), (17, 10, 31, LIMIT), (5, 6, 50_304, 3e-5)]
     {

@@ -1,4 +1,5 @@
-//! Simulated attention on GPUs against its definition in float64 on the CPU: values and every gradient.
+//! Simulated attention on GPUs against its definition in float64 on the CPU: values and every
+//! gradient.
 #![cfg(feature = "cube")]
 
 mod gpu;
@@ -14,7 +15,8 @@ use simattn_kernels::reference::{
 /// The largest RMS relative error of a value or a gradient.
 const LIMIT: f64 = 1e-5;
 
-/// The same for bfloat16 and float16, where every map's result and attention's weights are rounded, up to 2⁻⁹ and 2⁻¹² each time.
+/// The same for bfloat16 and float16, where every map's result and attention's weights are rounded,
+/// up to 2⁻⁹ and 2⁻¹² each time.
 const HALF_LIMITS: [(DType, f64); 2] = [(DType::BF16, 3e-2), (DType::F16, 4e-3)];
 
 /// Which maps there are.
@@ -167,8 +169,9 @@ impl Case {
 
     #[track_caller]
     fn check(&self, device: &Device) -> f64 {
-        // Where no rotation follows, the keys' last bias shifts all scores of a query alike: its gradient is zero, and what rounding
-        // leaves is measured by a hundredth of the largest gradient.
+        // Where no rotation follows, the keys' last bias shifts all scores of a query alike: its
+        // gradient is zero, and what rounding leaves is measured by a hundredth of the largest
+        // gradient.
         let limit = match self.rope {
             RopePlacement::After => LIMIT,
             RopePlacement::Before | RopePlacement::None => 3.0 * LIMIT,
@@ -190,7 +193,8 @@ impl Case {
         error
     }
 
-    /// In the half-precision types that the device has; values near zero take the other branch of a ReLU more often there.
+    /// In the half-precision types that the device has; values near zero take the other branch of a
+    /// ReLU more often there.
     #[track_caller]
     fn check_halves(&self, device: &Device) {
         for (dtype, limit) in HALF_LIMITS {
@@ -235,7 +239,8 @@ impl Leaves<'_> {
     }
 }
 
-/// Keeps the expanded values near one whatever the sizes: scores of thousands would make every gradient a matter of rounding.
+/// Keeps the expanded values near one whatever the sizes: scores of thousands would make every
+/// gradient a matter of rounding.
 fn spread(fan_in: usize) -> f64 {
     1.0 / (fan_in as f64).sqrt()
 }
@@ -301,8 +306,8 @@ fn any_subset_of_the_maps() {
 #[test]
 fn a_layer_of_the_published_size_on_few_tokens() {
     let Some(device) = gpu::device() else { return };
-    // Among a million values in front of ReLUs, a few are so near zero that float32 takes the other branch: without ReLUs the
-    // gradients agree as everywhere, with them as far as those few allow.
+    // Among a million values in front of ReLUs, a few are so near zero that float32 takes the other
+    // branch: without ReLUs the gradients agree as everywhere, with them as far as those few allow.
     for (relu, limit) in [(false, LIMIT), (true, 1e-3)] {
         Case {
             batch: 1,
@@ -402,7 +407,8 @@ fn half_precision() {
             head_dim,
             expanded_head_dim: head_dim + 5,
             kernel_size,
-            // All of it turned: what is not makes gradients of the keys' biases that are zero but for rounding.
+            // All of it turned: what is not makes gradients of the keys' biases that are zero but
+            // for rounding.
             rotary_dim: (head_dim + 5) / 2 * 2,
             expansion: linear,
             ..Case::usual()

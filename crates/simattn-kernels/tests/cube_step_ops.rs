@@ -1,4 +1,5 @@
-//! The operations around attention on GPUs against their definitions in float64 on the CPU: values and every gradient.
+//! The operations around attention on GPUs against their definitions in float64 on the CPU: values
+//! and every gradient.
 #![cfg(feature = "cube")]
 
 mod gpu;
@@ -21,7 +22,8 @@ fn norms() {
             &|t| ops::layer_norm(t[0].clone(), row(&t[1]), row(&t[2]), 1e-5),
             &|t| reference::layer_norm(t[0].clone(), row(&t[1]), row(&t[2]), 1e-5),
         );
-        // Of one value, x / √(x² + ε) hardly changes with x: what is left of its gradient is rounding, in any float32 code.
+        // Of one value, x / √(x² + ε) hardly changes with x: what is left of its gradient is
+        // rounding, in any float32 code.
         if width == 1 {
             continue;
         }

@@ -1,4 +1,5 @@
-//! Operations on bfloat16 activations with float32 weights: exact products, float32 sums, one rounding.
+//! Operations on bfloat16 activations with float32 weights: exact products, float32 sums, one
+//! rounding.
 
 use burn::tensor::{DType, Device, Distribution, Tensor};
 use simattn_kernels::Kernels;

@@ -1,5 +1,5 @@
-//! The form of attention for other devices and float types against the definition, both in float64: values and every
-//! gradient, over random shapes around the size of a block.
+//! The form of attention for other devices and float types against the definition, both in float64:
+//! values and every gradient, over random shapes around the size of a block.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use proptest::prelude::*;
@@ -36,8 +36,8 @@ fn values<const R: usize>(x: Tensor<R>) -> Vec<f64> {
     x.into_data().try_to_vec::<f64>().unwrap()
 }
 
-/// Root mean square of the difference over that of `exact`. Gradients that vanish by symmetry (a bias of k moves all scores
-/// of a query alike) are measured against the largest of the others.
+/// Root mean square of the difference over that of `exact`. Gradients that vanish by symmetry (a
+/// bias of k moves all scores of a query alike) are measured against the largest of the others.
 fn assert_near(got: &[Vec<f64>], exact: &[Vec<f64>], case: &str) {
     let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
     let largest = exact

@@ -1,5 +1,5 @@
-//! The form of attention for other devices and float types never has the scores of all queries in memory, neither forward
-//! nor backward. Alone in its process: it counts what is allocated.
+//! The form of attention for other devices and float types never has the scores of all queries in
+//! memory, neither forward nor backward. Alone in its process: it counts what is allocated.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -226,7 +226,8 @@ impl Case {
             &wide(&self.g),
             &options,
         );
-        // A value this close to zero in front of a ReLU may fall on the other side in float32: another gradient.
+        // A value this close to zero in front of a ReLU may fall on the other side in float32:
+        // another gradient.
         let smooth = !self.options.expansion.relu || exact.nearest_kink > 2e-6;
         for set in InstructionSet::available() {
             let (out, sums, gradients) = self.run(set);
@@ -287,7 +288,8 @@ impl Case {
                         ("second", second_weight, &exact.second),
                         ("second bias", second_bias, &exact.second_bias),
                     ] {
-                        // Sums that cancel (the bias of k moves all scores of a query alike) are compared with the terms.
+                        // Sums that cancel (the bias of k moves all scores of a query alike) are
+                        // compared with the terms.
                         let size = exact.iter().map(|x| x * x).sum::<f64>().sqrt();
                         let terms = self
                             .g
@@ -402,7 +404,8 @@ proptest! {
     }
 }
 
-/// 4 → 12 heads, 32 → 48 features, more tokens than one round of work holds together with the second element.
+/// 4 → 12 heads, 32 → 48 features, more tokens than one round of work holds together with the
+/// second element.
 fn language_model(batch: usize, queries: usize) -> Case {
     let shape = SasShape {
         batch,
@@ -432,8 +435,9 @@ fn the_usual_form_agrees_with_the_definition() {
     language_model(2, 130).check();
 }
 
-/// Five taps over a width that is a multiple of four: the convolutions that are done by minimal filtering, with every way
-/// that they end, widths of one tile, an even and an odd number of them, and a last chunk that is not full.
+/// Five taps over a width that is a multiple of four: the convolutions that are done by minimal
+/// filtering, with every way that they end, widths of one tile, an even and an odd number of them,
+/// and a last chunk that is not full.
 #[test]
 fn five_taps_agree_with_the_definition() {
     for (head_dim, queries, residual, relu) in [
@@ -474,7 +478,8 @@ fn every_number_of_threads_gives_the_same_bits() {
 
 #[test]
 fn a_batch_gives_what_its_elements_give() {
-    // Three elements of 600 tokens are worked on one after another: nothing may leak from one to the next.
+    // Three elements of 600 tokens are worked on one after another: nothing may leak from one to
+    // the next.
     let case = language_model(3, 600);
     let (out, sums, gradients) = case.run(InstructionSet::current());
     for b in 0..3 {

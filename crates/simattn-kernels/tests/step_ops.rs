@@ -1,5 +1,6 @@
-//! The Burn operations around attention against their definitions: values and gradients, non-contiguous inputs, other
-//! float types, inputs that need no gradient, and autodiff with recomputation.
+//! The Burn operations around attention against their definitions: values and gradients,
+//! non-contiguous inputs, other float types, inputs that need no gradient, and autodiff with
+//! recomputation.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation};
 use simattn_kernels::ops::{self, AdamW, AdamWState, GeluForm, GroupSettings};
@@ -38,7 +39,8 @@ fn assert_alike(name: &str, got: &[f64], want: &[f64]) {
 /// A function of some matrices.
 type Function<'a> = &'a dyn Fn(&[Tensor<2>]) -> Tensor<2>;
 
-/// Value and gradients on `device` of Σ f(inputs)·dy for a fixed random dy; only inputs whose flag is set need gradients.
+/// Value and gradients on `device` of Σ f(inputs)·dy for a fixed random dy; only inputs whose flag
+/// is set need gradients.
 fn evaluate(
     device: &Device,
     inputs: &[Tensor<2>],
@@ -63,8 +65,8 @@ fn evaluate(
         .collect()
 }
 
-/// `ours` is `definition`: forward and every gradient, for contiguous and transposed inputs, in float64, with only one
-/// input tracked at a time, and with recomputation in backward.
+/// `ours` is `definition`: forward and every gradient, for contiguous and transposed inputs, in
+/// float64, with only one input tracked at a time, and with recomputation in backward.
 #[track_caller]
 fn check(name: &str, inputs: &[Tensor<2>], ours: Function<'_>, definition: Function<'_>) {
     let plain = Device::flex().autodiff();

@@ -30,7 +30,8 @@ pub struct AdamWConfig {
     pub weight_decay: f64,
 }
 
-/// What gradients are multiplied by before an update: the mean over micro-batches, and the clipping.
+/// What gradients are multiplied by before an update: the mean over micro-batches, and the
+/// clipping.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one a step")]
 pub enum Scale {
@@ -94,8 +95,9 @@ impl AdamW {
         }
     }
 
-    /// Takes the memory of the moments of `parameters` now. To be called before the first step: activations that come and
-    /// go leave holes, into which large moments that come later do not fit.
+    /// Takes the memory of the moments of `parameters` now. To be called before the first step:
+    /// activations that come and go leave holes, into which large moments that come later do not
+    /// fit.
     pub fn reserve(&mut self, parameters: &[NamedParameter], device: &Device) {
         if !Flat::is_host(device) {
             return;

@@ -64,8 +64,8 @@ impl Dataset {
         })
     }
 
-    /// Reads or generates the text, builds the tokenizer and encodes both parts; or opens folders of token ids, and
-    /// checks every file of them.
+    /// Reads or generates the text, builds the tokenizer and encodes both parts; or opens folders
+    /// of token ids, and checks every file of them.
     ///
     /// # Errors
     ///
@@ -228,7 +228,8 @@ fn text_of(tokenizer: &Tokenizer) -> TextSettings {
     }
 }
 
-/// Both parts of a prepared folder, every file checked; its tokenizer must be the one known so far, or becomes it.
+/// Both parts of a prepared folder, every file checked; its tokenizer must be the one known so far,
+/// or becomes it.
 fn open_prepared(
     folder: &Path,
     tokenizer: &mut Option<(Tokenizer, String)>,

@@ -87,7 +87,8 @@ impl Flat {
         }
     }
 
-    /// The sum of the squares in float32, on `device` or where the numbers stand: nobody waits for it.
+    /// The sum of the squares in float32, on `device` or where the numbers stand: nobody waits for
+    /// it.
     pub(crate) fn square_sum_tensor(&self, device: &Device) -> Tensor<1> {
         match self {
             Self::Host(_) => Tensor::from_floats([self.square_sum() as f32], device),

@@ -42,7 +42,8 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// For the parameters of `module` on `device`; nothing remembered yet, but AdamW's memory is taken.
+    /// For the parameters of `module` on `device`; nothing remembered yet, but AdamW's memory is
+    /// taken.
     pub fn new<M: Module>(config: OptimizerConfig, module: &M, device: &Device) -> Self {
         let mut parameters = named::parameters(module);
         let muon = (config.kind == OptimizerKind::Muon)

@@ -7,8 +7,8 @@ use crate::evaluate::Evaluation;
 pub enum Budget {
     /// Updates of the weights.
     Steps(u64),
-    /// Floating-point operations of forward and backward passes, by [`Cost`](simattn::cost::Cost); as many whole steps
-    /// as fit in, and at least one.
+    /// Floating-point operations of forward and backward passes, by [`Cost`](simattn::cost::Cost);
+    /// as many whole steps as fit in, and at least one.
     Flops(f64),
     /// Seconds of training, without evaluations. The learning rate follows the share of them that
     /// is spent, so that such a run is the one that cannot be repeated bit for bit.

@@ -1,4 +1,5 @@
-//! Perplexity in windows that overlap: strided, and document by document as lm-evaluation-harness rolls them.
+//! Perplexity in windows that overlap: strided, and document by document as lm-evaluation-harness
+//! rolls them.
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -14,15 +15,17 @@ pub struct RollingWindow {
     pub start: usize,
     /// They end in front of here.
     pub end: usize,
-    /// Tokens that the last of them is predicted from: those right in front of it, [`Rolling::prefix`] in front of the first.
+    /// Tokens that the last of them is predicted from: those right in front of it,
+    /// [`Rolling::prefix`] in front of the first.
     pub seen: usize,
 }
 
 /// Windows over `tokens` tokens, each of which is predicted once.
 ///
-/// The first window predicts its `context` tokens; every other one the next `stride`, the last of them from the `context` tokens in
-/// front of it. With a stride of `context` these are lm-evaluation-harness's windows for rolling log-likelihoods (context 1):
-/// disjoint but for the last one, which sees as far back as the others.
+/// The first window predicts its `context` tokens; every other one the next `stride`, the last of
+/// them from the `context` tokens in front of it. With a stride of `context` these are
+/// lm-evaluation-harness's windows for rolling log-likelihoods (context 1): disjoint but for the
+/// last one, which sees as far back as the others.
 pub fn rolling_windows(
     tokens: usize,
     context: usize,
@@ -58,12 +61,13 @@ pub struct Rolling {
 
 /// The loss on every token of `sequences`, each by itself, in [`rolling_windows`].
 ///
-/// `bytes` and `documents` say what the tokens were made from. `progress` hears the number of finished tokens.
+/// `bytes` and `documents` say what the tokens were made from. `progress` hears the number of
+/// finished tokens.
 ///
 /// # Errors
 ///
-/// [`DataError::NoText`] without tokens, [`DataError::EmptyShape`] where the batch or the context is 0,
-/// [`EvaluateError::NotFinite`] where a loss is no number.
+/// [`DataError::NoText`] without tokens, [`DataError::EmptyShape`] where the batch or the context
+/// is 0, [`EvaluateError::NotFinite`] where a loss is no number.
 pub fn evaluate_rolling(
     decoder: &Decoder,
     sequences: &[Vec<u32>],
@@ -206,7 +210,8 @@ mod tests {
         }
     }
 
-    /// The pairs of inputs and targets that `get_rolling_token_windows` documents for ten tokens, length 4, context 1.
+    /// The pairs of inputs and targets that `get_rolling_token_windows` documents for ten tokens,
+    /// length 4, context 1.
     #[test]
     fn the_last_window_reaches_back_as_in_the_harness() {
         let windows: Vec<_> = rolling_windows(10, 4, 4)

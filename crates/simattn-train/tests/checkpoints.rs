@@ -1,4 +1,5 @@
-//! A checkpoint is used where its files belong together, and passed over for the one before where they do not.
+//! A checkpoint is used where its files belong together, and passed over for the one before where
+//! they do not.
 
 use std::fs;
 use std::path::{Path, PathBuf};

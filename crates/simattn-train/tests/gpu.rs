@@ -13,7 +13,8 @@ use simattn_train::{
     Budget, Dataset, EvaluationReport, Observer, RunConfig, StepReport, Trainer, parse_document,
 };
 
-/// The first device that this build reaches, or a line that says that there is none; `SIMATTN_REQUIRE_GPU=1` makes that a failure.
+/// The first device that this build reaches, or a line that says that there is none;
+/// `SIMATTN_REQUIRE_GPU=1` makes that a failure.
 fn device() -> Option<Device> {
     let kinds = [
         #[cfg(feature = "cuda")]

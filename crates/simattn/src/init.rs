@@ -106,7 +106,8 @@ impl Initialiser {
                     .collect()
             }
         };
-        // float32 numbers in memory that was taken for them: the optimiser can then work in it, without a copy.
+        // float32 numbers in memory that was taken for them: the optimiser can then work in it,
+        // without a copy.
         let data = match self.dtype {
             DType::F32 => {
                 let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();

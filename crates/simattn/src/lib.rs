@@ -5,8 +5,8 @@
 //! [`AttentionConfig`] picks the variant. [`Decoder`] is the model: a Burn module with any of the
 //! [`attention`] layers inside. [`cost`] counts parameters and operations from the configuration
 //! alone, [`checkpoint`] writes and reads weights, [`named`] gives every parameter its name,
-//! [`huggingface`] converts from and to other makes, [`mod@upcycle`] turns a pretrained model into a SAS
-//! model of the same function, [`mod@generate`] continues a text.
+//! [`huggingface`] converts from and to other makes, [`mod@upcycle`] turns a pretrained model into
+//! a SAS model of the same function, [`mod@generate`] continues a text.
 //!
 //! ```
 //! use burn::tensor::{Device, Int, Tensor};

@@ -2,8 +2,8 @@
 //!
 //! Every expanded head starts as a copy of the head in its slot: the first convolution's centre tap
 //! is 1 where an expanded head meets its own head, and everything else in it is 0. The features'
-//! first map is the identity, padded with zeros, times √(D'/D) for q, so that the scale 1/√D' gives the old
-//! scores. The second maps are zero, and PEAA's average of equal groups is the old output.
+//! first map is the identity, padded with zeros, times √(D'/D) for q, so that the scale 1/√D' gives
+//! the old scores. The second maps are zero, and PEAA's average of equal groups is the old output.
 //!
 //! Copies that are exactly equal get exactly equal gradients and would stay copies, and new
 //! features that are zero in q and in k get none; noise on the expansions' weights separates them.

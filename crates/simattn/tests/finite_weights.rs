@@ -1,5 +1,5 @@
-//! Weights that are NaN or infinite are said by name wherever a model is read or written, and scores
-//! that overflow wherever one is used.
+//! Weights that are NaN or infinite are said by name wherever a model is read or written, and
+//! scores that overflow wherever one is used.
 
 use std::collections::BTreeMap;
 use std::fs;

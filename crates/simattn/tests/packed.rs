@@ -1,4 +1,5 @@
-//! Sequences that begin alike give the same states whether what they share is computed once or for each.
+//! Sequences that begin alike give the same states whether what they share is computed once or for
+//! each.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde_json::json;

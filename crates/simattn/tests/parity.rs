@@ -27,7 +27,8 @@ use simattn_kernels::{Kernels, reference::RopeTable};
 
 /// Largest RMS relative error that float32 may show.
 const FLOAT32_TOLERANCE: f64 = 1e-5;
-/// The same for the fast kernels, which compute the scores again in backward instead of keeping their softmax.
+/// The same for the fast kernels, which compute the scores again in backward instead of keeping
+/// their softmax.
 const FAST_TOLERANCE: f64 = 1e-5;
 /// The same for float64, where only the order of sums differs.
 const FLOAT64_TOLERANCE: f64 = 1e-12;

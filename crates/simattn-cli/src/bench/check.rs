@@ -1,8 +1,8 @@
 //! Whether kernels compute what they should, before anybody takes their time.
 //!
-//! The kernels in float32 against the definitions in float64, from the same weights and inputs: the output and the
-//! gradient of the input and of every weight, each as root mean square of the difference over root mean square of
-//! the truth.
+//! The kernels in float32 against the definitions in float64, from the same weights and inputs: the
+//! output and the gradient of the input and of every weight, each as root mean square of the
+//! difference over root mean square of the truth.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
@@ -33,8 +33,9 @@ pub(crate) struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// The largest relative error that passes. Matrix products of GPUs may round float32 to TF32, ten bits behind the point;
-    /// bfloat16 has seven, and gradients that are small sums of large terms lose more; a wrong kernel is wrong by about all.
+    /// The largest relative error that passes. Matrix products of GPUs may round float32 to TF32,
+    /// ten bits behind the point; bfloat16 has seven, and gradients that are small sums of large
+    /// terms lose more; a wrong kernel is wrong by about all.
     fn tolerance(&self) -> f64 {
         match (self.precision, *self.device == Device::flex()) {
             (Precision::Bfloat16, _) => 0.3,
@@ -44,10 +45,12 @@ impl Subject<'_> {
     }
 }
 
-/// Checks what `work` runs: at a small odd shape, and a layer also at the widths that are timed, over a few tokens.
+/// Checks what `work` runs: at a small odd shape, and a layer also at the widths that are timed,
+/// over a few tokens.
 ///
 /// # Errors
-/// Sizes that describe no model, or the worst disagreement above [`TOLERANCE`], on GPUs above 5e-3, in bfloat16 above 0.3.
+/// Sizes that describe no model, or the worst disagreement above [`TOLERANCE`], on GPUs above 5e-3,
+/// in bfloat16 above 0.3.
 pub(crate) fn of(
     work: Work,
     variant: Variant,
@@ -92,8 +95,8 @@ impl Comparison {
     /// `scale` is that of a gradient where the truth is zero and has none of its own.
     fn new(case: String, got: &[Named], truth: &[Named], scale: f64) -> Self {
         let errors = got.iter().zip(truth).map(|((name, got), (_, truth_here))| {
-            // The gradient of a bias may vanish, as where it shifts all scores of a query alike; what rounding
-            // leaves of it is judged beside the gradient of its weight.
+            // The gradient of a bias may vanish, as where it shifts all scores of a query alike;
+            // what rounding leaves of it is judged beside the gradient of its weight.
             let weight = name
                 .strip_suffix(".bias")
                 .map(|layer| format!("{layer}.weight"))
@@ -292,7 +295,8 @@ fn gradients_of<M: Module>(module: &M, gradients: &Gradients) -> Vec<Named> {
     collect.found
 }
 
-/// Moves every weight by chance, so that biases that start at zero and weights that start at one take part.
+/// Moves every weight by chance, so that biases that start at zero and weights that start at one
+/// take part.
 struct Shake<'a> {
     chance: Stream,
     device: &'a Device,
@@ -384,7 +388,8 @@ mod tests {
             };
             let compared = layer(&model, &odd, subject);
             assert_eq!(compared.errors.len(), 2 + weights, "{compared:?}");
-            // float32 beside float64: an error of exactly zero would mean that nothing was compared.
+            // float32 beside float64: an error of exactly zero would mean that nothing was
+            // compared.
             assert!(compared.errors.iter().all(|(_, error)| *error > 0.0));
         }
     }

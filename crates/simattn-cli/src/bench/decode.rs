@@ -1,7 +1,7 @@
 //! One attention layer on one new token a sequence, against a cache of keys and values.
 //!
-//! SAS caches expanded keys and values: the new token alone is expanded, by plain tensor operations, and the
-//! attention over the cache is the kernels'.
+//! SAS caches expanded keys and values: the new token alone is expanded, by plain tensor
+//! operations, and the attention over the cache is the kernels'.
 
 use std::hint::black_box;
 
@@ -20,7 +20,8 @@ use super::layer::timed;
 use super::record::{Measurement, Record, Setting};
 use super::workload::{Operations, SEED, Sizes, normals};
 
-/// Times single tokens: each is projected, written into the last place of the cache, and attends to all of it.
+/// Times single tokens: each is projected, written into the last place of the cache, and attends to
+/// all of it.
 ///
 /// # Errors
 /// Sizes that describe no layer.

@@ -25,7 +25,8 @@ pub(super) fn in_type(x: Tensor<3>, dtype: DType) -> Tensor<3> {
     if x.dtype() == dtype { x } else { x.cast(dtype) }
 }
 
-/// Times the forward pass without a graph, then forward and backward with the gradients of x and of all weights.
+/// Times the forward pass without a graph, then forward and backward with the gradients of x and of
+/// all weights.
 ///
 /// # Errors
 /// Sizes that describe no layer.

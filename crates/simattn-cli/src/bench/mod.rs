@@ -1,9 +1,10 @@
 //! How fast a layer, a training step and decoding are here, and what they take.
 //!
-//! [`workload`] says what is timed and how many operations it has by definition; [`layer`], [`train`] and [`decode`]
-//! do the work; [`check`] compares the kernels with their definitions first, because the time of a wrong kernel
-//! means nothing; [`timing`] takes times, also of a plain matrix product beside them; [`record`] is the line that
-//! comes out; [`torch`] runs the same beside a PyTorch program and compares.
+//! [`workload`] says what is timed and how many operations it has by definition; [`layer`],
+//! [`train`] and [`decode`] do the work; [`check`] compares the kernels with their definitions
+//! first, because the time of a wrong kernel means nothing; [`timing`] takes times, also of a plain
+//! matrix product beside them; [`record`] is the line that comes out; [`torch`] runs the same
+//! beside a PyTorch program and compares.
 
 mod call;
 pub(crate) mod check;
@@ -27,7 +28,8 @@ use crate::peak::measured_flops;
 use record::{Record, Setting};
 use workload::Work;
 
-/// Sets the threads of the whole process: to be called once, before any other work, which includes the first check of a GPU.
+/// Sets the threads of the whole process: to be called once, before any other work, which includes
+/// the first check of a GPU.
 ///
 /// # Errors
 /// Threads that are there already, or that the system does not give.

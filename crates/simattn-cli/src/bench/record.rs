@@ -73,7 +73,8 @@ pub(crate) struct Record {
     pub max_ms: f64,
     /// Tokens per second at the median.
     pub tokens_per_s: f64,
-    /// The largest resident set of the process while the work ran, in MiB; null where the system does not tell.
+    /// The largest resident set of the process while the work ran, in MiB; null where the system
+    /// does not tell.
     pub peak_mib: Option<f64>,
     /// 10⁹ operations per second at the median, operations by definition.
     pub gflops: f64,

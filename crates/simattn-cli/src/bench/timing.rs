@@ -72,8 +72,8 @@ pub(crate) fn measure<E>(
 /// Rows, inner size and columns of the matrix product that rates are compared with.
 const PRODUCT: [usize; 3] = [2048, 768, 3072];
 
-/// Operations per second of a float32 matrix product 2048 × 768 × 3072 on all threads, into memory that is there
-/// already: what this machine does at best, at this moment.
+/// Operations per second of a float32 matrix product 2048 × 768 × 3072 on all threads, into memory
+/// that is there already: what this machine does at best, at this moment.
 pub(crate) fn product_rate() -> f64 {
     let [rows, inner, columns] = PRODUCT;
     let (lhs, rhs) = (
@@ -97,7 +97,8 @@ pub(crate) fn product_rate() -> f64 {
         Ok::<(), std::convert::Infallible>(())
     });
     let Ok(times) = times;
-    // The shortest run: a slow one beside the machine's other work would flatter what is compared with it.
+    // The shortest run: a slow one beside the machine's other work would flatter what is compared
+    // with it.
     2.0 * (rows * inner * columns) as f64 / times.least()
 }
 

@@ -1,7 +1,9 @@
-//! The same work here and in a PyTorch program, in turn, so that a slow minute of the machine falls on both.
+//! The same work here and in a PyTorch program, in turn, so that a slow minute of the machine falls
+//! on both.
 //!
-//! The program is called `PYTHON PEER WORK --batch …` with the options of this bench and prints one JSON object a
-//! line with at least `what`, `variant`, `median_ms` and `peak_mib`; other lines are passed over.
+//! The program is called `PYTHON PEER WORK --batch …` with the options of this bench and prints one
+//! JSON object a line with at least `what`, `variant`, `median_ms` and `peak_mib`; other lines are
+//! passed over.
 
 use std::ffi::OsStr;
 use std::io;
@@ -127,7 +129,8 @@ pub(crate) struct Ratio {
     pub peak_torch_over_ours: Option<Spread>,
 }
 
-/// Runs `ours` and the peer in turn, `rounds` times, with their arguments; `tell` hears of each run.
+/// Runs `ours` and the peer in turn, `rounds` times, with their arguments; `tell` hears of each
+/// run.
 ///
 /// # Errors
 /// A program that cannot be started, fails, or prints no measurement of the kind.

@@ -1,4 +1,5 @@
-//! One optimiser step of a decoder on random ids: forward, backward, clipping by the global norm, AdamW.
+//! One optimiser step of a decoder on random ids: forward, backward, clipping by the global norm,
+//! AdamW.
 
 use burn::module::Module;
 use burn::tensor::Device;

@@ -94,8 +94,8 @@ impl Default for Sizes {
 const LARGEST: f64 = (1u64 << 34) as f64;
 
 impl Sizes {
-    /// A small model whose sizes divide nothing: no width is a multiple of a vector's lanes, and no length one of a
-    /// block's.
+    /// A small model whose sizes divide nothing: no width is a multiple of a vector's lanes, and no
+    /// length one of a block's.
     pub(crate) fn odd() -> Self {
         Self {
             batch: 2,
@@ -158,8 +158,8 @@ impl Sizes {
         Ok(())
     }
 
-    /// Bytes that the work holds at once, at least: the weights, for a training step with gradients and moments, and the
-    /// activations' input.
+    /// Bytes that the work holds at once, at least: the weights, for a training step with gradients
+    /// and moments, and the activations' input.
     ///
     /// # Errors
     /// Sizes that contradict each other.
@@ -183,7 +183,8 @@ impl Sizes {
         Ok(values.saturating_add(inputs).saturating_mul(FLOAT))
     }
 
-    /// Model width C = H·D. Far too large ones are cut to a number that the model's own limits refuse.
+    /// Model width C = H·D. Far too large ones are cut to a number that the model's own limits
+    /// refuse.
     pub(crate) fn width(&self) -> usize {
         self.heads
             .saturating_mul(self.head_dim)
@@ -219,8 +220,8 @@ impl Sizes {
     }
 }
 
-/// Floating-point operations of a workload, counted from its definition as [`Cost`] does: what a kernel computes
-/// again does not count.
+/// Floating-point operations of a workload, counted from its definition as [`Cost`] does: what a
+/// kernel computes again does not count.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Operations {
     /// Of maps that every token goes through once.
@@ -236,7 +237,8 @@ impl Operations {
         Self::of_attention(model, (batch * tokens) as f64, batch as f64 * pairs)
     }
 
-    /// Of one attention layer on one new token a sequence against `keys` cached ones, which are expanded already.
+    /// Of one attention layer on one new token a sequence against `keys` cached ones, which are
+    /// expanded already.
     pub(crate) fn of_decoding(model: &ModelConfig, batch: usize, keys: usize) -> Self {
         Self::of_attention(model, batch as f64, (batch * keys) as f64)
     }
@@ -266,7 +268,8 @@ impl Operations {
         self.dense + self.attention
     }
 
-    /// Operations of the backward pass: two products for each dense one, and five of attention for its two.
+    /// Operations of the backward pass: two products for each dense one, and five of attention for
+    /// its two.
     pub(crate) fn backward(&self) -> f64 {
         2.0 * self.dense + 2.5 * self.attention
     }
@@ -296,7 +299,8 @@ mod tests {
             let model = sizes.layer(variant).unwrap();
             Operations::of_layer(&model, sizes.batch, sizes.seq)
         };
-        // 7.25 projections + 6.79 head expansion + 4.53 feature expansion + 6.05 attention + 2.42 output.
+        // 7.25 projections + 6.79 head expansion + 4.53 feature expansion + 6.05 attention + 2.42
+        // output.
         let sas = of(Variant::Sas);
         assert!((giga(sas.forward()) - 27.0).abs() < 0.05, "{sas:?}");
         assert!((giga(sas.backward()) - 57.0).abs() < 0.5, "{sas:?}");

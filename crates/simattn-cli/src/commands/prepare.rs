@@ -22,7 +22,8 @@ use crate::quantity::{bytes, count, duration, grouped};
 /// finished shard.
 #[derive(Debug, Args)]
 pub(crate) struct PrepareArgs {
-    /// Files, folders, patterns such as 'books/*.txt', or hf://datasets/OWNER/NAME[@REVISION]/PATTERN.
+    /// Files, folders, patterns such as 'books/*.txt', or
+    /// hf://datasets/OWNER/NAME[@REVISION]/PATTERN.
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
     /// "bytes", or the path of a tokenizer.json.
@@ -67,7 +68,8 @@ pub(crate) enum BadInputArg {
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError::Input`] for inputs, settings or a folder that cannot be used; [`CliError::Failure`] for what broke on the way.
+/// [`CliError::Input`] for inputs, settings or a folder that cannot be used; [`CliError::Failure`]
+/// for what broke on the way.
 pub(crate) fn run(args: &PrepareArgs) -> Result<(), CliError> {
     let tokenizer = tokenizer(&args.tokenizer).map_err(input)?;
     // Before anything is fetched.
@@ -139,7 +141,8 @@ fn local(inputs: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     Ok(paths)
 }
 
-/// The tokenizer; one that would have to be learnt is refused, since text of any size is read once only.
+/// The tokenizer; one that would have to be learnt is refused, since text of any size is read once
+/// only.
 fn tokenizer(spec: &TokenizerSpec) -> Result<Tokenizer, DataError> {
     match spec {
         TokenizerSpec::Bytes => Ok(Tokenizer::bytes()),

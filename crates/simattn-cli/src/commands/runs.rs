@@ -27,7 +27,8 @@ pub(crate) struct RunsArgs {
 ///
 /// # Errors
 ///
-/// [`CliError::Input`] for a folder that cannot be listed; [`CliError::Failure`] for damage that `--verify` found.
+/// [`CliError::Input`] for a folder that cannot be listed; [`CliError::Failure`] for damage that
+/// `--verify` found.
 pub(crate) fn run(args: &RunsArgs) -> Result<(), CliError> {
     let runs = if is_run(&args.folder).unwrap_or(false) {
         vec![summary(&args.folder, args.verify)]

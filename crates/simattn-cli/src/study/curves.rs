@@ -20,10 +20,10 @@ const SMOOTHED_POINTS: u64 = 100;
 
 /// The validation loss of `variant` (nats per token) against `progress`.
 ///
-/// With several finished runs it is their mean. Runs evaluated at the same steps are averaged evaluation by
-/// evaluation (their seconds too); others at every place where one of them was evaluated and all of them had come,
-/// with straight lines between evaluations. A variant without a finished run shows the first run that measured
-/// something.
+/// With several finished runs it is their mean. Runs evaluated at the same steps are averaged
+/// evaluation by evaluation (their seconds too); others at every place where one of them was
+/// evaluated and all of them had come, with straight lines between evaluations. A variant without a
+/// finished run shows the first run that measured something.
 pub(crate) fn validation(variant: &VariantResults, progress: Progress) -> Vec<CurvePoint> {
     let measured = |run: &RunResults| -> Vec<(u64, f64, f64)> {
         let points = run
@@ -43,8 +43,8 @@ pub(crate) fn validation(variant: &VariantResults, progress: Progress) -> Vec<Cu
     )
 }
 
-/// A smoothed training curve of `variant` against steps: the mean of `figure` over every `window` consecutive steps,
-/// at the last of them, and over runs as in [`validation`].
+/// A smoothed training curve of `variant` against steps: the mean of `figure` over every `window`
+/// consecutive steps, at the last of them, and over runs as in [`validation`].
 pub(crate) fn training(
     variant: &VariantResults,
     window: u64,

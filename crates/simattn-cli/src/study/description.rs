@@ -129,11 +129,12 @@ impl Description {
     }
 
     /// `attention` with the fixed fields in place of its own, and with what follows from a stage
-    /// that is switched off: without the expansion of heads H' = H, without that of features D' = D.
+    /// that is switched off: without the expansion of heads H' = H, without that of features D' =
+    /// D.
     ///
     /// # Errors
-    /// [`DescriptionError::Described`] for a field that this kind does not have, or a value that does
-    /// not suit it.
+    /// [`DescriptionError::Described`] for a field that this kind does not have, or a value that
+    /// does not suit it.
     pub(crate) fn applied_to(
         &self,
         attention: AttentionConfig,

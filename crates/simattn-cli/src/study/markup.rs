@@ -2,7 +2,8 @@
 
 use crate::console::is_hidden;
 
-/// `text` as the content of an element or of a double-quoted attribute. Characters that no document may hold are dropped.
+/// `text` as the content of an element or of a double-quoted attribute. Characters that no document
+/// may hold are dropped.
 pub(crate) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {

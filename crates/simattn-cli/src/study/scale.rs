@@ -13,7 +13,8 @@ pub(crate) struct Ticks {
 }
 
 impl Ticks {
-    /// Round numbers (1, 2 or 5 times a power of ten apart) between `low` and `high`, about `wanted` of them.
+    /// Round numbers (1, 2 or 5 times a power of ten apart) between `low` and `high`, about
+    /// `wanted` of them.
     pub(crate) fn between(low: f64, high: f64, wanted: usize) -> Self {
         let span = high - low;
         if !span.is_finite() || span <= 0.0 {
@@ -97,8 +98,9 @@ pub(crate) struct Heights {
 const START: f64 = 0.25;
 
 impl Heights {
-    /// The heights at which `curves` are worth seeing: from the lowest up to where they are after the first quarter of
-    /// the way. What is higher (the fall from the first steps, a curve that diverged) is cut off. None without points.
+    /// The heights at which `curves` are worth seeing: from the lowest up to where they are after
+    /// the first quarter of the way. What is higher (the fall from the first steps, a curve that
+    /// diverged) is cut off. None without points.
     pub(crate) fn worth_seeing(curves: &[&[(f64, f64)]]) -> Option<Self> {
         let points = || curves.iter().flat_map(|curve| curve.iter());
         let least = points().map(|point| point.1).reduce(f64::min)?;
@@ -144,7 +146,8 @@ impl Heights {
     }
 }
 
-/// The height of a curve at `x`, on a straight line between its points; its nearest end's where it does not get there.
+/// The height of a curve at `x`, on a straight line between its points; its nearest end's where it
+/// does not get there.
 fn height_at(curve: &[(f64, f64)], x: f64) -> Option<f64> {
     let next = curve.iter().position(|point| point.0 >= x);
     Some(match next {

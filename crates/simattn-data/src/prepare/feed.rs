@@ -149,7 +149,8 @@ impl<'a> Feed<'a> {
         let (mut ends, seen) = self.cutter.ends(&self.text, self.seen, end.is_some());
         self.seen = seen;
         if end.is_some() && ends.is_empty() {
-            // The document was cut to its very end before that was known; its end of text is still to come.
+            // The document was cut to its very end before that was known; its end of text is still
+            // to come.
             ends.push(0);
         }
         let mut start = 0;

@@ -1,7 +1,8 @@
 //! How far a folder has come, and whose it is.
 //!
-//! `prepare.json` of format 2 carries a SHA-256 of itself, taken with 64 zeros in the sum's place. Format 1 had none: what it
-//! says is held against the shards and the inputs, see [`super::soundness`].
+//! `prepare.json` of format 2 carries a SHA-256 of itself, taken with 64 zeros in the sum's place.
+//! Format 1 had none: what it says is held against the shards and the inputs, see
+//! [`super::soundness`].
 
 use super::error::PrepareError;
 use super::identity::Identity;
@@ -234,7 +235,8 @@ impl Folder {
         }
     }
 
-    /// Removes what earlier lives left of shards that there are not: all of ours but those that are listed.
+    /// Removes what earlier lives left of shards that there are not: all of ours but those that are
+    /// listed.
     pub(super) fn sweep(&self, listed: &[&Entry]) -> Result<(), PrepareError> {
         let refused = |error: std::io::Error| PrepareError::system(&self.path, &error);
         for entry in fs::read_dir(&self.path).map_err(refused)? {
@@ -256,7 +258,8 @@ impl Folder {
 
     /// Removes what only an unfinished folder has.
     pub(super) fn close(self) -> Result<(), PrepareError> {
-        // The journal last: while it is there, the same job takes the folder up again and comes here.
+        // The journal last: while it is there, the same job takes the folder up again and comes
+        // here.
         for name in [LOCK, JOURNAL] {
             let path = self.path.join(name);
             fs::remove_file(&path).map_err(|error| PrepareError::system(&path, &error))?;

@@ -67,8 +67,8 @@ pub struct Job<'a> {
 
 /// Who watches. Every method may be left out.
 pub trait PrepareObserver {
-    /// After every few megabytes: bytes of the inputs read so far and in all, as they lie on the disk, and tokens
-    /// written so far. `Break` ends the work at once, as a killed process would.
+    /// After every few megabytes: bytes of the inputs read so far and in all, as they lie on the
+    /// disk, and tokens written so far. `Break` ends the work at once, as a killed process would.
     fn on_progress(&mut self, bytes: u64, of: u64, tokens: u64) -> ControlFlow<()> {
         let _ = (bytes, of, tokens);
         ControlFlow::Continue(())

@@ -11,8 +11,9 @@ pub(super) const LARGEST: usize = 1 << 20;
 
 /// Cuts documents into pieces whose ids, one after the other, are those of the whole.
 ///
-/// It cuts only where that is certain, see [`seams`]: in front of a line end, or of a space between two letters. Under
-/// tokenizers of which neither is known, a document is one piece, however long; of bytes, a piece ends anywhere.
+/// It cuts only where that is certain, see [`seams`]: in front of a line end, or of a space between
+/// two letters. Under tokenizers of which neither is known, a document is one piece, however long;
+/// of bytes, a piece ends anywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cutter {
     /// Between any two characters.
@@ -33,8 +34,9 @@ impl Cutter {
         }
     }
 
-    /// The ends of the pieces of `text`, and how far it need not be looked through again. What remains behind the last end
-    /// waits for more, unless this is the document's `last`; `seen` is what an earlier call gave for the same start.
+    /// The ends of the pieces of `text`, and how far it need not be looked through again. What
+    /// remains behind the last end waits for more, unless this is the document's `last`; `seen` is
+    /// what an earlier call gave for the same start.
     pub(super) fn ends(&self, text: &str, seen: usize, last: bool) -> (Vec<usize>, usize) {
         let mut ends = Vec::new();
         let (mut at, mut seen) = (0, seen);
@@ -56,8 +58,8 @@ impl Cutter {
         }
     }
 
-    /// The length of a first piece with something behind it, or how far there is certainly none. Places are taken in their
-    /// order, so that it hardly matters how the text arrives.
+    /// The length of a first piece with something behind it, or how far there is certainly none.
+    /// Places are taken in their order, so that it hardly matters how the text arrives.
     fn first(&self, text: &str, seen: usize) -> Result<usize, usize> {
         let from = PIECE.max(seen);
         if self.at_lines

@@ -182,9 +182,9 @@ fn run(
     })
 }
 
-/// Reads documents from `place` on in a thread of its own and hands them to `take`, some megabytes at a time, until there are
-/// no more or `take` breaks off, which is then given. Those of `contents` that are to be trained
-/// on are left out.
+/// Reads documents from `place` on in a thread of its own and hands them to `take`, some megabytes
+/// at a time, until there are no more or `take` breaks off, which is then given. Those of
+/// `contents` that are to be trained on are left out.
 pub(super) fn read<B>(
     job: &Job,
     (files, contents): (&[InputFile], &Contents),

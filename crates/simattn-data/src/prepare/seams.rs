@@ -56,8 +56,8 @@ fn steps<'a>(value: &'a Value, list: &str) -> Option<Vec<&'a Value>> {
     }
 }
 
-/// Whether a tokenizer.json splits as GPT-2's, with nothing that could reach over a line end: that takes the last character
-/// of white space before a word apart from all before it.
+/// Whether a tokenizer.json splits as GPT-2's, with nothing that could reach over a line end: that
+/// takes the last character of white space before a word apart from all before it.
 pub(super) fn at_lines(json: &Value) -> bool {
     let as_gpt2 = |value: &Value| {
         kind(value) == "ByteLevel"
@@ -139,7 +139,8 @@ fn normalizer(value: &Value) -> Option<Normal> {
     };
     for step in steps(value, "normalizers")? {
         match kind(step) {
-            // Marks compose with the letter before them; a space and a letter compose with nothing before them.
+            // Marks compose with the letter before them; a space and a letter compose with nothing
+            // before them.
             "NFC" | "NFD" | "NFKC" | "NFKD" | "Nmt" | "Lowercase" | "StripAccents"
             | "BertNormalizer" => {}
             "Prepend" => normal.prefix = true,
@@ -166,7 +167,8 @@ fn normalizer(value: &Value) -> Option<Normal> {
     Some(normal)
 }
 
-/// Whether the text is split into words in front of a `space` between letters, or not at all; `None` where that is unknown.
+/// Whether the text is split into words in front of a `space` between letters, or not at all;
+/// `None` where that is unknown.
 fn words(value: &Value, mut space: char) -> Option<bool> {
     let mut split = false;
     for step in steps(value, "pretokenizers")? {
@@ -180,7 +182,8 @@ fn words(value: &Value, mut space: char) -> Option<bool> {
                 }
                 space = 'Ġ';
             }
-            // It puts its sign in front of a part that does not begin with a space, but never of one that does.
+            // It puts its sign in front of a part that does not begin with a space, but never of
+            // one that does.
             "Metaspace" if space != 'Ġ' && step["replacement"] == "\u{2581}" => {
                 split |= step["split"] != Value::Bool(false);
                 space = LOW_LINE;
@@ -200,7 +203,8 @@ fn words(value: &Value, mut space: char) -> Option<bool> {
     Some(split)
 }
 
-/// Whether no added token reaches over a space between letters, and none begins a part of its own that a prefix belongs to.
+/// Whether no added token reaches over a space between letters, and none begins a part of its own
+/// that a prefix belongs to.
 fn added_tokens(value: &Value, prefix: bool) -> bool {
     let tokens = value.as_array().map_or(&[][..], Vec::as_slice);
     tokens.iter().all(|token| {

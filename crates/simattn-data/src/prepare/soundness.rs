@@ -37,8 +37,8 @@ impl Ids {
     }
 }
 
-/// Holds a journal against itself, the inputs, and every shard that it tells of, byte for byte; gives the growing shards of
-/// both parts.
+/// Holds a journal against itself, the inputs, and every shard that it tells of, byte for byte;
+/// gives the growing shards of both parts.
 ///
 /// # Errors
 ///
@@ -134,7 +134,8 @@ fn possible(job: &Job, journal: &Journal) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a place is one between two documents of the inputs, as far as that can be told without unpacking them.
+/// Whether a place is one between two documents of the inputs, as far as that can be told without
+/// unpacking them.
 fn reachable(files: &[InputFile], place: Place) -> Result<(), String> {
     let Place { file, offset, line } = place;
     let Some(input) = files.get(file) else {
@@ -171,7 +172,8 @@ fn reachable(files: &[InputFile], place: Place) -> Result<(), String> {
     }
 }
 
-/// Whether the finished shards of a part are there, as they are listed, and every byte as it was written.
+/// Whether the finished shards of a part are there, as they are listed, and every byte as it was
+/// written.
 fn finished(folder: &Path, part: &PartState, ids: &Ids) -> Result<(), ShardError> {
     let check = |entry: &Entry| -> Result<(), ShardError> {
         let shard = Shard::open(folder.join(&entry.file))?;
@@ -190,8 +192,8 @@ struct Share {
     bytes: u64,
 }
 
-/// Reads the inputs up to the place of a journal and compares what there is with what the journal says is in the shards.
-/// The inner error says what differs.
+/// Reads the inputs up to the place of a journal and compares what there is with what the journal
+/// says is in the shards. The inner error says what differs.
 fn retrace(
     job: &Job,
     inputs: (&[InputFile], &Contents),
@@ -271,7 +273,8 @@ fn retrace(
     })
 }
 
-/// The index of a folder that lacks nothing but the removal of its journal; `None` where it is to be written again.
+/// The index of a folder that lacks nothing but the removal of its journal; `None` where it is to
+/// be written again.
 pub(super) fn complete(
     folder: &Folder,
     journal: &Journal,

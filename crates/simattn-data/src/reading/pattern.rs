@@ -119,8 +119,8 @@ impl Walk {
         }
     }
 
-    /// `**`: a folder's entries against the rest, and every folder in it in the same way, all by name. At the end of a
-    /// pattern it is every entry, a folder with all that is below.
+    /// `**`: a folder's entries against the rest, and every folder in it in the same way, all by
+    /// name. At the end of a pattern it is every entry, a folder with all that is below.
     fn through(&mut self, folder: &Path, parts: &[Part], rest: &[Part]) -> Result<(), ReadError> {
         for name in names(folder)? {
             if is_hidden(&name) {

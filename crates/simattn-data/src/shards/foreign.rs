@@ -5,9 +5,9 @@
 //! | llm.c, modded-nanogpt | 256 int32 (magic, version, tokens, zeros), then ids of 16 bits (magic 20240520, version 1) or of 32 (20240801, version 7) | the magic |
 //! | nanoGPT | ids and nothing else; 16 bits each where the vocabulary is at most 65,536, else 32 | having no mark of anything else |
 //!
-//! A file of the second kind says nothing of itself. Its width follows from the tokenizer, and what contradicts that is
-//! refused: marks of other formats ([`super::marks`]), its length, an index beside it, and the pattern of its numbers
-//! ([`super::pattern`]).
+//! A file of the second kind says nothing of itself. Its width follows from the tokenizer, and what
+//! contradicts that is refused: marks of other formats ([`super::marks`]), its length, an index
+//! beside it, and the pattern of its numbers ([`super::pattern`]).
 
 use super::error::ShardError;
 use super::header::Width;
@@ -54,7 +54,8 @@ pub(super) fn llm_c(start: &[u8], path: &Path) -> Option<Result<LlmC, ShardError
     })
 }
 
-/// Whether a folder holds token files of llm.c or nanoGPT: one whose name says "train" and ends in `.bin`.
+/// Whether a folder holds token files of llm.c or nanoGPT: one whose name says "train" and ends in
+/// `.bin`.
 pub fn is_foreign_folder(folder: &Path) -> bool {
     // Also within a longer word, which [`foreign_folder`] then refuses by name.
     token_files(folder)
@@ -63,13 +64,13 @@ pub fn is_foreign_folder(folder: &Path) -> bool {
 
 /// The training and the validation files of such a folder, each in the order of their names.
 ///
-/// The words of a name decide: `train` or `training`, or else `val`, `valid`, `validation`, `eval` or `evaluation`. Files
-/// with none of these letters in their names are passed over.
+/// The words of a name decide: `train` or `training`, or else `val`, `valid`, `validation`, `eval`
+/// or `evaluation`. Files with none of these letters in their names are passed over.
 ///
 /// # Errors
 ///
-/// A folder that cannot be listed, or without files for one of the parts; a name that says both, or says one only within
-/// another word, as `medieval_1.bin` does.
+/// A folder that cannot be listed, or without files for one of the parts; a name that says both, or
+/// says one only within another word, as `medieval_1.bin` does.
 pub fn foreign_folder(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), ShardError> {
     let (mut training, mut validation) = (Vec::new(), Vec::new());
     for (name, path) in token_files(folder)? {
@@ -116,7 +117,8 @@ fn token_files(folder: &Path) -> Result<Vec<(String, PathBuf)>, ShardError> {
     Ok(found)
 }
 
-/// How the numbers of a Megatron data set are stored, where the index of one, `x.idx`, lies beside `x.bin`: bits, and in words.
+/// How the numbers of a Megatron data set are stored, where the index of one, `x.idx`, lies beside
+/// `x.bin`: bits, and in words.
 pub(super) fn megatron(bin: &Path) -> Option<(u32, &'static str)> {
     let mut start = [0; 18];
     let index = bin.with_extension("idx");

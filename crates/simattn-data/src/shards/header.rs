@@ -95,7 +95,8 @@ pub struct Header {
     pub vocabulary: u32,
     /// The id that closes a document.
     pub end_of_text: u32,
-    /// [`Tokenizer::fingerprint`](crate::Tokenizer::fingerprint) of the tokenizer that made the ids.
+    /// [`Tokenizer::fingerprint`](crate::Tokenizer::fingerprint) of the tokenizer that made the
+    /// ids.
     pub tokenizer: String,
     /// SHA-256 of the ids as stored.
     pub sha256: [u8; 32],

@@ -73,7 +73,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether a shard is the one that is listed here, in the file `list`, among ids of this tokenizer and width.
+    /// Whether a shard is the one that is listed here, in the file `list`, among ids of this
+    /// tokenizer and width.
     pub(crate) fn check(
         &self,
         shard: &Shard,
@@ -206,14 +207,14 @@ impl Index {
         [(train, &self.train), (validation, &self.validation)]
     }
 
-    /// Reads the index of a prepared folder. Whether the shards are those that it lists is checked where they are opened:
-    /// [`Index::check`], [`TokenShards::of_part`].
+    /// Reads the index of a prepared folder. Whether the shards are those that it lists is checked
+    /// where they are opened: [`Index::check`], [`TokenShards::of_part`].
     ///
     /// # Errors
     ///
-    /// [`ShardError::Unfinished`] where `prepare` has only begun, [`ShardError::Index`] for an index that cannot be
-    /// understood, contradicts itself or leaves out a shard that lies in the folder, [`ShardError::System`] where there is
-    /// none.
+    /// [`ShardError::Unfinished`] where `prepare` has only begun, [`ShardError::Index`] for an
+    /// index that cannot be understood, contradicts itself or leaves out a shard that lies in the
+    /// folder, [`ShardError::System`] where there is none.
     pub fn read(folder: &Path) -> Result<Self, ShardError> {
         let path = folder.join(INDEX);
         let text = match fs::read(&path) {
@@ -252,7 +253,8 @@ impl Index {
     fn consistent(&self) -> Result<(), String> {
         for (name, part) in self.parts() {
             for (number, entry) in part.shards.iter().enumerate() {
-                // The name says part and place: a shard cannot stand twice, in another order or in the other part.
+                // The name says part and place: a shard cannot stand twice, in another order or in
+                // the other part.
                 let expected = shard_name(name, number);
                 if entry.file != expected {
                     return Err(format!(
@@ -285,8 +287,8 @@ impl Index {
         }
     }
 
-    /// That every shard is there, whole by its length, and as its header says what the index says. The ids are not read:
-    /// see [`TokenShards::verify`].
+    /// That every shard is there, whole by its length, and as its header says what the index says.
+    /// The ids are not read: see [`TokenShards::verify`].
     ///
     /// # Errors
     ///

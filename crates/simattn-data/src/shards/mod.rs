@@ -1,12 +1,13 @@
 //! Token ids on disk: shards, the index of a folder of them, and other tools' files.
 //!
-//! A folder that `simattn prepare` made holds `index.json`, the `tokenizer.json` of its ids, and shards
-//! `train-00000.bin`, …, `validation-00000.bin`, …. A shard is a header of [`HEADER_BYTES`] bytes and the ids, two or four bytes
-//! each, little-endian; [`Header`] tells its layout. Files of llm.c (also those of modded-nanogpt) and of nanoGPT are read as well.
+//! A folder that `simattn prepare` made holds `index.json`, the `tokenizer.json` of its ids, and
+//! shards `train-00000.bin`, …, `validation-00000.bin`, …. A shard is a header of [`HEADER_BYTES`]
+//! bytes and the ids, two or four bytes each, little-endian; [`Header`] tells its layout. Files of
+//! llm.c (also those of modded-nanogpt) and of nanoGPT are read as well.
 //!
-//! Shards are read by position, not mapped into memory: the pages come from the same cache of the system, a window costs
-//! about a microsecond more, and a file that is cut short, or a disk that fails at night, is an error with a name instead
-//! of a signal that ends the process.
+//! Shards are read by position, not mapped into memory: the pages come from the same cache of the
+//! system, a window costs about a microsecond more, and a file that is cut short, or a disk that
+//! fails at night, is an error with a name instead of a signal that ends the process.
 
 mod error;
 mod foreign;

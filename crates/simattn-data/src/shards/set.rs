@@ -52,13 +52,14 @@ impl TokenShards {
         ))
     }
 
-    /// Other tools' files; ids without a header are as wide as the tokenizer's vocabulary asks for. Their text is not known:
-    /// how many bytes and documents stand behind the tokens is taken from decoding the first million of them.
+    /// Other tools' files; ids without a header are as wide as the tokenizer's vocabulary asks for.
+    /// Their text is not known: how many bytes and documents stand behind the tokens is taken from
+    /// decoding the first million of them.
     ///
     /// # Errors
     ///
-    /// A file that cannot be opened or holds something else, ids that the tokenizer does not have, or a shard of ours that
-    /// another tokenizer made.
+    /// A file that cannot be opened or holds something else, ids that the tokenizer does not have,
+    /// or a shard of ours that another tokenizer made.
     pub fn foreign(paths: &[PathBuf], tokenizer: &Tokenizer) -> Result<Self, DataError> {
         let width = Width::for_vocabulary(tokenizer.vocabulary());
         let shards = paths
@@ -133,8 +134,8 @@ impl TokenShards {
         &self.shards
     }
 
-    /// Reads every file once, several at a time in the current rayon pool: ids against their checksums and the vocabulary.
-    /// What has been verified is not read again.
+    /// Reads every file once, several at a time in the current rayon pool: ids against their
+    /// checksums and the vocabulary. What has been verified is not read again.
     ///
     /// # Errors
     ///
@@ -158,8 +159,8 @@ impl TokenShards {
         Ok(())
     }
 
-    /// The ids of each document, without their end of text, in order; one that is not closed comes last. A document is
-    /// in memory at a time.
+    /// The ids of each document, without their end of text, in order; one that is not closed comes
+    /// last. A document is in memory at a time.
     pub fn read_documents(
         &self,
         end_of_text: u32,

@@ -28,12 +28,13 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// A shard of ours or of llm.c, by its magic. Its header and its length are checked, its ids are not:
-    /// see [`Shard::verify`].
+    /// A shard of ours or of llm.c, by its magic. Its header and its length are checked, its ids
+    /// are not: see [`Shard::verify`].
     ///
     /// # Errors
     ///
-    /// [`ShardError`] for a file that is missing, something else, damaged in its header, of another length than it says, or empty.
+    /// [`ShardError`] for a file that is missing, something else, damaged in its header, of another
+    /// length than it says, or empty.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ShardError> {
         let path = path.as_ref();
         let (file, length) = open(path)?;
@@ -86,13 +87,14 @@ impl Shard {
         })
     }
 
-    /// A file of ids of `width` without a header, as nanoGPT writes them; or what [`Shard::open`] reads, if it is that.
-    /// What its numbers look like is seen by [`Shard::verify`].
+    /// A file of ids of `width` without a header, as nanoGPT writes them; or what [`Shard::open`]
+    /// reads, if it is that. What its numbers look like is seen by [`Shard::verify`].
     ///
     /// # Errors
     ///
-    /// As [`Shard::open`]; [`ShardError::Magic`] for a file with the mark of another format, [`ShardError::Layout`] for one
-    /// of another width by the index beside it, [`ShardError::Uneven`] for one that ends within an id.
+    /// As [`Shard::open`]; [`ShardError::Magic`] for a file with the mark of another format,
+    /// [`ShardError::Layout`] for one of another width by the index beside it,
+    /// [`ShardError::Uneven`] for one that ends within an id.
     pub fn open_bare(path: impl AsRef<Path>, width: Width) -> Result<Self, ShardError> {
         let path = path.as_ref();
         let (file, length) = open(path)?;
@@ -167,13 +169,15 @@ impl Shard {
         Ok(())
     }
 
-    /// Reads the whole file: that its ids match their checksum, where it has one, and are below `vocabulary`; where it has
-    /// none, that they do not look like numbers of another layout. Gives the SHA-256 of the ids as stored.
+    /// Reads the whole file: that its ids match their checksum, where it has one, and are below
+    /// `vocabulary`; where it has none, that they do not look like numbers of another layout. Gives
+    /// the SHA-256 of the ids as stored.
     ///
     /// # Errors
     ///
-    /// [`ShardError::Checksum`], [`ShardError::Layout`], [`ShardError::BeyondVocabulary`], [`ShardError::Header`] where there
-    /// are fewer documents than it says, or what the system says.
+    /// [`ShardError::Checksum`], [`ShardError::Layout`], [`ShardError::BeyondVocabulary`],
+    /// [`ShardError::Header`] where there are fewer documents than it says, or what the system
+    /// says.
     pub fn verify(&self, vocabulary: usize) -> Result<[u8; 32], ShardError> {
         let mut hasher = Sha256::new();
         let width = self.width.bytes();

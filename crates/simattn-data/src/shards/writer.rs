@@ -34,8 +34,8 @@ pub(crate) struct Growing {
 }
 
 impl Growing {
-    /// Reads what [`ShardWriter::suspend`] left of the shard that is to be `path`, and compares it with what was noted.
-    /// Nothing is changed.
+    /// Reads what [`ShardWriter::suspend`] left of the shard that is to be `path`, and compares it
+    /// with what was noted. Nothing is changed.
     pub(crate) fn check(
         path: PathBuf,
         tokenizer: &IndexedTokenizer,

@@ -1,5 +1,5 @@
-//! The words of the tales. ASCII, singular, and without initials that are spelt one way and spoken another
-//! ("hour", "unicorn"), so that the article follows from the first letter.
+//! The words of the tales. ASCII, singular, and without initials that are spelt one way and spoken
+//! another ("hour", "unicorn"), so that the article follows from the first letter.
 
 /// Grammatical gender of a character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,8 @@
 //! look back 20 to 100 tokens to know it, while the wording is regular enough for its loss to fall
 //! within a minute of training.
 //!
-//! The rooms: `lexicon` (words), `world` (what is true), `plot` (what happens), `wording` (how it is told).
+//! The rooms: `lexicon` (words), `world` (what is true), `plot` (what happens), `wording` (how it
+//! is told).
 
 mod lexicon;
 mod plot;
@@ -22,8 +23,8 @@ use wording::Narrator;
 
 /// The side of the embedded corpus that a tale belongs to.
 ///
-/// A hash of its text decides it, one tale in eight being validation: no text is ever on both sides, whatever the
-/// seeds.
+/// A hash of its text decides it, one tale in eight being validation: no text is ever on both
+/// sides, whatever the seeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Part {
     /// Tales to train on.
@@ -44,7 +45,8 @@ impl Part {
 
 /// An unlimited list of tales; the tale of a seed, part and index is always the same.
 ///
-/// Tales are ASCII and 250 to 600 bytes long. As an iterator it gives tale 0, 1, 2, … and never ends.
+/// Tales are ASCII and 250 to 600 bytes long. As an iterator it gives tale 0, 1, 2, … and never
+/// ends.
 ///
 /// ```
 /// use simattn_data::{Part, Tales};

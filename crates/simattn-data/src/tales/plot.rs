@@ -188,7 +188,8 @@ impl Drawing<'_> {
         }
     }
 
-    /// Something that is possible now, and perhaps how somebody feels about it; false when nothing is possible.
+    /// Something that is possible now, and perhaps how somebody feels about it; false when nothing
+    /// is possible.
     fn happen(&mut self) -> bool {
         let mut options = self.possible();
         // Walking is always possible and would crowd out the rest.
@@ -292,7 +293,8 @@ impl Drawing<'_> {
         Some(Event::Feels { who, mood, reason })
     }
 
-    /// Asks something that has an answer and has not been asked since; kinds of questions are equally likely.
+    /// Asks something that has an answer and has not been asked since; kinds of questions are
+    /// equally likely.
     fn ask(&mut self, people: &[Character], things: &[Item]) {
         let mut kinds: Vec<Vec<Question>> = vec![
             (0..things.len())

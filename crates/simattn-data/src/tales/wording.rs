@@ -98,7 +98,8 @@ const LINKS: &[&str] = &[
 pub(crate) struct Narrator<'a> {
     plot: &'a Plot,
     random: &'a mut Stream,
-    /// Whom a pronoun would mean: the subject of the last sentence, when nobody else in it has the same gender.
+    /// Whom a pronoun would mean: the subject of the last sentence, when nobody else in it has the
+    /// same gender.
     focus: Option<Person>,
     introduced: Vec<bool>,
 }

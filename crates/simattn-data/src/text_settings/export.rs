@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 impl TextSettings {
-    /// The fields of `config.json` that name ids: as they stood there. Where nothing says which id ends a text, it is the
-    /// first of [`TextSettings::generation_ends`].
+    /// The fields of `config.json` that name ids: as they stood there. Where nothing says which id
+    /// ends a text, it is the first of [`TextSettings::generation_ends`].
     pub fn config_fields(&self, tokenizer: &Tokenizer) -> Map<String, Value> {
         let mut fields = self.config.clone();
         if self.ends().is_empty() {
@@ -21,9 +21,9 @@ impl TextSettings {
         fields
     }
 
-    /// Names, relative to the folder, and contents of the files beside `config.json` and tokenizer.json, of a model of `context`
-    /// tokens: as they stood there, but that no Python class is named that would have to be fetched. Where there were
-    /// none, they say what is known.
+    /// Names, relative to the folder, and contents of the files beside `config.json` and
+    /// tokenizer.json, of a model of `context` tokens: as they stood there, but that no Python
+    /// class is named that would have to be fetched. Where there were none, they say what is known.
     pub fn files(&self, tokenizer: &Tokenizer, context: usize) -> BTreeMap<String, String> {
         let mut files = self.files.clone();
         let own = files.entry(TOKENIZER_CONFIG.to_owned()).or_insert_with(|| {

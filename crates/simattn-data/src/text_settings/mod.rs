@@ -1,4 +1,5 @@
-//! What a model's folder says about text beside its tokenizer: the ids that begin, end and fill it, and chat templates.
+//! What a model's folder says about text beside its tokenizer: the ids that begin, end and fill it,
+//! and chat templates.
 
 mod export;
 mod ids;
@@ -13,7 +14,8 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The file of our model folders that holds a [`TextSettings`]. A folder without it says nothing of the kind.
+/// The file of our model folders that holds a [`TextSettings`]. A folder without it says nothing of
+/// the kind.
 pub const TEXT_SETTINGS: &str = "text.json";
 
 /// The version of the file's form.
@@ -38,11 +40,13 @@ const FILES: [&str; 5] = [
     TEMPLATE_JSON,
 ];
 
-/// What a Hugging Face folder says about text beside its tokenizer.json, kept word for word, so that it goes back as it came.
+/// What a Hugging Face folder says about text beside its tokenizer.json, kept word for word, so
+/// that it goes back as it came.
 ///
-/// It is read from such a folder ([`TextSettings::from_hugging_face`]), kept in ours as [`TEXT_SETTINGS`]
-/// ([`TextSettings::from_folder`]), and written into an exported one ([`TextSettings::config_fields`],
-/// [`TextSettings::files`]). Everything that is asked of it was checked when it was read: ids are rows of the model.
+/// It is read from such a folder ([`TextSettings::from_hugging_face`]), kept in ours as
+/// [`TEXT_SETTINGS`] ([`TextSettings::from_folder`]), and written into an exported one
+/// ([`TextSettings::config_fields`], [`TextSettings::files`]). Everything that is asked of it was
+/// checked when it was read: ids are rows of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TextSettings {
     /// The fields of `config.json` that name ids, as they stand there.
@@ -72,14 +76,16 @@ impl TextSettings {
     ///
     /// # Errors
     ///
-    /// [`DataError::TextSettings`] for an id that is no row of the model, or a file that does not have its form.
+    /// [`DataError::TextSettings`] for an id that is no row of the model, or a file that does not
+    /// have its form.
     pub fn from_hugging_face(folder: &Path, vocabulary: usize) -> Result<Self, DataError> {
         let config = read::config_ids(folder)?;
         let files = read::files(folder)?;
         Self::checked(config, files, vocabulary, &|name| folder.join(name))
     }
 
-    /// Reads [`TEXT_SETTINGS`] of one of our folders, whose model has `vocabulary` rows; empty where there is none.
+    /// Reads [`TEXT_SETTINGS`] of one of our folders, whose model has `vocabulary` rows; empty
+    /// where there is none.
     ///
     /// # Errors
     ///
@@ -184,7 +190,8 @@ impl TextSettings {
         self.ids.begin
     }
 
-    /// Every id that ends a text, as `generation_config.json` says, or else `config.json`; none where neither does.
+    /// Every id that ends a text, as `generation_config.json` says, or else `config.json`; none
+    /// where neither does.
     pub fn ends(&self) -> &[u32] {
         &self.ids.end
     }
@@ -194,8 +201,9 @@ impl TextSettings {
         self.ids.padding
     }
 
-    /// The ids at which a generation ends: [`TextSettings::ends`]; where there are none, the token that the tokenizer's
-    /// configuration names; where it names none either, the tokenizer's [end of text](Tokenizer::end_of_text).
+    /// The ids at which a generation ends: [`TextSettings::ends`]; where there are none, the token
+    /// that the tokenizer's configuration names; where it names none either, the tokenizer's [end
+    /// of text](Tokenizer::end_of_text).
     pub fn generation_ends(&self, tokenizer: &Tokenizer) -> Vec<u32> {
         if !self.ids.end.is_empty() {
             return self.ids.end.clone();
@@ -212,7 +220,8 @@ impl TextSettings {
         self.end_name.as_deref()
     }
 
-    /// Names and texts of the chat templates; the one without a name of its own is called "default".
+    /// Names and texts of the chat templates; the one without a name of its own is called
+    /// "default".
     pub fn chat_templates(&self) -> &[(String, String)] {
         &self.templates
     }

@@ -12,8 +12,8 @@ pub(super) const DEFAULT: &str = "default";
 
 const FIELD: &str = "chat_template";
 
-/// Names and texts. A file of templates goes before `chat_template.json`, and that before the tokenizer's configuration, as
-/// `transformers` has it.
+/// Names and texts. A file of templates goes before `chat_template.json`, and that before the
+/// tokenizer's configuration, as `transformers` has it.
 pub(super) fn all(
     files: &BTreeMap<String, String>,
     tokenizer_config: &Map<String, Value>,

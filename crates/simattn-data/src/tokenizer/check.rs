@@ -1,14 +1,16 @@
-//! What a tokenizer.json must not ask for: what the `tokenizers` crate is known to break off on, to overflow its stack with,
-//! or to take time and memory for that no text is worth.
+//! What a tokenizer.json must not ask for: what the `tokenizers` crate is known to break off on, to
+//! overflow its stack with, or to take time and memory for that no text is worth.
 
 use super::control::sides;
 use serde_json::Value;
 
-/// JSON within JSON in a normalizer and the like: each level may be read twice by the crate, as one form and as another.
+/// JSON within JSON in a normalizer and the like: each level may be read twice by the crate, as one
+/// form and as another.
 const DEEPEST: usize = 16;
 /// How many times longer its steps may make a text, in sum.
 const LARGEST_GROWTH: f64 = 4096.0;
-/// Bytes of one piece of a Unigram model: a tree of pieces is as deep, and is taken down by recursion.
+/// Bytes of one piece of a Unigram model: a tree of pieces is as deep, and is taken down by
+/// recursion.
 const LONGEST_PIECE: usize = 1024;
 /// Bytes in front of or behind every token of a word.
 const LONGEST_AFFIX: usize = 1024;
@@ -152,8 +154,8 @@ fn rounds(pattern: &str) -> f64 {
         .product()
 }
 
-/// Checks a character map of SentencePiece: the length of a table in bytes, the table, and texts that end with zeros. Gives
-/// the longest text.
+/// Checks a character map of SentencePiece: the length of a table in bytes, the table, and texts
+/// that end with zeros. Gives the longest text.
 fn charsmap(text: &str) -> Result<f64, String> {
     let broken = |what: &str| format!("Precompiled has a character map {what}");
     let bytes = base64(text).ok_or_else(|| broken("that is not base64"))?;
@@ -228,7 +230,8 @@ fn check_model(model: &Value) -> Result<(), String> {
             ));
         }
     }
-    // The crate takes the prefix off a merge's right side unseen, though it may stand in the middle of a character.
+    // The crate takes the prefix off a merge's right side unseen, though it may stand in the middle
+    // of a character.
     if !prefix.is_empty() {
         let merges = model["merges"].as_array().map_or(&[][..], Vec::as_slice);
         let wrong = |merge: &Value| {

@@ -1,5 +1,5 @@
-//! What of a tokenizer.json is not to act on text: special tokens that a text spells, dropout, and, in the middle of a
-//! document, what is put in front of one.
+//! What of a tokenizer.json is not to act on text: special tokens that a text spells, dropout, and,
+//! in the middle of a document, what is put in front of one.
 
 use super::foreign::Foreign;
 use crate::hash::stable_hash;
@@ -36,9 +36,11 @@ pub(super) fn without_prefix(normalizer: &Value) -> Option<Value> {
     }
 }
 
-/// Hides special tokens, and those that end a text, from the model: it would find some of them in a text that spells them.
+/// Hides special tokens, and those that end a text, from the model: it would find some of them in a
+/// text that spells them.
 ///
-/// Of one character they stay, for there they are part of ordinary text, and so does the token for what is unknown.
+/// Of one character they stay, for there they are part of ordinary text, and so does the token for
+/// what is unknown.
 pub(super) fn keep_from_text(
     foreign: &mut Foreign,
     value: &Value,

@@ -1,7 +1,7 @@
 //! The one place where the `tokenizers` crate works on files and texts from outside.
 //!
-//! It trusts what a tokenizer.json says, and panics where that is not so. [`check`](super::check) refuses what is known to
-//! lead there, [`contained`] turns the rest into errors.
+//! It trusts what a tokenizer.json says, and panics where that is not so. [`check`](super::check)
+//! refuses what is known to lead there, [`contained`] turns the rest into errors.
 
 use super::{check, control};
 use crate::contain::one_line;

@@ -1,4 +1,5 @@
-//! Tokenizers from elsewhere: what they are asked for, what they must not do, and what is done with broken ones.
+//! Tokenizers from elsewhere: what they are asked for, what they must not do, and what is done with
+//! broken ones.
 
 use super::samples::{WORDS, all, named, to_base64};
 use super::*;

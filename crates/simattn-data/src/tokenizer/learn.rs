@@ -11,20 +11,23 @@ use rayon::prelude::*;
 use std::collections::HashMap;
 use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
 
-/// The text from which BPE is learnt at most: more does not change the frequent pairs, and takes minutes.
+/// The text from which BPE is learnt at most: more does not change the frequent pairs, and takes
+/// minutes.
 pub const BPE_TRAINING_BYTES: u64 = 64 << 20;
 
 impl Tokenizer {
-    /// Byte-level BPE learnt from documents, with the pre-tokenization of GPT-2 and no prefix space.
+    /// Byte-level BPE learnt from documents, with the pre-tokenization of GPT-2 and no prefix
+    /// space.
     ///
-    /// Ids 0–255 are the bytes, 256 is `<|endoftext|>`, then the merges in the order they were learnt. The same documents give the
-    /// same tokenizer on every machine with any number of threads. Beyond [`BPE_TRAINING_BYTES`] of text, it is learnt from
-    /// a sample: documents in the order of a hash of their text until there are so many bytes, the last one cut.
+    /// Ids 0–255 are the bytes, 256 is `<|endoftext|>`, then the merges in the order they were
+    /// learnt. The same documents give the same tokenizer on every machine with any number of
+    /// threads. Beyond [`BPE_TRAINING_BYTES`] of text, it is learnt from a sample: documents in the
+    /// order of a hash of their text until there are so many bytes, the last one cut.
     ///
     /// # Errors
     ///
-    /// [`DataError::VocabularyTooSmall`] below 257, [`DataError::VocabularyUnreachable`] when the text runs out of
-    /// pairs that occur twice.
+    /// [`DataError::VocabularyTooSmall`] below 257, [`DataError::VocabularyUnreachable`] when the
+    /// text runs out of pairs that occur twice.
     pub fn train_bpe(documents: &[Document], vocabulary: usize) -> Result<Self, DataError> {
         if vocabulary < LEAST_VOCABULARY {
             return Err(DataError::VocabularyTooSmall {
@@ -48,7 +51,8 @@ impl Tokenizer {
     }
 }
 
-/// At most `cap` bytes of the documents, whole documents in the order of a hash of their text except the last.
+/// At most `cap` bytes of the documents, whole documents in the order of a hash of their text
+/// except the last.
 pub(super) fn sample(documents: &[Document], cap: u64) -> Vec<&str> {
     let texts = || documents.iter().map(|document| document.text.as_str());
     if texts().map(|text| text.len() as u64).sum::<u64>() <= cap {

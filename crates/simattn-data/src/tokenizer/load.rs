@@ -26,9 +26,11 @@ const LARGEST_FILE: u64 = 1 << 30;
 impl Tokenizer {
     /// A Hugging Face tokenizer.json, or what [`Tokenizer::save`] wrote.
     ///
-    /// The end of text is the first of `<|endoftext|>`, `</s>`, `<eos>`, `<|end_of_text|>`, `[EOS]` and `<EOT>` among
-    /// the added tokens; where there is none, the `eos_token_id` of a `generation_config.json` or `config.json` beside the file,
-    /// or what a [`TextSettings`] beside it says, whose ids are not read from text either. Truncation, padding and dropout that the file asks for are switched off.
+    /// The end of text is the first of `<|endoftext|>`, `</s>`, `<eos>`, `<|end_of_text|>`, `[EOS]`
+    /// and `<EOT>` among the added tokens; where there is none, the `eos_token_id` of a
+    /// `generation_config.json` or `config.json` beside the file, or what a [`TextSettings`] beside
+    /// it says, whose ids are not read from text either. Truncation, padding and dropout that the
+    /// file asks for are switched off.
     ///
     /// # Errors
     ///
@@ -43,7 +45,8 @@ impl Tokenizer {
         }
         match TextSettings::from_hugging_face(folder, usize::MAX) {
             Ok(beside) => Self::from_json_with(&json, &origin, &beside),
-            // What else lies there need not be understood, unless the end of text has to come from it.
+            // What else lies there need not be understood, unless the end of text has to come from
+            // it.
             Err(error) => match Self::from_json(&json, &origin) {
                 Err(DataError::NoEndOfText { .. }) => Err(error),
                 result => result,
@@ -51,8 +54,9 @@ impl Tokenizer {
         }
     }
 
-    /// As [`Tokenizer::from_file`], of a model with these settings: what ends its texts is never read from text either, and
-    /// closes documents where the tokenizer.json names no token for that. No other file is looked at.
+    /// As [`Tokenizer::from_file`], of a model with these settings: what ends its texts is never
+    /// read from text either, and closes documents where the tokenizer.json names no token for
+    /// that. No other file is looked at.
     ///
     /// # Errors
     ///

@@ -28,10 +28,12 @@ use std::sync::Arc;
 
 /// Text to token ids and back.
 ///
-/// No special token is ever read from text or added to it: a text that spells `<|endoftext|>` becomes the ordinary
-/// tokens of those characters, whatever the kind of the tokenizer. Only [`Tokenizer::encode_documents`] puts the end of text,
-/// after each document. (Added tokens that a tokenizer.json does not mark as special, such as the runs of spaces of GPT-NeoX,
-/// are part of its vocabulary and are used; so is a special token of one character, and the one for what is unknown.)
+/// No special token is ever read from text or added to it: a text that spells `<|endoftext|>`
+/// becomes the ordinary tokens of those characters, whatever the kind of the tokenizer. Only
+/// [`Tokenizer::encode_documents`] puts the end of text, after each document. (Added tokens that a
+/// tokenizer.json does not mark as special, such as the runs of spaces of GPT-NeoX, are part of its
+/// vocabulary and are used; so is a special token of one character, and the one for what is
+/// unknown.)
 #[derive(Clone)]
 pub struct Tokenizer {
     /// `None` for the byte tokenizer, whose ids need no look-up.
@@ -44,7 +46,8 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// One token a byte, and the end of text: byte `b` has id `b`, the end of text 256; a vocabulary of 257.
+    /// One token a byte, and the end of text: byte `b` has id `b`, the end of text 256; a
+    /// vocabulary of 257.
     pub fn bytes() -> Self {
         Self {
             model: None,
@@ -59,7 +62,8 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// [`DataError::Tokenizer`] when a tokenizer from a file fails on the text; the byte and BPE tokenizers never do.
+    /// [`DataError::Tokenizer`] when a tokenizer from a file fails on the text; the byte and BPE
+    /// tokenizers never do.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
         match &self.model {
             Some(model) => model.encode(text),
@@ -77,8 +81,8 @@ impl Tokenizer {
 
     /// The text of ids. Special tokens stand for no text and are left out.
     ///
-    /// Lossless for the ids of a text under byte-level tokenizers; bytes that are not UTF-8, as a model may generate, or
-    /// a character cut in two leaves, become U+FFFD.
+    /// Lossless for the ids of a text under byte-level tokenizers; bytes that are not UTF-8, as a
+    /// model may generate, or a character cut in two leaves, become U+FFFD.
     ///
     /// # Errors
     ///
@@ -100,8 +104,8 @@ impl Tokenizer {
         }
     }
 
-    /// The text that `new` adds to that of `prompt`: both are decoded together, for many tokenizers drop the space in front
-    /// of the first token. Ids without a token stand for no text here.
+    /// The text that `new` adds to that of `prompt`: both are decoded together, for many tokenizers
+    /// drop the space in front of the first token. Ids without a token stand for no text here.
     ///
     /// # Errors
     ///
@@ -134,7 +138,8 @@ impl Tokenizer {
 
     /// Encodes documents one after the other, each closed by the end of text.
     ///
-    /// Works in the current rayon pool, and so with no more threads than that has; the result does not depend on them.
+    /// Works in the current rayon pool, and so with no more threads than that has; the result does
+    /// not depend on them.
     ///
     /// # Errors
     ///
@@ -159,8 +164,8 @@ impl Tokenizer {
         })
     }
 
-    /// The id of a token as the vocabulary spells it, special ones too; `None` if there is no such token. The byte tokenizer
-    /// knows its end of text alone.
+    /// The id of a token as the vocabulary spells it, special ones too; `None` if there is no such
+    /// token. The byte tokenizer knows its end of text alone.
     pub fn token_id(&self, token: &str) -> Option<u32> {
         match &self.model {
             Some(model) => model.token_id(token),
@@ -173,8 +178,8 @@ impl Tokenizer {
         self.model.is_none()
     }
 
-    /// The ASCII letters that are tokens, as `right` is, and that no token has in front of `right`: between the two no token
-    /// of any text reaches over.
+    /// The ASCII letters that are tokens, as `right` is, and that no token has in front of `right`:
+    /// between the two no token of any text reaches over.
     pub(crate) fn letters_apart_from(&self, right: char) -> Vec<u8> {
         match &self.model {
             Some(model) => model.letters_apart_from(right),
@@ -182,7 +187,8 @@ impl Tokenizer {
         }
     }
 
-    /// Whether normalization leaves ASCII letters and the spaces between them in their places, but for their case.
+    /// Whether normalization leaves ASCII letters and the spaces between them in their places, but
+    /// for their case.
     pub(crate) fn keeps_letters(&self) -> bool {
         self.model
             .as_ref()
@@ -204,8 +210,8 @@ impl Tokenizer {
         self.names_end
     }
 
-    /// The tokenizer.json that [`Tokenizer::from_json`] reads back, and other Hugging Face software computes the same ids
-    /// from; the byte tokenizer is a BPE without merges there.
+    /// The tokenizer.json that [`Tokenizer::from_json`] reads back, and other Hugging Face software
+    /// computes the same ids from; the byte tokenizer is a BPE without merges there.
     pub fn to_json(&self) -> &str {
         &self.json
     }
@@ -223,7 +229,8 @@ impl Tokenizer {
         })
     }
 
-    /// 16 hexadecimal digits that stay the same while the tokenizer.json says the same, whatever its layout.
+    /// 16 hexadecimal digits that stay the same while the tokenizer.json says the same, whatever
+    /// its layout.
     pub fn fingerprint(&self) -> String {
         format!("{:016x}", stable_hash(self.json.as_bytes()))
     }

@@ -16,7 +16,8 @@ impl Foreign {
     ///
     /// # Errors
     ///
-    /// What it breaks off on. That it refuses a text is none: a vocabulary need not have every character.
+    /// What it breaks off on. That it refuses a text is none: a vocabulary need not have every
+    /// character.
     pub(super) fn probe(&self) -> Result<(), String> {
         let long = "abc ".repeat(600);
         for text in [

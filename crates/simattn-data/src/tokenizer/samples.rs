@@ -191,7 +191,8 @@ fn bpe(letters: Vec<String>, words: &[String], fields: Value) -> Value {
     model
 }
 
-/// As SentencePiece's, with bytes to fall back on, and merges that make an end of text from what spells it.
+/// As SentencePiece's, with bytes to fall back on, and merges that make an end of text from what
+/// spells it.
 fn low_lines() -> Value {
     let mut letters: Vec<String> = (0..=255).map(|byte| format!("<0x{byte:02X}>")).collect();
     letters.extend(
@@ -254,7 +255,8 @@ fn words(kind: &str) -> Value {
     }
 }
 
-/// A character map that knows the letter ａ, which it makes an a: a double array of SentencePiece, in base64.
+/// A character map that knows the letter ａ, which it makes an a: a double array of SentencePiece,
+/// in base64.
 fn charsmap() -> String {
     // Each unit: label in bits 0–7, leaf in bit 8, offset from bit 10 on; at a leaf's offset is the
     // value.

@@ -1,7 +1,7 @@
 //! GELU and SwiGLU, forward and backward, in one parallel pass each.
 //!
-//! GELU: Hendrycks and Gimpel, arXiv 1606.08415. SwiGLU: Shazeer, arXiv 2002.05202. Errors against float64, as the tests
-//! hold them: 5e-7 of a value and 1e-6 of a gradient, plus 2e-7.
+//! GELU: Hendrycks and Gimpel, arXiv 1606.08415. SwiGLU: Shazeer, arXiv 2002.05202. Errors against
+//! float64, as the tests hold them: 5e-7 of a value and 1e-6 of a gradient, plus 2e-7.
 
 use std::mem::MaybeUninit;
 

@@ -1,4 +1,5 @@
-//! Sums over tokens: `C[i][j] += Σ a[i]·b[j]` with the tokens in the lanes of both, as gradients of weights need them.
+//! Sums over tokens: `C[i][j] += Σ a[i]·b[j]` with the tokens in the lanes of both, as gradients of
+//! weights need them.
 
 use std::any::TypeId;
 
@@ -130,7 +131,8 @@ impl Correlation {
     ) {
         let (left, right) = (self.left, self.right);
         let mut sums = [[simd.splat_f32s(0.0); N]; M];
-        // SAFETY: `row + M <= rows`, `column + N <= columns`, steps below `steps`, by the promise to `correlate`.
+        // SAFETY: `row + M <= rows`, `column + N <= columns`, steps below `steps`, by the promise
+        // to `correlate`.
         unsafe {
             let mut a = left.pointer.add(row * left.row_stride);
             let mut b = right.pointer.add(column * right.row_stride);
@@ -163,9 +165,11 @@ impl Correlation {
     }
 }
 
-/// Adds the sum of each of four vectors of 8 or 16 lanes to the four values at `place`, all at once; false if they are others.
+/// Adds the sum of each of four vectors of 8 or 16 lanes to the four values at `place`, all at
+/// once; false if they are others.
 ///
-/// One after another each sum is a chain of shuffles, which costs as much as the eight steps that it ends.
+/// One after another each sum is a chain of shuffles, which costs as much as the eight steps that
+/// it ends.
 ///
 /// # Safety
 /// `place` is valid for N values.
@@ -177,13 +181,15 @@ unsafe fn add_four<S: Simd, const N: usize>(
 ) -> bool {
     #[cfg(target_arch = "x86_64")]
     if N == 4 && TypeId::of::<S>() == TypeId::of::<pulp::x86::V3>() {
-        // SAFETY: a value of V3 exists, so the machine has AVX; its vectors are these 8 lanes; four values at `place`.
+        // SAFETY: a value of V3 exists, so the machine has AVX; its vectors are these 8 lanes; four
+        // values at `place`.
         unsafe { x86::add_four::<1>(sums.as_ptr().cast(), place) };
         return true;
     }
     #[cfg(target_arch = "x86_64")]
     if N == 4 && TypeId::of::<S>() == TypeId::of::<pulp::x86::V4>() {
-        // SAFETY: a value of V4 exists, so the machine has AVX; its vectors are twice these 8 lanes; four values at `place`.
+        // SAFETY: a value of V4 exists, so the machine has AVX; its vectors are twice these 8
+        // lanes; four values at `place`.
         unsafe { x86::add_four::<2>(sums.as_ptr().cast(), place) };
         return true;
     }
@@ -196,7 +202,8 @@ mod x86 {
     use std::arch::x86_64::*;
 
     /// # Safety
-    /// Four vectors of `PARTS` times 8 lanes at `sums`, four values at `place`, on a machine with AVX.
+    /// Four vectors of `PARTS` times 8 lanes at `sums`, four values at `place`, on a machine with
+    /// AVX.
     #[inline]
     #[target_feature(enable = "avx")]
     pub unsafe fn add_four<const PARTS: usize>(sums: *const __m256, place: *mut f32) {

@@ -30,8 +30,8 @@ pub fn forward(width: usize, table: &[f32], ids: &[u32], y: Output<'_>) {
         });
 }
 
-/// The gradient of the table [rows, width]: row r is the sum of the rows of `dy` [ids, width] whose id is r, added from
-/// the first to the last, and zeros where there is none.
+/// The gradient of the table [rows, width]: row r is the sum of the rows of `dy` [ids, width] whose
+/// id is r, added from the first to the last, and zeros where there is none.
 ///
 /// # Panics
 /// If an id is not below `rows` or the lengths do not fit.

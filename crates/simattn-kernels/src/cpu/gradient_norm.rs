@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use super::vectorised::per_instruction_set;
 
-/// Values that one task adds up; sums of tasks are combined in order, so the norm does not depend on the number of threads.
+/// Values that one task adds up; sums of tasks are combined in order, so the norm does not depend
+/// on the number of threads.
 const TASK: usize = 64 * 1024;
 
 /// The norm of many gradients together.
@@ -25,8 +26,8 @@ pub fn global_norm(gradients: &[&[f32]]) -> GradientNorm {
     }
 }
 
-/// Σ g² of each gradient, in double precision: squares of finite single-precision values do not overflow there, so a sum is
-/// finite exactly if all values are.
+/// Σ g² of each gradient, in double precision: squares of finite single-precision values do not
+/// overflow there, so a sum is finite exactly if all values are.
 pub fn squared_sums(gradients: &[&[f32]]) -> Vec<f64> {
     let tasks: Vec<_> = gradients
         .iter()
@@ -44,9 +45,11 @@ pub fn squared_sums(gradients: &[&[f32]]) -> Vec<f64> {
     sums
 }
 
-/// What gradients have to be multiplied by so that their norm is at most `most`: 1 where it is already.
+/// What gradients have to be multiplied by so that their norm is at most `most`: 1 where it is
+/// already.
 ///
-/// NaN where the norm is NaN, 0 where it is infinite: look at [`GradientNorm::first_not_finite`] first.
+/// NaN where the norm is NaN, 0 where it is infinite: look at [`GradientNorm::first_not_finite`]
+/// first.
 pub fn clip_factor(norm: f64, most: f64) -> f32 {
     if norm <= most {
         1.0

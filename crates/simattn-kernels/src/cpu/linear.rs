@@ -17,14 +17,16 @@ pub struct LinearShape {
     pub outputs: usize,
 }
 
-/// Up to about this many outputs `gemm` packs the whole weight on one thread, turning it as it goes; a copy that all threads
-/// turn first is faster (2048 × 3072 → 768: a quarter of the time less).
+/// Up to about this many outputs `gemm` packs the whole weight on one thread, turning it as it
+/// goes; a copy that all threads turn first is faster (2048 × 3072 → 768: a quarter of the time
+/// less).
 const OUTPUTS_PACKED_ALONE: usize = 1024;
 
 /// From this many rows on the copy is small beside the product.
 const ROWS_WORTH_A_COPY: usize = 128;
 
-/// y [rows, outputs] = x [rows, inputs] · weightᵀ + bias, weight [outputs, inputs], bias `[outputs]`.
+/// y [rows, outputs] = x [rows, inputs] · weightᵀ + bias, weight [outputs, inputs], bias
+/// `[outputs]`.
 ///
 /// # Panics
 /// If a slice's length does not fit `shape`.
@@ -83,7 +85,8 @@ pub fn weight_gradient(shape: LinearShape, dy: &[f32], x: &[f32], d_weight: Outp
 
 /// db `[outputs]`: the sums of dy's columns.
 ///
-/// Rows are added up in runs of fixed length and the runs in order, so the sums do not depend on the number of threads.
+/// Rows are added up in runs of fixed length and the runs in order, so the sums do not depend on
+/// the number of threads.
 ///
 /// # Panics
 /// If `dy` is not a whole number of rows of `outputs` values.
@@ -100,8 +103,8 @@ pub fn bias_gradient(outputs: usize, dy: &[f32]) -> Vec<f32> {
 /// Rows that one task adds up before the partial sums are combined.
 const ROWS_PER_RUN: usize = 64;
 
-/// Sums over rows in a fixed order: `add` adds the given rows to the zeroed values of its run, in parallel; the runs are then
-/// combined in order.
+/// Sums over rows in a fixed order: `add` adds the given rows to the zeroed values of its run, in
+/// parallel; the runs are then combined in order.
 fn sum_of_runs(
     values: usize,
     rows: usize,

@@ -1,8 +1,9 @@
 //! Cross-entropy in nats, of logits or of a whole output head.
 //!
-//! The head works on some rows of hidden states at a time: logits, softmax and its gradient share one buffer, from which
-//! the gradients of the hidden states and of the weight are added up at once. The logits of all tokens never exist
-//! together, which for a vocabulary of 50,304 is most of a small model's memory.
+//! The head works on some rows of hidden states at a time: logits, softmax and its gradient share
+//! one buffer, from which the gradients of the hidden states and of the weight are added up at
+//! once. The logits of all tokens never exist together, which for a vocabulary of 50,304 is most of
+//! a small model's memory.
 
 use rayon::prelude::*;
 
@@ -46,7 +47,8 @@ pub struct HeadGradients {
     pub weight: Option<Vec<f32>>,
 }
 
-/// Cross-entropy of softmax(logits) for logits [tokens, vocabulary]; with `gradient`, also the gradient of the mean.
+/// Cross-entropy of softmax(logits) for logits [tokens, vocabulary]; with `gradient`, also the
+/// gradient of the mean.
 ///
 /// # Panics
 /// If lengths do not fit or a target is neither below `vocabulary` nor [`IGNORED`].
@@ -103,8 +105,8 @@ pub fn cross_entropy(
     CrossEntropy::new(losses, targets)
 }
 
-/// Cross-entropy of softmax(hidden · weightᵀ) for hidden [tokens, width] and weight [vocabulary, width], with the wanted
-/// gradients of the mean, in blocks of rows.
+/// Cross-entropy of softmax(hidden · weightᵀ) for hidden [tokens, width] and weight [vocabulary,
+/// width], with the wanted gradients of the mean, in blocks of rows.
 ///
 /// # Panics
 /// If lengths do not fit or a target is neither below the vocabulary nor [`IGNORED`].
@@ -216,8 +218,8 @@ fn rows_per_task(vocabulary: usize) -> usize {
     (16 * 1024 / vocabulary.max(1)).max(1)
 }
 
-/// Rows of logits that exist at a time: as many as fit 64 MiB, shared out evenly. Fewer would pass over the weight's
-/// gradient too often, more would gain nothing.
+/// Rows of logits that exist at a time: as many as fit 64 MiB, shared out evenly. Fewer would pass
+/// over the weight's gradient too often, more would gain nothing.
 fn rows_per_block(tokens: usize, vocabulary: usize) -> usize {
     const VALUES: usize = 16 << 20;
     const MULTIPLE: usize = 32;

@@ -63,8 +63,8 @@ pub fn read_at(values: &[f32], index: usize, count: usize) -> *const f32 {
     values.as_ptr().wrapping_add(index)
 }
 
-/// A large transient buffer. Buffers are handed from one call to the next: fresh memory costs a page fault for every 4 KiB,
-/// which takes about as long as a kernel takes to fill it.
+/// A large transient buffer. Buffers are handed from one call to the next: fresh memory costs a
+/// page fault for every 4 KiB, which takes about as long as a kernel takes to fill it.
 #[derive(Debug, Default)]
 pub struct Room(Option<Vec<f32>>);
 
@@ -109,9 +109,9 @@ thread_local! {
     static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `work` on N of this thread's buffers, each with room for the given number of values. What they hold is unspecified,
-/// but initialised: NaN with debug assertions on, so that tests notice a kernel that reads what it did not write. Calls may
-/// be nested.
+/// Runs `work` on N of this thread's buffers, each with room for the given number of values. What
+/// they hold is unspecified, but initialised: NaN with debug assertions on, so that tests notice a
+/// kernel that reads what it did not write. Calls may be nested.
 pub fn with_scratch<const N: usize, R>(
     sizes: [usize; N],
     work: impl FnOnce([&mut [f32]; N]) -> R,

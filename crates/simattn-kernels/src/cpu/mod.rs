@@ -1,7 +1,7 @@
 //! CPU kernels on plain slices: float32, forward and backward, no Burn types.
 //!
-//! Results are bit for bit independent of the number of threads: work is cut by shape alone, and partial sums are
-//! added in a fixed order.
+//! Results are bit for bit independent of the number of threads: work is cut by shape alone, and
+//! partial sums are added in a fixed order.
 
 pub mod activation;
 pub mod adamw;

@@ -1,7 +1,8 @@
-//! LayerNorm (Ba, Kiros and Hinton, arXiv 1607.06450) and RMSNorm (Zhang and Sennrich, arXiv 1910.07467), forward and backward.
+//! LayerNorm (Ba, Kiros and Hinton, arXiv 1607.06450) and RMSNorm (Zhang and Sennrich, arXiv
+//! 1910.07467), forward and backward.
 //!
-//! The backward passes work out the mean and the deviation of a row anew: the row is in the cache for them anyway, and
-//! nothing but x has to be kept.
+//! The backward passes work out the mean and the deviation of a row anew: the row is in the cache
+//! for them anyway, and nothing but x has to be kept.
 
 use std::mem::MaybeUninit;
 
@@ -11,8 +12,8 @@ use super::linear::add_rows;
 use super::output::Output;
 use super::vectorised::{LANES, mul_add, per_instruction_set, sum_lanes};
 
-/// Rows that one task handles. The partial sums of the weights' gradients are combined in the order of tasks, so results
-/// do not depend on the number of threads.
+/// Rows that one task handles. The partial sums of the weights' gradients are combined in the order
+/// of tasks, so results do not depend on the number of threads.
 const ROWS_PER_TASK: usize = 32;
 
 /// y = x / √(mean x² + ε) · weight, for each row of the weight's length.
@@ -63,8 +64,8 @@ pub fn rms_norm_gradient(
     in_order(&mut sums, width)
 }
 
-/// y = (x − mean) / √(variance + ε) · weight + bias, for each row of the weight's length; the variance is that of the
-/// row itself (divided by its length).
+/// y = (x − mean) / √(variance + ε) · weight + bias, for each row of the weight's length; the
+/// variance is that of the row itself (divided by its length).
 ///
 /// # Panics
 /// If lengths do not fit.
@@ -137,8 +138,8 @@ fn in_order(sums: &mut [f32], width: usize) -> Vec<f32> {
     total.to_vec()
 }
 
-/// Sums over a row of terms that are made of the values of `N` slices at the same place: [`LANES`] sums side by side that
-/// are added in a fixed order.
+/// Sums over a row of terms that are made of the values of `N` slices at the same place: [`LANES`]
+/// sums side by side that are added in a fixed order.
 #[inline(always)]
 fn row_sums<const N: usize, const M: usize>(
     slices: [&[f32]; N],
@@ -233,7 +234,8 @@ per_instruction_set! {
         let width = weight.len();
         for (dx, (x, dy)) in dx.chunks_exact_mut(width).zip(x.chunks_exact(width).zip(dy.chunks_exact(width))) {
             let (mean, reciprocal) = moments(epsilon, x);
-            // With n the normalised row and g = dy·weight: dx = reciprocal·(g − mean(g) − n·mean(g·n)).
+            // With n the normalised row and g = dy·weight: dx = reciprocal·(g − mean(g) −
+            // n·mean(g·n)).
             let [plain, shared] = row_sums([dy, weight, x], |[dy, weight, x]| {
                 let scaled = dy * weight;
                 [scaled, scaled * (x - mean)]

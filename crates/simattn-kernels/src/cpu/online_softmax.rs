@@ -1,4 +1,5 @@
-//! The softmax of forward, block by block: weights relative to the greatest score so far, queries in the lanes.
+//! The softmax of forward, block by block: weights relative to the greatest score so far, queries
+//! in the lanes.
 
 use std::ops::Range;
 
@@ -8,8 +9,8 @@ use super::blocked::BLOCK;
 use super::simd::{exp, exp_side_by_side};
 use super::tile::{load, store};
 
-/// Turns scores `[rows][64]` into weights relative to the greatest score so far, adds them to `sums`, and leaves in `scale`
-/// the factor by which what was added before shrinks.
+/// Turns scores `[rows][64]` into weights relative to the greatest score so far, adds them to
+/// `sums`, and leaves in `scale` the factor by which what was added before shrinks.
 ///
 /// # Safety
 /// The vectors lie inside the rows of 64, which are valid for reads and writes.
@@ -94,7 +95,8 @@ impl<const V: usize> pulp::WithSimd for Softmax<V> {
             let mut base = [zero; V];
             let mut total = [zero; V];
             for v in 0..V {
-                // A query that saw no key yet has −∞ here: measure from 0, so that its weights become e^−∞ = 0.
+                // A query that saw no key yet has −∞ here: measure from 0, so that its weights
+                // become e^−∞ = 0.
                 base[v] = simd.select_f32s(simd.greater_than_f32s(most[v], lowest), most[v], zero);
                 let shrink = exp(
                     simd,

@@ -1,8 +1,9 @@
 //! Buffers that a kernel fills for the first time.
 //!
-//! A zero-filled output costs a whole pass over memory before the kernel starts. Kernels here write into
-//! `MaybeUninit<f32>` and these functions turn the result into a `Vec<f32>`. With debug assertions on, the buffer is
-//! filled with NaN first, so that a value which a kernel forgets shows up in every test as NaN.
+//! A zero-filled output costs a whole pass over memory before the kernel starts. Kernels here write
+//! into `MaybeUninit<f32>` and these functions turn the result into a `Vec<f32>`. With debug
+//! assertions on, the buffer is filled with NaN first, so that a value which a kernel forgets shows
+//! up in every test as NaN.
 
 use std::mem::MaybeUninit;
 
@@ -23,7 +24,8 @@ pub unsafe fn filled(len: usize, fill: impl FnOnce(Output<'_>)) -> Vec<f32> {
     values
 }
 
-/// Fills `out` with NaN when debug assertions are on, so that tests notice a value that is never written.
+/// Fills `out` with NaN when debug assertions are on, so that tests notice a value that is never
+/// written.
 pub fn poison(out: Output<'_>) {
     if cfg!(debug_assertions) {
         out.fill(MaybeUninit::new(f32::NAN));
@@ -36,8 +38,8 @@ pub fn poison(out: Output<'_>) {
 /// Every element must have been written.
 pub unsafe fn written(out: Output<'_>) -> &mut [f32] {
     let (start, len) = (out.as_mut_ptr(), out.len());
-    // SAFETY: `MaybeUninit<f32>` has the layout of `f32`, the caller promises that all values are written, and the
-    // borrow of `out` passes to the result.
+    // SAFETY: `MaybeUninit<f32>` has the layout of `f32`, the caller promises that all values are
+    // written, and the borrow of `out` passes to the result.
     unsafe { std::slice::from_raw_parts_mut(start.cast(), len) }
 }
 

@@ -1,8 +1,8 @@
 //! Matrix products through the `gemm` crate, into memory that need not be initialised.
 //!
-//! `gemm` divides only the output among its threads, in tiles whose size depends on the shapes and the machine alone,
-//! and adds up each output value in one fixed order. So results do not depend on the number of threads, bit for bit;
-//! the tests of this module hold it to that.
+//! `gemm` divides only the output among its threads, in tiles whose size depends on the shapes and
+//! the machine alone, and adds up each output value in one fixed order. So results do not depend on
+//! the number of threads, bit for bit; the tests of this module hold it to that.
 
 use std::mem::MaybeUninit;
 
@@ -126,7 +126,8 @@ impl WithSimd for Columns<'_> {
             self.first + count <= self.columns && self.values.len() == self.rows * self.columns
         );
         let target = self.target.as_mut_ptr().cast::<f32>();
-        // SAFETY: columns `first..first + count` lie inside the matrix, and the target holds `count` rows of `rows` values.
+        // SAFETY: columns `first..first + count` lie inside the matrix, and the target holds
+        // `count` rows of `rows` values.
         unsafe {
             let source = self.values.as_ptr().add(self.first);
             transpose(
@@ -157,8 +158,9 @@ unsafe fn run(
         lhs.rows * rhs.columns,
         "values of a matrix product"
     );
-    // SAFETY: the strides stay inside the slices (`Matrix::new` checked their lengths against the sizes), `out` is
-    // row-major of the length just checked and borrowed exclusively, and it is read only as the caller allows.
+    // SAFETY: the strides stay inside the slices (`Matrix::new` checked their lengths against the
+    // sizes), `out` is row-major of the length just checked and borrowed exclusively, and it is
+    // read only as the caller allows.
     unsafe {
         gemm::gemm(
             lhs.rows,

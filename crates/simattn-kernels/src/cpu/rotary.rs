@@ -22,8 +22,8 @@ pub struct RotaryShape {
     pub half: usize,
 }
 
-/// `y`: `x` [B, T, heads, width] with every pair turned by the angle of its position; `sign` −1 turns back, which is the gradient.
-/// `cos` and `sin` are [T, half].
+/// `y`: `x` [B, T, heads, width] with every pair turned by the angle of its position; `sign` −1
+/// turns back, which is the gradient. `cos` and `sin` are [T, half].
 ///
 /// # Panics
 /// If the lengths do not fit.

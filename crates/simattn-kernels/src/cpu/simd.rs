@@ -1,8 +1,8 @@
 //! Which vector instructions run, and the vector exponential.
 //!
-//! Kernels are generic over [`pulp::Simd`]; [`InstructionSet::run`] compiles one copy of a kernel per set and
-//! picks at run time. The set is chosen once per process: the widest that the machine has, restricted by the
-//! environment variable `SIMATTN_SIMD`.
+//! Kernels are generic over [`pulp::Simd`]; [`InstructionSet::run`] compiles one copy of a kernel
+//! per set and picks at run time. The set is chosen once per process: the widest that the machine
+//! has, restricted by the environment variable `SIMATTN_SIMD`.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -136,7 +136,8 @@ impl Selection {
         })
     }
 
-    /// Chooses among `available` (widest first): the requested set, else the widest one and a warning.
+    /// Chooses among `available` (widest first): the requested set, else the widest one and a
+    /// warning.
     fn choose(requested: Option<&str>, available: &[InstructionSet]) -> Self {
         let widest = available.first().copied().unwrap_or(InstructionSet::Scalar);
         let Some(name) = requested.map(str::trim).filter(|name| !name.is_empty()) else {
@@ -174,8 +175,8 @@ pub(crate) const EXP_OVERFLOW: f32 = 88.72;
 
 /// `e^x` in every lane.
 ///
-/// Relative error below 1.2e-7 (two units in the last place) on [[`EXP_UNDERFLOW`], [`EXP_OVERFLOW`]]; zero below,
-/// infinity above, so `e^-inf = 0`. A NaN gives a NaN.
+/// Relative error below 1.2e-7 (two units in the last place) on [[`EXP_UNDERFLOW`],
+/// [`EXP_OVERFLOW`]]; zero below, infinity above, so `e^-inf = 0`. A NaN gives a NaN.
 #[inline(always)]
 pub fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let [y] = exp_side_by_side(simd, [x]);
@@ -184,15 +185,16 @@ pub fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 
 /// [`exp`] of V vectors, step by step side by side.
 ///
-/// One exponential is a chain of some fifteen operations. Written one behind the other, chains fill a core's queue with
-/// operations that wait; side by side, each finds its operands ready.
+/// One exponential is a chain of some fifteen operations. Written one behind the other, chains fill
+/// a core's queue with operations that wait; side by side, each finds its operands ready.
 #[inline(always)]
 pub(crate) fn exp_side_by_side<S: Simd, const V: usize>(simd: S, x: [S::f32s; V]) -> [S::f32s; V] {
     let mul_add = |a: [S::f32s; V], b: [S::f32s; V], c: f32| -> [S::f32s; V] {
         let c = simd.splat_f32s(c);
         std::array::from_fn(|v| simd.mul_add_e_f32s(a[v], b[v], c))
     };
-    // n = round(x / ln 2) by adding 1.5 * 2^23: the sum's low mantissa bits hold n in two's complement.
+    // n = round(x / ln 2) by adding 1.5 * 2^23: the sum's low mantissa bits hold n in two's
+    // complement.
     const MAGIC: f32 = 12_582_912.0;
     let shifted = mul_add(x, [simd.splat_f32s(std::f32::consts::LOG2_E); V], MAGIC);
     let n = shifted.map(|s| simd.sub_f32s(s, simd.splat_f32s(MAGIC)));

@@ -1,4 +1,5 @@
-//! The softmax of backward: weights from scores by the log-sum-exp that forward left, keys in the lanes.
+//! The softmax of backward: weights from scores by the log-sum-exp that forward left, keys in the
+//! lanes.
 
 use pulp::{Simd, WithSimd};
 
@@ -25,7 +26,8 @@ pub(super) struct SoftmaxWeights<'a> {
     pub(super) weights: *mut f32,
     /// [64][64] gradients of the weights.
     pub(super) gradients: *const f32,
-    /// One vector a query for its sum of weight × gradient, then likewise for its sum of weights; null for no sums.
+    /// One vector a query for its sum of weight × gradient, then likewise for its sum of weights;
+    /// null for no sums.
     pub(super) delta: *mut f32,
 }
 
@@ -35,7 +37,8 @@ impl WithSimd for SoftmaxWeights<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let zero = simd.splat_f32s(0.0);
-        // SAFETY: rows and vectors inside [64][64], the promise of the builder; two vectors of delta a row.
+        // SAFETY: rows and vectors inside [64][64], the promise of the builder; two vectors of
+        // delta a row.
         unsafe {
             let lane = load(simd, LANE_NUMBERS.as_ptr());
             for q in self.first..self.first + self.rows {
@@ -92,7 +95,8 @@ struct Row<S: Simd> {
 }
 
 impl SoftmaxWeights<'_> {
-    /// Weights of V vectors of a row from vector `first`, added to the row's sums one after the other.
+    /// Weights of V vectors of a row from vector `first`, added to the row's sums one after the
+    /// other.
     #[inline(always)]
     unsafe fn vectors_of<S: Simd, const V: usize>(
         &self,

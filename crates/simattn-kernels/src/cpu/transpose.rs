@@ -1,4 +1,5 @@
-//! Moving values between token-major order, as projections write it, and lane order, as the kernels read it.
+//! Moving values between token-major order, as projections write it, and lane order, as the kernels
+//! read it.
 
 use std::any::TypeId;
 
@@ -165,8 +166,8 @@ mod x86 {
         }
     }
 
-    /// An 8 × 8 block. Rows i and i + 4 are loaded by halves into one register, so that only pairs and quadruples within
-    /// 128 bits are left to be exchanged.
+    /// An 8 × 8 block. Rows i and i + 4 are loaded by halves into one register, so that only pairs
+    /// and quadruples within 128 bits are left to be exchanged.
     #[inline]
     #[target_feature(enable = "avx")]
     unsafe fn eight(

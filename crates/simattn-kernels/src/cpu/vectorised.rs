@@ -1,11 +1,11 @@
-//! Loops compiled once for each instruction set, and functions of one value that the compiler turns into vector code in
-//! them: no branches, no calls, no tables.
+//! Loops compiled once for each instruction set, and functions of one value that the compiler turns
+//! into vector code in them: no branches, no calls, no tables.
 
 /// Defines functions whose bodies are compiled for each instruction set of the target; the copy for
 /// `InstructionSet::current()` runs.
 ///
-/// Inside the body the constant `FUSED` says whether `f32::mul_add` is one instruction; pass it to [`mul_add`] and to the
-/// functions of this module.
+/// Inside the body the constant `FUSED` says whether `f32::mul_add` is one instruction; pass it to
+/// [`mul_add`] and to the functions of this module.
 macro_rules! per_instruction_set {
     ($($(#[$attribute:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block)*) => {$(
         $(#[$attribute])*
@@ -24,7 +24,8 @@ macro_rules! per_instruction_set {
 
             match $crate::cpu::simd::InstructionSet::current() {
                 #[cfg(target_arch = "x86_64")]
-                // SAFETY: only a set that this machine has is ever current, and it includes these features.
+                // SAFETY: only a set that this machine has is ever current, and it includes these
+                // features.
                 $crate::cpu::simd::InstructionSet::Avx512 => unsafe { avx512($($argument),*) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: as above.
@@ -53,13 +54,14 @@ fn polynomial<const FUSED: bool, const N: usize>(coefficients: [f32; N], x: f32)
     sum
 }
 
-/// eˣ for one value, as [`simd::exp`](super::simd::exp) for a vector: within two units in the last place for
-/// −87.3 ≤ x ≤ 88.7; 0 below, infinity above, NaN for NaN.
+/// eˣ for one value, as [`simd::exp`](super::simd::exp) for a vector: within two units in the last
+/// place for −87.3 ≤ x ≤ 88.7; 0 below, infinity above, NaN for NaN.
 #[inline(always)]
 pub(super) fn exp<const FUSED: bool>(x: f32) -> f32 {
     /// Adding it rounds to the nearest whole number, which the low bits then hold.
     const ROUND: f32 = 1.5 * (1 << 23) as f32;
-    /// ln 2 in two parts, the first of so few bits that its products with small whole numbers are exact.
+    /// ln 2 in two parts, the first of so few bits that its products with small whole numbers are
+    /// exact.
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     /// (eʳ − 1 − r) / r² on |r| ≤ ½ ln 2, fitted for the least relative error of eʳ, 3.1e-9.
@@ -97,10 +99,12 @@ pub(super) fn logistic<const FUSED: bool>(x: f32) -> f32 {
     1.0 / (1.0 + exp::<FUSED>(-x))
 }
 
-/// Distribution function Φ(x) and density φ(x) of the standard normal distribution, by one exponential.
+/// Distribution function Φ(x) and density φ(x) of the standard normal distribution, by one
+/// exponential.
 ///
 /// Φ(−a) = e^(−a²/2) · Q(a) with the smooth Q(a) = ½ erfcx(a/√2): Q(a)·(a + K) is a polynomial in
-/// (a − K)/(a + K) to 1.5e-8 of itself, so that the tail keeps its relative accuracy, and Φ(a) = 1 − Φ(−a).
+/// (a − K)/(a + K) to 1.5e-8 of itself, so that the tail keeps its relative accuracy, and Φ(a) = 1
+/// − Φ(−a).
 #[inline(always)]
 pub(super) fn normal<const FUSED: bool>(x: f32) -> (f32, f32) {
     const K: f32 = 3.75;
@@ -143,7 +147,8 @@ pub(super) fn gelu_tanh<const FUSED: bool>(x: f32) -> (f32, f32) {
     let e = exp::<FUSED>(-twice_u);
     let gate = 1.0 / (1.0 + e);
     let slope = mul_add::<FUSED>(3.0 * CUBIC, square, LINEAR);
-    // e·gate is 1 − gate without its cancellation. Where the product vanishes, e or the slope may be infinite.
+    // e·gate is 1 − gate without its cancellation. Where the product vanishes, e or the slope may
+    // be infinite.
     let spread = e * gate * gate;
     let bend = if spread > 1e-30 {
         x * spread * slope
@@ -153,8 +158,8 @@ pub(super) fn gelu_tanh<const FUSED: bool>(x: f32) -> (f32, f32) {
     (x * gate, gate + bend)
 }
 
-/// Sums that are kept side by side so that a long sum becomes vector code: the order of additions is fixed by this
-/// number and is the same for every instruction set.
+/// Sums that are kept side by side so that a long sum becomes vector code: the order of additions
+/// is fixed by this number and is the same for every instruction set.
 pub(super) const LANES: usize = 32;
 
 /// The sum of all lanes, halving.

@@ -1,5 +1,5 @@
-//! GELU (arXiv 1606.08415) and SwiGLU (arXiv 2002.05202) on CubeCL devices, forward and backward: one pass each, one thread a value,
-//! worked out in float32 whatever the tensors hold.
+//! GELU (arXiv 1606.08415) and SwiGLU (arXiv 2002.05202) on CubeCL devices, forward and backward:
+//! one pass each, one thread a value, worked out in float32 whatever the tensors hold.
 
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
@@ -25,7 +25,8 @@ fn logistic(x: f32) -> f32 {
     f32::new(1.0) / (f32::new(1.0) + (f32::new(0.0) - x).exp())
 }
 
-/// `2u` of the form with tanh, ½x·(1 + tanh u), u = √(2/π)·(x + 0.044715x³): ½(1 + tanh u) is the logistic function of 2u.
+/// `2u` of the form with tanh, ½x·(1 + tanh u), u = √(2/π)·(x + 0.044715x³): ½(1 + tanh u) is the
+/// logistic function of 2u.
 #[cube]
 fn twice_u(x: f32) -> f32 {
     x * (f32::new(1.595_769_2) + f32::new(0.071_354_82) * x * x)
@@ -123,7 +124,8 @@ fn swiglu_slopes(a: f32, b: f32) -> SwiGluSlopes {
     }
 }
 
-/// `y = silu(a) · b`. If packed, a and b are the same tensor [N, 2F], which holds a row's a before its b, and `width` is F.
+/// `y = silu(a) · b`. If packed, a and b are the same tensor [N, 2F], which holds a row's a before
+/// its b, and `width` is F.
 #[cube(launch, address_type = "dynamic")]
 fn swiglu_values<F: Float>(
     a: &Tensor<F>,

@@ -46,8 +46,9 @@ fn adamw_step<G: Float>(
     }
 }
 
-/// Values and moments, all float32 and of one shape, after a step; in place where nobody else holds them. `factor` `[1]`, float32,
-/// multiplies the gradient beside the settings' own; if it is not finite, everything stays as it is.
+/// Values and moments, all float32 and of one shape, after a step; in place where nobody else holds
+/// them. `factor` `[1]`, float32, multiplies the gradient beside the settings' own; if it is not
+/// finite, everything stays as it is.
 pub(crate) fn step(
     settings: AdamW,
     group: GroupSettings,

@@ -9,7 +9,8 @@ use cubecl::prelude::*;
 use super::rows::{COLUMNS, PER_COLUMN, THREADS, slices, sum_of_column, threads};
 use super::tensor::{addresses, element, unwritten, zeros};
 
-/// `partial[s, c] = Σ x[r, c]` over the rows r of slice s; `partial` [S, C]. One cube `COLUMNS` columns, x, of one slice, y.
+/// `partial[s, c] = Σ x[r, c]` over the rows r of slice s; `partial` [S, C]. One cube `COLUMNS`
+/// columns, x, of one slice, y.
 #[cube(launch, address_type = "dynamic")]
 fn column_partials<F: Float>(
     x: &Tensor<F>,
@@ -61,8 +62,8 @@ fn sum_slices<F: Float>(
     sums[ABSOLUTE_POS] = F::cast_from(sum);
 }
 
-/// The sums over the slices of `partial` [S, ..], whose slices hold `stride` values, of as many values from `first` on as
-/// `shape` has.
+/// The sums over the slices of `partial` [S, ..], whose slices hold `stride` values, of as many
+/// values from `first` on as `shape` has.
 pub(super) fn add_slices(
     partial: &CubeTensor,
     stride: usize,

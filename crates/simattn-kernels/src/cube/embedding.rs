@@ -31,7 +31,8 @@ fn take_rows<F: Float, I: Int>(
 
 /// `order` [N] lists the tokens by id and, for one id, as they come; one thread a token.
 ///
-/// A token's place is the number of tokens before it: all ids pass through shared memory, and every thread compares them with its own.
+/// A token's place is the number of tokens before it: all ids pass through shared memory, and every
+/// thread compares them with its own.
 #[cube(launch, address_type = "dynamic")]
 fn order_tokens<I: Int>(ids: &Tensor<I>, order: &mut Tensor<u32>, #[define(I)] _element: ElemType) {
     let tokens = ids.len();
@@ -66,8 +67,9 @@ fn order_tokens<I: Int>(ids: &Tensor<I>, order: &mut Tensor<u32>, #[define(I)] _
     }
 }
 
-/// Row r of the gradient [V, C] is the sum of the rows of `dy` [N, C] whose id is r. One cube a place in `order`, x and y, and
-/// `COLUMNS` columns, z: it adds all tokens of its id if they begin at its place, and nothing else.
+/// Row r of the gradient [V, C] is the sum of the rows of `dy` [N, C] whose id is r. One cube a
+/// place in `order`, x and y, and `COLUMNS` columns, z: it adds all tokens of its id if they begin
+/// at its place, and nothing else.
 #[cube(launch, address_type = "dynamic")]
 fn sum_uses<F: Float, I: Int>(
     ids: &Tensor<I>,
@@ -143,11 +145,13 @@ pub(crate) fn embedding_rows(table: CubeTensor, ids: CubeTensor) -> CubeTensor {
 
 /// The gradient [rows, C] of a table from `dy` [.., C]; the same bits every time.
 ///
-/// N tokens are put in order by N² comparisons in shared memory, and then each id's rows are added by eight threads a column, in an
-/// order that the ids fix. For 32,768 tokens that is 1.1·10⁹ comparisons over 128 cubes, of four instructions or so: some tenths of a
-/// millisecond on a device of 10¹³ instructions a second, on which ids move 16 MiB through shared memory. The sums read dy once,
-/// and the longest takes an eighth of its id's uses in turn. The table of zeros beneath, 50,304 × C, is written once. A thread a column
-/// over all tokens would take 32,768 dependent steps in C threads, and a scan of all ids by each of 50,304 rows 1.6·10⁹ reads.
+/// N tokens are put in order by N² comparisons in shared memory, and then each id's rows are added
+/// by eight threads a column, in an order that the ids fix. For 32,768 tokens that is 1.1·10⁹
+/// comparisons over 128 cubes, of four instructions or so: some tenths of a millisecond on a device
+/// of 10¹³ instructions a second, on which ids move 16 MiB through shared memory. The sums read dy
+/// once, and the longest takes an eighth of its id's uses in turn. The table of zeros beneath,
+/// 50,304 × C, is written once. A thread a column over all tokens would take 32,768 dependent steps
+/// in C threads, and a scan of all ids by each of 50,304 rows 1.6·10⁹ reads.
 pub(crate) fn table_gradient(rows: usize, ids: CubeTensor, dy: CubeTensor) -> CubeTensor {
     let [ids, dy] = [ids, dy].map(into_contiguous);
     let width = dy.meta.shape().last().copied().unwrap_or(1);

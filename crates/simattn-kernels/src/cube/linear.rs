@@ -1,4 +1,5 @@
-//! Linear maps on CubeCL devices: Burn's matrix product, which uses the device's matrix units, and kernels for the bias.
+//! Linear maps on CubeCL devices: Burn's matrix product, which uses the device's matrix units, and
+//! kernels for the bias.
 
 use burn::tensor::{DType, Shape};
 use burn_cubecl::kernel::into_contiguous;

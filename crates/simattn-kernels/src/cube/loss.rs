@@ -1,9 +1,10 @@
-//! Cross-entropy on CubeCL devices, alone and with the language-model head before it. Nothing is read back to the host: the
-//! number of targets that count is worked out, and stays, on the device.
+//! Cross-entropy on CubeCL devices, alone and with the language-model head before it. Nothing is
+//! read back to the host: the number of targets that count is worked out, and stays, on the device.
 //!
-//! The logits of a head exist for some rows at a time. A cube takes a row of them, reads it once for its maximum and sum, and, where
-//! gradients are wanted, once more to write softmax − one-hot in its place; two products then give the hidden states' gradient
-//! and the rows' share of the weight's, which is summed in float32.
+//! The logits of a head exist for some rows at a time. A cube takes a row of them, reads it once
+//! for its maximum and sum, and, where gradients are wanted, once more to write softmax − one-hot
+//! in its place; two products then give the hidden states' gradient and the rows' share of the
+//! weight's, which is summed in float32.
 
 use burn::tensor::DType;
 use burn_cubecl::kernel::{cast, into_contiguous, slice};
@@ -57,8 +58,9 @@ fn mean_loss(losses: &Tensor<f32>, count: &Tensor<f32>, mean: &mut Tensor<f32>) 
     }
 }
 
-/// `losses[first + r] = ln Σ exp(logits[r, ·]) − logits[r, target]`, zero for a negative target, and with `gradient` the logits
-/// become (softmax − one-hot) / count, zeros for a negative target. One cube a row.
+/// `losses[first + r] = ln Σ exp(logits[r, ·]) − logits[r, target]`, zero for a negative target,
+/// and with `gradient` the logits become (softmax − one-hot) / count, zeros for a negative target.
+/// One cube a row.
 ///
 /// A target that is not below V gives NaN.
 #[cube(launch, address_type = "dynamic")]
@@ -198,7 +200,8 @@ fn mean(losses: CubeTensor, count: CubeTensor) -> CubeTensor {
     mean
 }
 
-/// Writes the losses of `logits` [R, V], which are those of tokens `first ..`, and with `gradient` their gradient in their place.
+/// Writes the losses of `logits` [R, V], which are those of tokens `first ..`, and with `gradient`
+/// their gradient in their place.
 fn row_losses(
     logits: &CubeTensor,
     targets: &CubeTensor,
@@ -223,8 +226,8 @@ fn row_losses(
     );
 }
 
-/// The mean cross-entropy of `logits` [N, V] with `targets` `[N]`, `[1]` in float32, and with `gradient` the gradient of the logits
-/// in their type.
+/// The mean cross-entropy of `logits` [N, V] with `targets` `[N]`, `[1]` in float32, and with
+/// `gradient` the gradient of the logits in their type.
 pub(crate) fn cross_entropy(
     logits: CubeTensor,
     targets: CubeTensor,
@@ -261,8 +264,9 @@ fn rows_per_block(tokens: usize, vocabulary: usize, logits: usize) -> usize {
         .max(MULTIPLE)
 }
 
-/// The mean cross-entropy of softmax(hidden · weightᵀ), `[1]` in float32, and the wanted gradients in the tensors' type:
-/// `hidden` [N, C], `weight` [V, C], `targets` `[N]`; about `logits` logits exist at a time.
+/// The mean cross-entropy of softmax(hidden · weightᵀ), `[1]` in float32, and the wanted gradients
+/// in the tensors' type: `hidden` [N, C], `weight` [V, C], `targets` `[N]`; about `logits` logits
+/// exist at a time.
 pub(crate) fn head_cross_entropy(
     hidden: CubeTensor,
     weight: CubeTensor,

@@ -1,16 +1,20 @@
-//! GPU kernels, written once in CubeCL for every backend that it reaches: CUDA, ROCm, Metal, Vulkan, WebGPU.
+//! GPU kernels, written once in CubeCL for every backend that it reaches: CUDA, ROCm, Metal,
+//! Vulkan, WebGPU.
 //!
-//! - `attention`: softmax attention, forward with the log-sum-exp and backward, memory linear in the sequence length.
-//! - `expansion`: one stage of SAS's expansions, along the heads or along the features, and its gradients.
+//! - `attention`: softmax attention, forward with the log-sum-exp and backward, memory linear in
+//!   the sequence length.
+//! - `expansion`: one stage of SAS's expansions, along the heads or along the features, and its
+//!   gradients.
 //! - `rotary` and `aggregate`: the small maps between them.
 //! - `sas_attention`: all of it as one operation.
-//! - `norm`, `activation`, `linear`, `loss`, `embedding`, `adamw` and `squares`: what surrounds attention in a training step, over
-//!   `rows` and `columns`, sums among the threads of a cube.
+//! - `norm`, `activation`, `linear`, `loss`, `embedding`, `adamw` and `squares`: what surrounds
+//!   attention in a training step, over `rows` and `columns`, sums among the threads of a cube.
 //!
-//! In attention and expansions a cube of 16 × 16 threads works out a square tile of results. Operands pass through shared memory in strips, and every
-//! thread keeps its results in registers, one row and one column in sixteen, so that neighbouring threads read neighbouring
-//! words. All sums are float32, whatever the tensors hold, and are added in an order that the shapes fix: no atomics, the same
-//! bits every time on one device.
+//! In attention and expansions a cube of 16 × 16 threads works out a square tile of results.
+//! Operands pass through shared memory in strips, and every thread keeps its results in registers,
+//! one row and one column in sixteen, so that neighbouring threads read neighbouring words. All
+//! sums are float32, whatever the tensors hold, and are added in an order that the shapes fix: no
+//! atomics, the same bits every time on one device.
 
 pub(crate) mod activation;
 pub(crate) mod adamw;

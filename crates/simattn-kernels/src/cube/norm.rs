@@ -1,8 +1,10 @@
-//! LayerNorm (arXiv 1607.06450) and RMSNorm (arXiv 1910.07467) over the last axis on CubeCL devices.
+//! LayerNorm (arXiv 1607.06450) and RMSNorm (arXiv 1910.07467) over the last axis on CubeCL
+//! devices.
 //!
-//! A row [C] belongs to some neighbouring threads of a cube. Forward reads it three times (two for RMSNorm), all but the first
-//! from cache, and writes it once; backward reads x and dy and writes dx likewise, with the row's mean and scale beside it for the
-//! weights' gradients, which one more pass over x and dy sums in slices of rows, and a small launch adds the slices up in order.
+//! A row [C] belongs to some neighbouring threads of a cube. Forward reads it three times (two for
+//! RMSNorm), all but the first from cache, and writes it once; backward reads x and dy and writes
+//! dx likewise, with the row's mean and scale beside it for the weights' gradients, which one more
+//! pass over x and dy sums in slices of rows, and a small launch adds the slices up in order.
 
 use burn::tensor::DType;
 use burn_cubecl::kernel::into_contiguous;
@@ -102,8 +104,8 @@ fn normalise_rows<X: Float, W: Float>(
     }
 }
 
-/// With n = (x − mean) · scale and g = dy · weight: `dx = scale · (g − mean(g) − n · mean(g·n))`, without mean(g) for RMSNorm.
-/// `stats` [N, 2] gets each row's mean and scale.
+/// With n = (x − mean) · scale and g = dy · weight: `dx = scale · (g − mean(g) − n · mean(g·n))`,
+/// without mean(g) for RMSNorm. `stats` [N, 2] gets each row's mean and scale.
 #[cube(launch, address_type = "dynamic")]
 fn norm_input_gradient<X: Float, W: Float>(
     x: &Tensor<X>,
@@ -156,7 +158,8 @@ fn norm_input_gradient<X: Float, W: Float>(
     }
 }
 
-/// `partial[s, 0, c] = Σ dy[r, c] · n[r, c]` and `partial[s, 1, c] = Σ dy[r, c]` over the rows r of slice s; `partial` [S, 2, C].
+/// `partial[s, 0, c] = Σ dy[r, c] · n[r, c]` and `partial[s, 1, c] = Σ dy[r, c]` over the rows r of
+/// slice s; `partial` [S, 2, C].
 ///
 /// One cube `COLUMNS` columns, x, of one slice, y.
 #[cube(launch, address_type = "dynamic")]

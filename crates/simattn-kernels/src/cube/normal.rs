@@ -11,9 +11,11 @@ pub(super) struct Normal {
 
 /// Φ(x) and φ(x) by one exponential.
 ///
-/// Φ(−a) = e^(−a²/2) · Q(a) with the smooth Q(a) = ½ erfcx(a/√2): Q(a)·(a + K) is a polynomial in (a − K)/(a + K) to 1.5e-8 of
-/// itself, so that the tail keeps the relative accuracy of the device's exponential, and Φ(a) = 1 − Φ(−a). The coefficients are those
-/// of the CPU kernels. CubeCL's own `erf` is five terms with an error of 1.5e-7 on devices without one, and is not accurate in the tail.
+/// Φ(−a) = e^(−a²/2) · Q(a) with the smooth Q(a) = ½ erfcx(a/√2): Q(a)·(a + K) is a polynomial in
+/// (a − K)/(a + K) to 1.5e-8 of itself, so that the tail keeps the relative accuracy of the
+/// device's exponential, and Φ(a) = 1 − Φ(−a). The coefficients are those of the CPU kernels.
+/// CubeCL's own `erf` is five terms with an error of 1.5e-7 on devices without one, and is not
+/// accurate in the tail.
 #[cube]
 pub(super) fn normal(x: f32) -> Normal {
     let k = f32::new(3.75);

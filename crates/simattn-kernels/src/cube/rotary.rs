@@ -6,8 +6,8 @@ use cubecl::prelude::*;
 
 use super::tensor::{addresses, element, unwritten};
 
-/// `x` [B, T, H, W] rotated by the tables of its T positions, one thread a value; `sign` −1 turns back. See
-/// its definition.
+/// `x` [B, T, H, W] rotated by the tables of its T positions, one thread a value; `sign` −1 turns
+/// back. See its definition.
 #[cube(launch, address_type = "dynamic")]
 fn rotate_pairs<F: Float, T: Float>(
     x: &Tensor<F>,
@@ -39,7 +39,8 @@ fn rotate_pairs<F: Float, T: Float>(
     y[ABSOLUTE_POS] = F::cast_from(value);
 }
 
-/// The cosines [T, half] and sines [T, half] for a tensor's positions, one after the other in a flat tensor.
+/// The cosines [T, half] and sines [T, half] for a tensor's positions, one after the other in a
+/// flat tensor.
 #[derive(Clone)]
 pub(crate) struct Rotation {
     /// All tables.

@@ -1,4 +1,5 @@
-//! Rows and columns of a matrix, shared out among the threads of a cube, and sums of what the threads have.
+//! Rows and columns of a matrix, shared out among the threads of a cube, and sums of what the
+//! threads have.
 
 use cubecl::prelude::*;
 
@@ -11,12 +12,14 @@ pub(super) const COLUMNS: usize = 32;
 /// Threads that share a column.
 pub(super) const PER_COLUMN: usize = THREADS / COLUMNS;
 
-/// Threads that share a row of `width` values: for about four values each, and a power of two, so that sums halve evenly.
+/// Threads that share a row of `width` values: for about four values each, and a power of two, so
+/// that sums halve evenly.
 pub(super) fn lanes(width: usize) -> usize {
     width.div_ceil(4).next_power_of_two().clamp(8, THREADS)
 }
 
-/// One cube for each of `count`, which finds its number in `CUBE_POS`. Some devices count to 65,535 along an axis.
+/// One cube for each of `count`, which finds its number in `CUBE_POS`. Some devices count to 65,535
+/// along an axis.
 pub(super) fn cubes(count: usize) -> CubeCount {
     let along = count.clamp(1, 32_768);
     CubeCount::Static(along as u32, count.div_ceil(along) as u32, 1)
@@ -27,14 +30,16 @@ pub(super) fn threads() -> CubeDim {
     CubeDim::new_1d(THREADS as u32)
 }
 
-/// Into how many slices a sum over `rows` rows is cut: by the shape alone, so that the same shape gives the same bits.
+/// Into how many slices a sum over `rows` rows is cut: by the shape alone, so that the same shape
+/// gives the same bits.
 pub(super) fn slices(rows: usize) -> usize {
     const ROWS: usize = 512;
     const MOST: usize = 256;
     rows.div_ceil(ROWS).clamp(1, MOST)
 }
 
-/// The sum of `value` over each `lanes` neighbouring threads, for all of them; every thread of the cube takes part.
+/// The sum of `value` over each `lanes` neighbouring threads, for all of them; every thread of the
+/// cube takes part.
 ///
 /// `scratch` [THREADS]. The order of additions is a tree's, whatever the device.
 #[cube]
@@ -80,8 +85,8 @@ pub(super) fn largest_of_cube(value: f32, scratch: &mut Shared<[f32]>) -> f32 {
     scratch[0]
 }
 
-/// The sum of `value` over the threads of a column, right for those with `UNIT_POS < COLUMNS`, which are the columns; every
-/// thread of the cube takes part.
+/// The sum of `value` over the threads of a column, right for those with `UNIT_POS < COLUMNS`,
+/// which are the columns; every thread of the cube takes part.
 #[cube]
 pub(super) fn sum_of_column(value: f32, scratch: &mut Shared<[f32]>) -> f32 {
     let unit = UNIT_POS as usize;

@@ -1,13 +1,15 @@
 //! Simulated attention as one operation on CubeCL devices.
 //!
-//! Backward keeps compact q, k and v and the log-sum-exp; it expands again, and works the outputs of the expanded heads out
-//! again too, because it needs their products with the gradient (δ) and keeps the average alone.
+//! Backward keeps compact q, k and v and the log-sum-exp; it expands again, and works the outputs
+//! of the expanded heads out again too, because it needs their products with the gradient (δ) and
+//! keeps the average alone.
 //!
-//! How often an expanded q or k [N, H', D'] passes through device memory, forward: written by the first map along the
-//! features, read by the second (as input and as residual), written, read and written by the rotation, read by attention; twice
-//! more at width D by the maps along the heads. The expanded v [N, H', D] is written twice, read by the second map, and read
-//! by attention. Fewer passes need whole tokens in a cube's shared memory, 14 KB each at 36 heads of width 96, which devices
-//! with 32 KB do not have for two buffers.
+//! How often an expanded q or k [N, H', D'] passes through device memory, forward: written by the
+//! first map along the features, read by the second (as input and as residual), written, read and
+//! written by the rotation, read by attention; twice more at width D by the maps along the heads.
+//! The expanded v [N, H', D] is written twice, read by the second map, and read by attention. Fewer
+//! passes need whole tokens in a cube's shared memory, 14 KB each at 36 heads of width 96, which
+//! devices with 32 KB do not have for two buffers.
 
 use std::ops::Range;
 
@@ -43,7 +45,8 @@ struct Steps {
 }
 
 impl Path {
-    /// The expanded tensor as attention reads it, [B, heads, T, width], and the steps on the way, where `keep` asks for them.
+    /// The expanded tensor as attention reads it, [B, heads, T, width], and the steps on the way,
+    /// where `keep` asks for them.
     fn expand(&self, x: &CubeTensor, keep: bool) -> (CubeTensor, Option<Steps>) {
         let compact = match &self.before {
             Some(rotation) => rotation.apply(x),
@@ -79,8 +82,8 @@ impl Path {
         (swapped(y), steps)
     }
 
-    /// The gradient of the compact tensor from that of the expanded one, [B, heads, T, width] with tokens before heads in
-    /// memory; the weights' gradients go into their place in `gradients`.
+    /// The gradient of the compact tensor from that of the expanded one, [B, heads, T, width] with
+    /// tokens before heads in memory; the weights' gradients go into their place in `gradients`.
     fn gradient(&self, steps: Option<Steps>, dy: CubeTensor, gradients: &CubeTensor) -> CubeTensor {
         let mut dy = swapped(dy);
         let steps = steps.expect("backward keeps the steps");

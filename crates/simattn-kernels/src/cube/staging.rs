@@ -47,8 +47,9 @@ pub(super) fn staged_rows<F: Float, N: Size>(
     )
 }
 
-/// Sets `count` rows of `width` values of head `head` of sequence `batch` of `x` into `into`, from row `first` on, [`Units::stride`]
-/// apart; zeros stand for rows that are not there and beyond the width. All threads of the cube take part.
+/// Sets `count` rows of `width` values of head `head` of sequence `batch` of `x` into `into`, from
+/// row `first` on, [`Units::stride`] apart; zeros stand for rows that are not there and beyond the
+/// width. All threads of the cube take part.
 #[cube]
 pub(super) fn stage_rows<F: Float, N: Size>(
     into: &mut Shared<[Vector<F, N>]>,
@@ -79,8 +80,9 @@ pub(super) fn stage_rows<F: Float, N: Size>(
     }
 }
 
-/// Writes a cube's sums of products [tile, width], each row times its factor, to those rows of head `head` of sequence `batch` of `y`
-/// that there are, from `first` on. All threads of the cube take part, and nobody may be reading `scratch` any more.
+/// Writes a cube's sums of products [tile, width], each row times its factor, to those rows of head
+/// `head` of sequence `batch` of `y` that there are, from `first` on. All threads of the cube take
+/// part, and nobody may be reading `scratch` any more.
 #[cube]
 pub(super) fn write_sums<F: Float, N: Size>(
     y: &mut Tensor<Vector<F, N>>,

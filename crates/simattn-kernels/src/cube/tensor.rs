@@ -25,7 +25,8 @@ pub(crate) fn addresses(tensors: &[&CubeTensor]) -> AddressType {
     widest.unwrap_or_default()
 }
 
-/// An uninitialised tensor beside `like` on its device; the kernel launched next writes every value.
+/// An uninitialised tensor beside `like` on its device; the kernel launched next writes every
+/// value.
 pub(crate) fn unwritten(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTensor {
     let shape = shape.into();
     let handle = like

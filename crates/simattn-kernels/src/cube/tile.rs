@@ -8,10 +8,12 @@ pub(super) const SIDE: usize = 16;
 /// Features, or tokens, that stand in shared memory at a time.
 pub(super) const DEPTH: usize = 16;
 
-/// Words between two rows of a strip: one more than it holds, so that a column's words lie in different banks.
+/// Words between two rows of a strip: one more than it holds, so that a column's words lie in
+/// different banks.
 pub(super) const STRIP: usize = DEPTH + 1;
 
-/// Rows and columns of a tile: the larger one where its three buffers fit into the cube's shared memory.
+/// Rows and columns of a tile: the larger one where its three buffers fit into the cube's shared
+/// memory.
 pub(super) fn tile_for(shared_memory: usize) -> usize {
     [64, 32]
         .into_iter()
@@ -84,7 +86,8 @@ fn load_features<F: Float>(
     }
 }
 
-/// `sums[i, j] += Σ_w left[i, w] · right[j, w]` over `width` features, for this thread's rows and columns.
+/// `sums[i, j] += Σ_w left[i, w] · right[j, w]` over `width` features, for this thread's rows and
+/// columns.
 ///
 /// Both strips are free again once the cube has met after this.
 #[cube]
@@ -103,8 +106,9 @@ pub(super) fn rows_by_rows<F: Float>(
     let x = UNIT_POS_X as usize;
     let y = UNIT_POS_Y as usize;
     let mut values = Array::<f32>::new(per_thread);
-    // The number of strips is `width`'s, but read from the tensor: where both products of a backward kernel have a single strip, a
-    // loop that is known to run once lets SwiftShader's compiler never end.
+    // The number of strips is `width`'s, but read from the tensor: where both products of a
+    // backward kernel have a single strip, a loop that is known to run once lets SwiftShader's
+    // compiler never end.
     for strip in 0..left.shape(3).div_ceil(DEPTH) {
         sync_cube();
         load_features::<F>(left_strip, left, left_rows, strip * DEPTH, width, tile);
@@ -127,8 +131,9 @@ pub(super) fn rows_by_rows<F: Float>(
     }
 }
 
-/// `sums[i, c] += Σ_j weights[i, j] · right[j, c]` for this thread's rows and features, `weights` [tile, tile + 1] in shared
-/// memory, over `tile` rows of `right`. `sums` has ⌈width / 16⌉ features a row.
+/// `sums[i, c] += Σ_j weights[i, j] · right[j, c]` for this thread's rows and features, `weights`
+/// [tile, tile + 1] in shared memory, over `tile` rows of `right`. `sums` has ⌈width / 16⌉ features
+/// a row.
 #[cube]
 pub(super) fn weights_by_rows<F: Float>(
     sums: &mut Array<f32>,
@@ -195,7 +200,8 @@ pub(super) fn zeros(#[comptime] len: usize) -> Array<f32> {
     sums
 }
 
-/// Sets this thread's `factor · sums` into the rows of head `head` of sequence `batch` of `y`, from `first` on, those that it has.
+/// Sets this thread's `factor · sums` into the rows of head `head` of sequence `batch` of `y`, from
+/// `first` on, those that it has.
 #[cube]
 pub(super) fn write_rows<F: Float>(
     y: &mut Tensor<F>,

@@ -1,7 +1,9 @@
-//! Matrix units: what a device multiplies at once, and products of tiles in shared memory through them.
+//! Matrix units: what a device multiplies at once, and products of tiles in shared memory through
+//! them.
 //!
-//! They are used for float16 and bfloat16, and for float32 where a device has them for float32 as it is; sums are always float32.
-//! A cube is [`Units::plane`] × planes threads; a plane works out whole rows of a product, [`Units::rows`] of them.
+//! They are used for float16 and bfloat16, and for float32 where a device has them for float32 as
+//! it is; sums are always float32. A cube is [`Units::plane`] × planes threads; a plane works out
+//! whole rows of a product, [`Units::rows`] of them.
 
 use cubecl::client::Client;
 use cubecl::cmma::{self, Matrix, MatrixIdent, MatrixLayout};
@@ -19,12 +21,14 @@ pub(super) struct Units {
     pub plane: usize,
     /// Bytes of a value.
     pub bytes: usize,
-    /// Results below one another that a plane works out: each part of a right operand is loaded once for all of them.
+    /// Results below one another that a plane works out: each part of a right operand is loaded
+    /// once for all of them.
     pub shares: usize,
 }
 
 impl Units {
-    /// Those of a device for values of type `element`, if it has them and its planes are all of one size.
+    /// Those of a device for values of type `element`, if it has them and its planes are all of one
+    /// size.
     ///
     /// `SIMATTN_MATRIX_UNITS=off` in the environment hides them.
     pub fn of(client: &Client, element: ElemType) -> Option<Self> {
@@ -80,8 +84,8 @@ impl Units {
         width.next_multiple_of(self.side.max(self.depth))
     }
 
-    /// Values between two rows of `width` values in shared memory: 16 bytes more than they need, so that a column's values lie in
-    /// different banks.
+    /// Values between two rows of `width` values in shared memory: 16 bytes more than they need, so
+    /// that a column's values lie in different banks.
     pub fn stride(&self, width: usize) -> usize {
         self.padded(width) + 16 / self.bytes
     }
@@ -146,7 +150,8 @@ pub(super) struct Operand {
     pub vector: usize,
 }
 
-/// `sums[i, j] += Σ_w left[i, w] · right[w, j]` over `depth` values, a multiple of the unit's depth, for the plane's rows.
+/// `sums[i, j] += Σ_w left[i, w] · right[w, j]` over `depth` values, a multiple of the unit's
+/// depth, for the plane's rows.
 ///
 /// With `by_rows`, `right` is [j, w] instead, row by row.
 #[cube]
@@ -207,8 +212,8 @@ pub(super) fn multiply<F: Float, L: CubePrimitive, R: CubePrimitive>(
     }
 }
 
-/// Sets `count` of the plane's results beside one another, from number `first` on, into `into` [rows, stride]; with `by_columns`
-/// a column's values stand beside one another, [columns, stride].
+/// Sets `count` of the plane's results beside one another, from number `first` on, into `into`
+/// [rows, stride]; with `by_columns` a column's values stand beside one another, [columns, stride].
 #[cube]
 pub(super) fn store_results(
     into: &mut Shared<[f32]>,

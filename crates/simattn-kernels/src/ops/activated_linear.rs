@@ -12,8 +12,8 @@ use crate::call::GeluForm;
 
 /// `gelu(x) · weightᵀ + bias`: `x` [.., F], `weight` [O, F], `bias` `[O]` → [.., O].
 ///
-/// Backward keeps `x` and works its GELU out once more, so that only one of the two wide tensors of a feed-forward
-/// network outlives the forward pass.
+/// Backward keeps `x` and works its GELU out once more, so that only one of the two wide tensors of
+/// a feed-forward network outlives the forward pass.
 pub fn gelu_linear<const R: usize>(
     x: Tensor<R>,
     weight: Tensor<2>,
@@ -31,7 +31,8 @@ pub fn gelu_linear<const R: usize>(
     ))
 }
 
-/// `(silu(gate) · up) · weightᵀ + bias`: `gate` and `up` [.., F], `weight` [O, F], `bias` `[O]` → [.., O].
+/// `(silu(gate) · up) · weightᵀ + bias`: `gate` and `up` [.., F], `weight` [O, F], `bias` `[O]` →
+/// [.., O].
 ///
 /// As with [`gelu_linear`], the product of gate and up does not outlive the forward pass.
 pub fn swiglu_linear<const R: usize>(
@@ -55,7 +56,8 @@ pub fn swiglu_linear<const R: usize>(
     ))
 }
 
-/// Linear maps of an activation as operations of a backend: on every one the two operations after each other.
+/// Linear maps of an activation as operations of a backend: on every one the two operations after
+/// each other.
 #[backend_extension(Autodiff, Flex, Cube: cfg(feature = "cube"))]
 pub trait ActivatedLinearOps: ActivationOps + LinearOps {
     /// gelu(x) · weightᵀ + bias

@@ -10,14 +10,16 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 
-/// An operation with N inputs that may need gradients. The type holds what else its backward needs beside tensors.
+/// An operation with N inputs that may need gradients. The type holds what else its backward needs
+/// beside tensors.
 pub(super) trait Differentiable<B: Backend, const N: usize>:
     Debug + Send + Sized + 'static
 {
     /// The tensors that backward reads.
     type Kept: Clone + Debug + Send + 'static;
 
-    /// Gradients of the inputs from that of the output. `wanted` says which inputs need one; others are dropped.
+    /// Gradients of the inputs from that of the output. `wanted` says which inputs need one; others
+    /// are dropped.
     fn gradients(
         self,
         kept: Self::Kept,
@@ -25,7 +27,8 @@ pub(super) trait Differentiable<B: Backend, const N: usize>:
         wanted: [bool; N],
     ) -> [Option<FloatTensor<B>>; N];
 
-    /// The result of `forward`, recorded as what this operation made of `inputs`, if one of them needs a gradient.
+    /// The result of `forward`, recorded as what this operation made of `inputs`, if one of them
+    /// needs a gradient.
     ///
     /// `forward` is told whether it is recorded, and gives what backward keeps then.
     fn record<C: CheckpointStrategy>(

@@ -5,7 +5,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{AutodiffBackend, Backend, Dispatch, ExtensionType};
 use burn::tensor::Tensor;
 
-/// A float tensor that may be left out, such as a bias: the one form of it that operations of a backend take.
+/// A float tensor that may be left out, such as a bias: the one form of it that operations of a
+/// backend take.
 #[derive(Clone, Debug, ExtensionType)]
 pub enum Maybe<B: Backend> {
     /// It is left out.
@@ -43,8 +44,8 @@ impl<B: Backend, C: CheckpointStrategy> Maybe<Autodiff<B, C>> {
             .into()
     }
 
-    /// The tensor without autodiff, and its place in the graph: of one that needs no gradient, if it is left out. `like` is
-    /// any tensor.
+    /// The tensor without autodiff, and its place in the graph: of one that needs no gradient, if
+    /// it is left out. `like` is any tensor.
     pub(super) fn into_parts(self, like: &FloatTensor<B>) -> (Maybe<B>, NodeGuard) {
         match self {
             Self::Absent => {

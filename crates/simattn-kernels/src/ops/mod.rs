@@ -1,10 +1,11 @@
 //! The operations around attention on Burn tensors, each with its own backward pass.
 //!
 //! float32 tensors on Burn's CPU device (Flex), with or without autodiff, go through the kernels of
-//! [`cpu`](crate::cpu); float32, bfloat16 and float16 tensors on a CubeCL device, in builds for one, through those of `cube`; everything
-//! else, other float types and other devices, through the plain Burn operations of
-//! [`reference`](mod@crate::reference), attention in blocks of queries so that memory stays linear there too. Non-contiguous inputs are copied first. Gradients are worked out only for inputs
-//! that need them; a second derivative through a kernel is not supported.
+//! [`cpu`](crate::cpu); float32, bfloat16 and float16 tensors on a CubeCL device, in builds for
+//! one, through those of `cube`; everything else, other float types and other devices, through the
+//! plain Burn operations of [`reference`](mod@crate::reference), attention in blocks of queries so
+//! that memory stays linear there too. Non-contiguous inputs are copied first. Gradients are worked
+//! out only for inputs that need them; a second derivative through a kernel is not supported.
 //!
 //! ```
 //! use burn::tensor::{Device, Distribution, Tensor};

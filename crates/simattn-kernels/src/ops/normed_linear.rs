@@ -11,8 +11,9 @@ use super::norm::{NormOps, has_norm_kernels, layer_norm, rms_norm};
 
 /// A normalised tensor, which knows what it was worked out from.
 ///
-/// The linear maps that read it ([`normed_linear`]) keep the tensor before the norm for backward, which the norm keeps too,
-/// and normalise once more: the normalised one does not outlive the forward pass.
+/// The linear maps that read it ([`normed_linear`]) keep the tensor before the norm for backward,
+/// which the norm keeps too, and normalise once more: the normalised one does not outlive the
+/// forward pass.
 #[derive(Clone, Debug)]
 pub struct Normed<const R: usize> {
     value: Tensor<R>,
@@ -95,8 +96,8 @@ pub fn normed_linear<const R: usize>(
 /// Linear maps of a normalised tensor as an operation of a backend.
 #[backend_extension(Autodiff, Flex, Cube: cfg(feature = "cube"))]
 pub trait NormedLinearOps: LinearOps {
-    /// `x · weightᵀ + bias`, where `x` is the norm of `raw` with `scale` and `shift` (LayerNorm, without it RMSNorm), which are
-    /// constants here.
+    /// `x · weightᵀ + bias`, where `x` is the norm of `raw` with `scale` and `shift` (LayerNorm,
+    /// without it RMSNorm), which are constants here.
     fn linear_of_normed(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,

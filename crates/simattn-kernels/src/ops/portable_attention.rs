@@ -7,10 +7,11 @@ use crate::reference;
 /// Queries whose scores exist at a time.
 const BLOCK: usize = 128;
 
-/// [`reference::attention`] in blocks of queries, from Burn's operations: any device, any float type.
+/// [`reference::attention`] in blocks of queries, from Burn's operations: any device, any float
+/// type.
 ///
-/// The scores exist for [`BLOCK`] queries at a time, forward, and in backward once more. A block skips the keys that none
-/// of its queries sees.
+/// The scores exist for [`BLOCK`] queries at a time, forward, and in backward once more. A block
+/// skips the keys that none of its queries sees.
 pub(super) fn attention(
     q: Tensor<4>,
     k: Tensor<4>,
@@ -23,7 +24,8 @@ pub(super) fn attention(
     }
     let blocks = (0..queries).step_by(BLOCK).map(|start| {
         let block = Block::new(start, BLOCK.min(queries - start), keys, options);
-        // The whole tensors, which all blocks share: a slice of the keys for each would be a copy on most devices.
+        // The whole tensors, which all blocks share: a slice of the keys for each would be a copy
+        // on most devices.
         let mut inputs = Tensors::new();
         for tensor in [&q, &k, &v] {
             inputs.push(tensor.clone());

@@ -40,12 +40,14 @@ impl Tensors {
     }
 }
 
-/// `function(inputs)`, of which backward keeps `inputs` alone: it runs `function` once more, on leaves with the same
-/// values, and sends the gradients on. Values and gradients are those of `function`, bit for bit.
+/// `function(inputs)`, of which backward keeps `inputs` alone: it runs `function` once more, on
+/// leaves with the same values, and sends the gradients on. Values and gradients are those of
+/// `function`, bit for bit.
 ///
-/// `function` may hold constants, but no tensor that needs a gradient: those are inputs. It is run at once where no input
-/// needs a gradient, where there are more than 64, and on devices other than the CPU and, in builds for them, GPUs: there the
-/// function's own operations keep whatever they keep.
+/// `function` may hold constants, but no tensor that needs a gradient: those are inputs. It is run
+/// at once where no input needs a gradient, where there are more than 64, and on devices other than
+/// the CPU and, in builds for them, GPUs: there the function's own operations keep whatever they
+/// keep.
 pub fn recomputed<const R: usize>(
     inputs: Tensors,
     function: impl Fn(&mut Tensors) -> Tensor<R> + Send + 'static,
@@ -64,7 +66,8 @@ pub fn recomputed<const R: usize>(
 const FEW: usize = 8;
 const MANY: usize = 64;
 
-/// Between a backend's own tensors and those of any backend. A further backend joins by a line in [`recomputed`].
+/// Between a backend's own tensors and those of any backend. A further backend joins by a line in
+/// [`recomputed`].
 trait Dispatched: Backend {
     /// `None` for a tensor of another backend, or without autodiff.
     fn of_autodiff(tensor: DispatchTensor) -> Option<FloatTensor<Autodiff<Self>>>;
@@ -91,7 +94,8 @@ where
     }
 }
 
-/// Burn does not compare a handle's rank with its tensor's; no operation that would is applied to these.
+/// Burn does not compare a handle's rank with its tensor's; no operation that would is applied to
+/// these.
 fn any(tensor: DispatchTensor) -> Tensor<1> {
     Tensor::from_dispatch(tensor)
 }
@@ -105,7 +109,8 @@ fn on_autodiff<B: Dispatched>(inputs: &Tensors) -> Option<Vec<FloatTensor<Autodi
     tracked.then_some(inputs)
 }
 
-/// The function with the constants that it holds. Behind a lock, because a state is cloned and sent between threads.
+/// The function with the constants that it holds. Behind a lock, because a state is cloned and sent
+/// between threads.
 #[derive(Clone)]
 struct Again(Arc<Mutex<dyn Fn(Tensors) -> DispatchTensor + Send>>);
 
@@ -147,7 +152,8 @@ fn record<B: Dispatched, const N: usize>(
     let Ok(nodes) = <[_; N]>::try_from(nodes) else {
         unreachable!("resized to N above")
     };
-    // On autodiff without leaves, because Burn's autodiff puts some operations together from others, with other last bits.
+    // On autodiff without leaves, because Burn's autodiff puts some operations together from
+    // others, with other last bits.
     let constants = values.iter().cloned().map(Autodiff::<B>::from_inner);
     let y = function(Tensors(constants.map(B::autodiff).collect()));
     let y = B::of_plain(any(y).without_autodiff().into_dispatch());

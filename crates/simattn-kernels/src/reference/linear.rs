@@ -1,6 +1,7 @@
 use burn::tensor::{Int, Tensor, module};
 
-/// `y = x · weightᵀ + bias` over the last axis: `x` [.., I], `weight` [O, I], `bias` `[O]` → [.., O].
+/// `y = x · weightᵀ + bias` over the last axis: `x` [.., I], `weight` [O, I], `bias` `[O]` → [..,
+/// O].
 pub fn linear<const R: usize>(
     x: Tensor<R>,
     weight: Tensor<2>,

@@ -1,5 +1,5 @@
-//! The definitions in float64 and plain loops, forward and backward, written like the formulas: what the kernels are
-//! compared with.
+//! The definitions in float64 and plain loops, forward and backward, written like the formulas:
+//! what the kernels are compared with.
 #![allow(dead_code)]
 
 pub mod simulated;

@@ -1,6 +1,7 @@
 //! Simulated attention in float64, stage by stage: each stage with its backward, in plain loops.
 //!
-//! A linear map over features is the convolution with κ = 1 whose channels are the features, over rows of width 1.
+//! A linear map over features is the convolution with κ = 1 whose channels are the features, over
+//! rows of width 1.
 
 use simattn_kernels::reference::{Aggregation, ExpansionOptions, RopePlacement, SasOptions};
 
@@ -33,7 +34,8 @@ pub struct ExpansionSizes {
     pub kernel_size: usize,
 }
 
-/// Cosines and sines [tokens, half] of a tensor's positions; tokens of all the batch, one after another.
+/// Cosines and sines [tokens, half] of a tensor's positions; tokens of all the batch, one after
+/// another.
 #[derive(Clone, Debug)]
 pub struct Rotation {
     pub cos: Vec<f64>,
@@ -107,7 +109,8 @@ fn relu(x: &[f64], on: bool) -> Vec<f64> {
     x.iter().map(|&x| if on { x.max(0.0) } else { x }).collect()
 }
 
-/// Both maps of a stage; `sizes` for [`convolve`]. Returns (first map's result, the stage's result).
+/// Both maps of a stage; `sizes` for [`convolve`]. Returns (first map's result, the stage's
+/// result).
 fn stage(
     x: &[f64],
     s: &Stage,
@@ -288,7 +291,8 @@ pub struct Exact {
 }
 
 #[allow(clippy::too_many_arguments)]
-/// Forward and backward of simulated attention; inputs token-major, `batch` elements; `groups` averaged groups.
+/// Forward and backward of simulated attention; inputs token-major, `batch` elements; `groups`
+/// averaged groups.
 pub fn sas_attention(
     batch: usize,
     groups: usize,

@@ -1,4 +1,5 @@
-//! Functions of matrices on a GPU against their definitions in float64 on the CPU, values and every gradient.
+//! Functions of matrices on a GPU against their definitions in float64 on the CPU, values and every
+//! gradient.
 #![allow(dead_code)]
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};

@@ -91,7 +91,8 @@ pub fn read<const R: usize>(x: Tensor<R>) -> Vec<f64> {
     x.into_data().iter::<f64>().collect()
 }
 
-/// Root mean square of the difference over that of `exact`, where that is not nothing beside `floor`.
+/// Root mean square of the difference over that of `exact`, where that is not nothing beside
+/// `floor`.
 pub fn relative_error(got: &[f64], exact: &[f64], floor: f64) -> f64 {
     assert_eq!(got.len(), exact.len());
     assert!(got.iter().all(|x| x.is_finite()), "a value is not finite");

@@ -13,7 +13,8 @@ const SETTINGS: AdamW = AdamW {
     gradient_factor: 1.0,
 };
 
-/// Ten steps on parameters of the given lengths; the gradient of a step is the parameter itself plus noise.
+/// Ten steps on parameters of the given lengths; the gradient of a step is the parameter itself
+/// plus noise.
 fn ten_steps(lengths: &[usize], factor: f32) -> Vec<Vec<f32>> {
     let mut values: Vec<_> = lengths.iter().map(|&len| normals("values", len)).collect();
     let mut first: Vec<_> = lengths.iter().map(|&len| vec![0.0; len]).collect();

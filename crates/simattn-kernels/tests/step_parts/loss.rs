@@ -88,7 +88,8 @@ proptest! {
         if loss.counted == 0 {
             return Ok(());
         }
-        // Probabilities are rounded before 1 is taken from the target's, so that counts for the size of a gradient.
+        // Probabilities are rounded before 1 is taken from the target's, so that counts for the
+        // size of a gradient.
         let counted = loss.counted as f64;
         let size = |i: usize| {
             let is_target = targets[i / vocabulary] as usize == i % vocabulary;
@@ -156,7 +157,8 @@ fn a_vocabulary_that_needs_several_blocks_gives_the_same_bits_on_any_number_of_t
         HeadGradientsWanted::default(),
     );
     assert_each("loss", &loss.token_losses, &losses, 2e-6, 1e-5);
-    // The gradient of the weight is a sum over blocks: all rows together give Σ d = 0 over the vocabulary.
+    // The gradient of the weight is a sum over blocks: all rows together give Σ d = 0 over the
+    // vocabulary.
     assert_same_on_any_number_of_threads(|| {
         let (loss, gradients) = head_cross_entropy(shape, &hidden, &weight, &targets, BOTH);
         let columns: Vec<f64> = (0..width)

@@ -1,5 +1,5 @@
-//! The CPU kernels around attention against plain float64 loops: values, every gradient, odd shapes, outputs that held NaN
-//! before, any number of threads, every instruction set.
+//! The CPU kernels around attention against plain float64 loops: values, every gradient, odd
+//! shapes, outputs that held NaN before, any number of threads, every instruction set.
 
 mod activation;
 mod adamw;
@@ -51,8 +51,8 @@ fn assert_rms(name: &str, got: &[f32], want: &[f64], most: f64) {
     );
 }
 
-/// Each value is within `most` times its size, which for a sum is the sum of its terms' absolute values: what is left after
-/// terms cancel says nothing about a sum's rounding.
+/// Each value is within `most` times its size, which for a sum is the sum of its terms' absolute
+/// values: what is left after terms cancel says nothing about a sum's rounding.
 #[track_caller]
 fn assert_sums(name: &str, got: &[f32], want: &[f64], sizes: &[f64], most: f64) {
     assert_eq!([got.len(); 2], [want.len(), sizes.len()], "{name}: length");

@@ -31,8 +31,8 @@ impl Sums {
     }
 }
 
-/// y and the gradients of x, weight and bias for the upstream gradient `dy`, of one row after another; without `centre`
-/// for RMSNorm.
+/// y and the gradients of x, weight and bias for the upstream gradient `dy`, of one row after
+/// another; without `centre` for RMSNorm.
 fn norm_64(centre: bool, x: &[f32], weight: &[f32], bias: &[f32], dy: &[f32]) -> [Sums; 4] {
     let width = weight.len();
     let (weight, bias) = (wide(weight), wide(bias));
@@ -73,7 +73,8 @@ fn norm_64(centre: bool, x: &[f32], weight: &[f32], bias: &[f32], dy: &[f32]) ->
     [y, dx, dw, db]
 }
 
-/// The analytic gradient above is itself held to finite differences, so that both cannot share a mistake.
+/// The analytic gradient above is itself held to finite differences, so that both cannot share a
+/// mistake.
 #[test]
 fn the_float64_gradient_is_the_slope_of_its_values() {
     let (x, weight, bias, dy) = (
@@ -143,8 +144,8 @@ proptest! {
             gradients = layer_norm_gradient(EPSILON, &x, &weight, &dy, out);
         });
         assert_norm("layer db", &gradients.1, &db, 1e-6);
-        // The mean is rounded at the size of the offset, and so are the differences from it: as much as 1e-3 of them where a
-        // row's few values lie close together.
+        // The mean is rounded at the size of the offset, and so are the differences from it: as
+        // much as 1e-3 of them where a row's few values lie close together.
         if width >= 16 {
             let got = over_nan(x.len(), |out| layer_norm(EPSILON, &x, &weight, &bias, out));
             let size: f64 = y.sizes.iter().map(|size| size * size).sum();

@@ -15,8 +15,8 @@
 //! the loader's position says how far the run has come in it.
 //!
 //! A checkpoint is written under a hidden name, flushed, and renamed, so that a folder called
-//! `step-…` was whole when it appeared. [`Checkpoint::open`] compares every byte with its sum before
-//! anything is used, and what one file says with what the others and the folder's name say.
+//! `step-…` was whole when it appeared. [`Checkpoint::open`] compares every byte with its sum
+//! before anything is used, and what one file says with what the others and the folder's name say.
 
 mod agreement;
 mod error;
@@ -48,7 +48,8 @@ pub(crate) const TOKENIZER: &str = "tokenizer.json";
 pub(crate) const TEXT: &str = simattn_data::TEXT_SETTINGS;
 pub(crate) const SUMS: &str = "SHA256SUMS";
 
-/// The files that have a sum, in the order of their names; [`TEXT`] comes after them where it is there.
+/// The files that have a sum, in the order of their names; [`TEXT`] comes after them where it is
+/// there.
 pub(crate) const SUMMED: [&str; 5] = [CONFIG, WEIGHTS, OPTIMIZER, STATE, TOKENIZER];
 
 /// The name of the checkpoint after `step` updates.

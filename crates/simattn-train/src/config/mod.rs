@@ -48,8 +48,8 @@ pub(crate) const TALES: &str = "tales";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// `"tales"` (the embedded corpus), or the path of a text file, of a folder of text files, of a folder that
-    /// `simattn prepare` made, or of one with token files of llm.c or nanoGPT.
+    /// `"tales"` (the embedded corpus), or the path of a text file, of a folder of text files, of a
+    /// folder that `simattn prepare` made, or of one with token files of llm.c or nanoGPT.
     pub source: String,
     /// Several folders of token ids, mixed; where given, `source` is not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -120,11 +120,12 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// The largest global norm of the gradient; 0 switches clipping off.
     pub clip: f64,
-    /// What backward works out again instead of keeping it: "none", or "block" for all that lies inside a decoder block.
-    /// It changes time and memory, no number.
+    /// What backward works out again instead of keeping it: "none", or "block" for all that lies
+    /// inside a decoder block. It changes time and memory, no number.
     pub recompute: Recompute,
-    /// The float type of a pass, "float32" or "bfloat16", evaluations included; weights, gradients and the optimiser stay
-    /// float32. On the processor bfloat16 is worked out in float32 and rounded: slower than float32.
+    /// The float type of a pass, "float32" or "bfloat16", evaluations included; weights, gradients
+    /// and the optimiser stay float32. On the processor bfloat16 is worked out in float32 and
+    /// rounded: slower than float32.
     pub precision: Precision,
     /// Steps between two evaluations; 0 evaluates only before the first step and after the last.
     pub evaluate_every: u64,
@@ -248,7 +249,8 @@ impl RunConfig {
     ///
     /// # Errors
     ///
-    /// [`RunConfigError::Unwritable`] where a value has no TOML form, which [`Self::validate`] refuses.
+    /// [`RunConfigError::Unwritable`] where a value has no TOML form, which [`Self::validate`]
+    /// refuses.
     pub fn to_toml(&self) -> Result<String, RunConfigError> {
         toml::to_string(self).map_err(|error| RunConfigError::Unwritable {
             message: document::one_line(&error.to_string()),

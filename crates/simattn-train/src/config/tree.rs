@@ -1,5 +1,5 @@
-//! A tree of values in which some were given as text on the command line, and what they are is known
-//! only when a field of some type takes them.
+//! A tree of values in which some were given as text on the command line, and what they are is
+//! known only when a field of some type takes them.
 
 use std::collections::BTreeMap;
 

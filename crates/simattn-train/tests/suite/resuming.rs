@@ -1,4 +1,5 @@
-//! Runs that go on: with the tokenizer of their weights, with counters that hold, never from what is no number.
+//! Runs that go on: with the tokenizer of their weights, with counters that hold, never from what
+//! is no number.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -183,7 +183,8 @@ impl SasAttention {
         )
     }
 
-    /// Everything after the projections and their norms: `q` [B, T, H, D], `k` and `v` [B, T, G, D] → [B, T, C].
+    /// Everything after the projections and their norms: `q` [B, T, H, D], `k` and `v` [B, T, G, D]
+    /// → [B, T, C].
     pub fn attend(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, pass: &Pass<'_>) -> Tensor<3> {
         let c = &self.config;
         let weights = SasWeights {

@@ -39,7 +39,8 @@ impl Unpacking {
 }
 
 impl Pass<'_> {
-    /// [`Kernels::attention`](simattn_kernels::Kernels::attention) over whole sequences: `q` [B, H, T, D'], `k` [B, G, T, D'], `v` [B, G, T, D] → [B, H, T, D].
+    /// [`Kernels::attention`](simattn_kernels::Kernels::attention) over whole sequences: `q` [B, H,
+    /// T, D'], `k` [B, G, T, D'], `v` [B, G, T, D] → [B, H, T, D].
     pub(super) fn attention(
         &self,
         q: Tensor<4>,
@@ -63,7 +64,8 @@ impl Pass<'_> {
         y.reshape([1, tokens, heads, width]).swap_dims(1, 2)
     }
 
-    /// [`Kernels::sas_attention`](simattn_kernels::Kernels::sas_attention) over whole sequences: `q` [B, T, H, D], `k` and `v` [B, T, G, D] → [B, T, F].
+    /// [`Kernels::sas_attention`](simattn_kernels::Kernels::sas_attention) over whole sequences:
+    /// `q` [B, T, H, D], `k` and `v` [B, T, G, D] → [B, T, F].
     pub(super) fn sas_attention(
         &self,
         q: Tensor<4>,

@@ -1,4 +1,5 @@
-//! What a model is made of: one typed tree that a TOML preset, a command line and a saved model share.
+//! What a model is made of: one typed tree that a TOML preset, a command line and a saved model
+//! share.
 
 mod attention;
 mod error;

@@ -194,7 +194,8 @@ impl Decoder {
         self.cross_entropy(self.hidden(inputs), targets)
     }
 
-    /// Mean cross-entropy of the last places alone: `inputs` [B, T] and `targets` [B, n], n ≤ T, of the last n places → `[1]`.
+    /// Mean cross-entropy of the last places alone: `inputs` [B, T] and `targets` [B, n], n ≤ T, of
+    /// the last n places → `[1]`.
     pub fn loss_of_last(&self, inputs: Tensor<2, Int>, targets: Tensor<2, Int>) -> Tensor<1> {
         let hidden = self.hidden(inputs);
         let tokens = hidden.dims()[1];

@@ -8,8 +8,9 @@ use crate::attention::{Pass, Unpacking, rope_table};
 
 /// Sequences that share beginnings, every shared token stored once.
 ///
-/// Everything in a decoder but attention treats tokens one by one; it runs over the stored tokens. Attention alone sees whole
-/// sequences, filled up on the right to the longest, where a causal model does not look.
+/// Everything in a decoder but attention treats tokens one by one; it runs over the stored tokens.
+/// Attention alone sees whole sequences, filled up on the right to the longest, where a causal
+/// model does not look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Packed {
     /// The stored tokens.
@@ -99,8 +100,8 @@ fn indices(values: Vec<i32>, device: &Device) -> Tensor<1, Int> {
 }
 
 impl Decoder {
-    /// The normalised states before the head of packed sequences: [stored tokens, C]. The same as those of
-    /// [`Decoder::hidden`] but for rounding.
+    /// The normalised states before the head of packed sequences: [stored tokens, C]. The same as
+    /// those of [`Decoder::hidden`] but for rounding.
     ///
     /// # Panics
     /// Without a token, and as [`Decoder::hidden`].

@@ -11,8 +11,8 @@ use simattn_kernels::{
 use super::Block;
 use crate::attention::Pass;
 
-/// What of the forward pass is worked out again in backward, instead of being kept for it. The numbers are the same bit
-/// for bit; the time of one more forward pass is paid for memory.
+/// What of the forward pass is worked out again in backward, instead of being kept for it. The
+/// numbers are the same bit for bit; the time of one more forward pass is paid for memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Recompute {

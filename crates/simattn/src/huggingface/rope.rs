@@ -16,8 +16,9 @@ const BASE: f64 = 10_000.0;
 
 impl Rope {
     /// Takes the fields of all spellings: `rope_parameters`, or `rope_theta`,
-    /// `partial_rotary_factor` and `rope_scaling` of versions before 5, and the names `[base, share]`
-    /// that a family had for the first two before. Without such names the whole head rotates.
+    /// `partial_rotary_factor` and `rope_scaling` of versions before 5, and the names
+    /// `[base, share]` that a family had for the first two before. Without such names the whole
+    /// head rotates.
     pub(super) fn take(
         fields: &mut Fields,
         older: Option<[&'static str; 2]>,

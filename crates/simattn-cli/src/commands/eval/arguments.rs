@@ -106,7 +106,8 @@ impl EvalArgs {
         })
     }
 
-    /// Tokens that a window or a request may have: what was asked for, where the model has places for it.
+    /// Tokens that a window or a request may have: what was asked for, where the model has places
+    /// for it.
     pub(super) fn longest(&self, model: &ModelConfig) -> Result<usize, CliError> {
         let context = self.context.unwrap_or(model.context);
         if context == 0 {

@@ -13,7 +13,8 @@ use crate::error::CliError;
 ///
 /// # Errors
 ///
-/// [`CliError::Input`] for a model, text or task that cannot be used; [`CliError::Failure`] where results cannot be written.
+/// [`CliError::Input`] for a model, text or task that cannot be used; [`CliError::Failure`] where
+/// results cannot be written.
 pub(crate) fn run(args: &EvalArgs) -> Result<(), CliError> {
     match &args.data {
         Some(data) => text::run(args, data),

@@ -63,7 +63,8 @@ fn write_samples(place: Reservation, runs: &[TaskRun]) -> Result<(), FolderError
     place.publish()
 }
 
-/// A name of a file for each task, all different: a task's name may hold anything, such as "group/two".
+/// A name of a file for each task, all different: a task's name may hold anything, such as
+/// "group/two".
 fn file_names<'a>(tasks: impl Iterator<Item = &'a str>) -> Vec<String> {
     /// Bytes of a task's name at most, so that the file's name is not too long for any system.
     const LONGEST: usize = 180;

@@ -95,8 +95,8 @@ fn split(ids: &[u32], end_of_text: u32) -> Vec<Vec<u32>> {
         .collect()
 }
 
-/// Words of a text, as lm-evaluation-harness counts them: the pieces that splitting at runs of white space gives, empty ones
-/// at the ends too.
+/// Words of a text, as lm-evaluation-harness counts them: the pieces that splitting at runs of
+/// white space gives, empty ones at the ends too.
 fn words(text: &str) -> u64 {
     let mut pieces = 1;
     let mut inside = false;

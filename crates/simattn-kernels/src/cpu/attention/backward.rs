@@ -11,7 +11,8 @@ use crate::cpu::output::filled;
 use crate::cpu::simd::InstructionSet;
 use crate::cpu::tile::dot;
 
-/// What backward reads: what went into forward, what came out of it, and the gradient of the output.
+/// What backward reads: what went into forward, what came out of it, and the gradient of the
+/// output.
 #[derive(Clone, Copy, Debug)]
 pub struct BackwardInputs<'a> {
     /// [B, H, T, D']
@@ -236,7 +237,8 @@ impl Backward<'_> {
             ..
         } = self.shape;
         let len = self.dense(layout, heads, queries, width);
-        // SAFETY: the tasks cover every query block of every head once; each writes its own rows; the layout is dense.
+        // SAFETY: the tasks cover every query block of every head once; each writes its own rows;
+        // the layout is dense.
         unsafe {
             filled(len, |gradient| {
                 let gradient = Shared::from_output(gradient);
@@ -314,7 +316,8 @@ impl Backward<'_> {
         let parts = self.tasks.parts;
         let blocks = self.geometry.key_blocks();
         let len = self.dense(layout, kv_heads, keys, width);
-        // SAFETY: the tasks cover every block of every head; each writes its own rows; the layout is dense.
+        // SAFETY: the tasks cover every block of every head; each writes its own rows; the layout
+        // is dense.
         unsafe {
             filled(len, |gradient| {
                 let gradient = Shared::from_output(gradient);

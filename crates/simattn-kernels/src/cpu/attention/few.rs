@@ -4,7 +4,8 @@ use pulp::{Simd, WithSimd};
 
 use crate::cpu::simd::exp;
 
-/// Up to this many queries of a head go here: bringing keys and values into lane order would cost more than it saves.
+/// Up to this many queries of a head go here: bringing keys and values into lane order would cost
+/// more than it saves.
 pub(super) const FEW: usize = 4;
 
 /// One query of one head.

@@ -11,8 +11,8 @@ use crate::cpu::output::{Output, filled};
 use crate::cpu::simd::InstructionSet;
 use crate::cpu::transpose::transpose;
 
-/// Attention: output (in `out_layout`, B·H·T·D values) and the log-sum-exp of every query's scaled scores [B, H, T],
-/// −∞ for a query that sees no key; its output is 0.
+/// Attention: output (in `out_layout`, B·H·T·D values) and the log-sum-exp of every query's scaled
+/// scores [B, H, T], −∞ for a query that sees no key; its output is 0.
 ///
 /// # Panics
 /// If the slices are shorter than the shape asks, or G does not divide H.
@@ -125,10 +125,12 @@ pub fn attention_forward_on(
                     );
                 });
         };
-        // SAFETY: the tasks cover every head and block, and each writes the log-sum-exp of its queries.
+        // SAFETY: the tasks cover every head and block, and each writes the log-sum-exp of its
+        // queries.
         log_sum_exp = unsafe { filled(batch * heads * queries, fill) };
     };
-    // SAFETY: the tasks cover every head and block, each writes the outputs of its queries, and the layout is dense.
+    // SAFETY: the tasks cover every head and block, each writes the outputs of its queries, and the
+    // layout is dense.
     let out = unsafe { filled(len, fill) };
     (out, log_sum_exp)
 }

@@ -10,7 +10,8 @@ use crate::cpu::simd::InstructionSet;
 use crate::cpu::tile::{load, store};
 use crate::cpu::transpose::transpose;
 
-/// Brings a tensor [batch, heads, tokens, width] into lane order, times `factor`: blocks [width][64], unused lanes zero.
+/// Brings a tensor [batch, heads, tokens, width] into lane order, times `factor`: blocks
+/// [width][64], unused lanes zero.
 pub(super) fn pack(
     set: InstructionSet,
     room: &mut Room,

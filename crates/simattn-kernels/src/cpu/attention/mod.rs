@@ -1,9 +1,10 @@
 //! Softmax attention on slices, forward and backward.
 //!
-//! Keys and values are brought into lane order once (see `blocked`); then every block of 64 queries of
-//! every head is a task. Backward takes every key/value head as a task, with all query heads that read it; if there are
-//! few, their queries are dealt to up to 32 tasks, whose sums are added in order. Memory beside inputs and outputs: a copy of
-//! k and v forward; backward a copy of q, k, v and the output's gradient and one to 32 / (B·G) of the gradients of k and v.
+//! Keys and values are brought into lane order once (see `blocked`); then every block of 64 queries
+//! of every head is a task. Backward takes every key/value head as a task, with all query heads
+//! that read it; if there are few, their queries are dealt to up to 32 tasks, whose sums are added
+//! in order. Memory beside inputs and outputs: a copy of k and v forward; backward a copy of q, k,
+//! v and the output's gradient and one to 32 / (B·G) of the gradients of k and v.
 
 mod backward;
 mod backward_block;
@@ -20,7 +21,8 @@ pub(super) use tasks::{BackwardTasks, Scratch};
 use super::blocked::Geometry;
 use crate::call::{AttentionOptions, AttentionShape};
 
-/// Where the values of a [batch, heads, tokens, width] tensor stand; a token's features are contiguous.
+/// Where the values of a [batch, heads, tokens, width] tensor stand; a token's features are
+/// contiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLayout {
     /// Distance between elements of the batch.

@@ -36,8 +36,8 @@ impl BackwardTasks {
         self.kv_heads * self.parts
     }
 
-    /// The (query head of the group, query block) pairs of a task: neighbours go to different tasks,
-    /// as their work is alike.
+    /// The (query head of the group, query block) pairs of a task: neighbours go to different
+    /// tasks, as their work is alike.
     pub fn items(&self, task: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
         let Self {
             parts,

@@ -30,8 +30,8 @@ pub struct HeadBackward {
     pub out_gradient: *const f32,
     /// Log-sum-exp of the block's queries.
     pub log_sum_exp: *const f32,
-    /// Row sums of output × its gradient, if they are known; null: they are found from the weights, which then
-    /// must be kept for all keys, 512 bytes a key.
+    /// Row sums of output × its gradient, if they are known; null: they are found from the weights,
+    /// which then must be kept for all keys, 512 bytes a key.
     pub delta: *const f32,
     /// Gradient of the scaled queries, `[width][64]`, written. May be `query` itself.
     pub query_gradient: *mut f32,
@@ -68,7 +68,8 @@ pub unsafe fn backward<S: Simd>(
     let turned = scratch.turned.as_mut_ptr();
     let delta = scratch.delta.as_mut_ptr();
     let gradient = query_gradient.as_mut_ptr();
-    // SAFETY: scratch was sized above, operands by the caller's promise; see each function for its ranges.
+    // SAFETY: scratch was sized above, operands by the caller's promise; see each function for its
+    // ranges.
     unsafe {
         for i in 0..geometry.width * BLOCK / lanes {
             store(simd, gradient.add(i * lanes), simd.splat_f32s(0.0));
@@ -93,9 +94,10 @@ pub unsafe fn backward<S: Simd>(
             for (i, key_block) in blocks.clone().enumerate() {
                 step.weights(simd, key_block, strip.add(i * size), delta);
             }
-            // In place: row q's sum goes to entry q, which lies in a row already summed. The weights add up to 1 only as
-            // far as the log-sum-exp is exact, 4e-6 off at logits of 80; divided by their own sum, the gradients of a
-            // row of scores add up to 0 as they must, and what a shift of all keys gets is not that error's.
+            // In place: row q's sum goes to entry q, which lies in a row already summed. The
+            // weights add up to 1 only as far as the log-sum-exp is exact, 4e-6 off at logits of
+            // 80; divided by their own sum, the gradients of a row of scores add up to 0 as they
+            // must, and what a shift of all keys gets is not that error's.
             for q in 0..BLOCK {
                 let sum = simd.reduce_sum_f32s(load(simd, delta.add(q * EDGE)));
                 let weight = simd.reduce_sum_f32s(load(simd, delta.add((BLOCK + q) * EDGE)));
@@ -143,13 +145,15 @@ impl Step<'_> {
         end.next_multiple_of(EDGE)
     }
 
-    /// Weights and their gradients of one key block, keys in the lanes; zero weight where a query must not look.
+    /// Weights and their gradients of one key block, keys in the lanes; zero weight where a query
+    /// must not look.
     #[inline(always)]
     unsafe fn weights<S: Simd>(&self, simd: S, key_block: usize, strip: *mut f32, delta: *mut f32) {
         let lanes = S::F32_LANES;
         let geometry = self.geometry;
         let (weights, gradients) = (strip, strip.wrapping_add(BLOCK * BLOCK));
-        // SAFETY: rows below `queries`, vectors below 64 / lanes, on blocks of [64][64] and [width][64].
+        // SAFETY: rows below `queries`, vectors below 64 / lanes, on blocks of [64][64] and
+        // [width][64].
         unsafe {
             let keys = self.head.keys.add(key_block * geometry.width * BLOCK);
             let values = self

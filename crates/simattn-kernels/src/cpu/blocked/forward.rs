@@ -50,7 +50,8 @@ pub unsafe fn forward<S: Simd>(
     scratch: &mut ForwardScratch,
 ) {
     let edge = EDGE / S::F32_LANES;
-    // SAFETY: scratch holds a block of scores and three rows of 64; the head by the caller's promise.
+    // SAFETY: scratch holds a block of scores and three rows of 64; the head by the caller's
+    // promise.
     unsafe {
         let rows = scratch.rows.as_mut_ptr();
         let pass = Pass {
@@ -285,7 +286,8 @@ unsafe fn hide_keys<S: Simd>(
     scores: *mut f32,
     first_lane: usize,
 ) {
-    // Both limits move with the query: key `row` is seen by lane i iff start <= row - i < end, or without bounds.
+    // Both limits move with the query: key `row` is seen by lane i iff start <= row - i < end, or
+    // without bounds.
     let relative = (query_block * BLOCK + first_lane + geometry.options.offset) as isize
         - (key_block * BLOCK) as isize;
     // SAFETY: EDGE lane numbers are at least a vector; rows of scores by the caller's promise.

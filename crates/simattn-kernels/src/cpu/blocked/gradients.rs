@@ -61,12 +61,14 @@ impl Step<'_> {
         }
     }
 
-    /// Gradients of the scores, in place of those of the weights and turned, so that the queries lie in the lanes.
+    /// Gradients of the scores, in place of those of the weights and turned, so that the queries
+    /// lie in the lanes.
     #[inline(always)]
     unsafe fn of_scores<S: Simd>(&self, simd: S, keys: &KeyBlock, whole: bool, delta: *const f32) {
         let lanes = S::F32_LANES;
         let (weights, gradients) = (keys.weights, keys.scores_gradient);
-        // SAFETY: rows below `queries` rounded up to 16, vectors below 64 / lanes, on blocks of [64][64].
+        // SAFETY: rows below `queries` rounded up to 16, vectors below 64 / lanes, on blocks of
+        // [64][64].
         unsafe {
             for first in (0..self.queries).step_by(EDGE) {
                 let end = if whole {
@@ -152,11 +154,13 @@ impl Step<'_> {
         }
     }
 
-    /// Adds to the gradients of values and keys, 16 keys at a time from the queries that see some of them.
+    /// Adds to the gradients of values and keys, 16 keys at a time from the queries that see some
+    /// of them.
     #[inline(always)]
     unsafe fn of_keys_on_the_edge<S: Simd>(&self, simd: S, keys: &KeyBlock) {
         let edge = EDGE / S::F32_LANES;
-        // SAFETY: queries from `start` on and 16 keys from `column` on, on blocks of [64][64] and [width][64].
+        // SAFETY: queries from `start` on and 16 keys from `column` on, on blocks of [64][64] and
+        // [width][64].
         unsafe {
             for column in (0..self.geometry.keys_in(keys.block)).step_by(EDGE) {
                 // Queries before this see none of the 16 keys.
@@ -196,7 +200,8 @@ impl Step<'_> {
     /// Adds to the gradients of the queries, 16 at a time from the keys that they see.
     #[inline(always)]
     unsafe fn of_queries_on_the_edge<S: Simd>(&self, simd: S, keys: &KeyBlock) {
-        // SAFETY: 16 queries from `first` on and keys below `end`, on blocks of [64][64] and [width][64].
+        // SAFETY: 16 queries from `first` on and keys below `end`, on blocks of [64][64] and
+        // [width][64].
         unsafe {
             for first in (0..self.queries).step_by(EDGE) {
                 let end = self.end(first, keys.block);

@@ -77,8 +77,8 @@ impl ContractChunk<'_> {
         self.weight_gradient.wrapping_add(offset)
     }
 
-    /// Backward of the feature stage, if there is one: the gradient of what left the head stage, between zero planes if the
-    /// head stage wants it so.
+    /// Backward of the feature stage, if there is one: the gradient of what left the head stage,
+    /// between zero planes if the head stage wants it so.
     #[inline(always)]
     unsafe fn features<S: Simd>(&self, simd: S) -> *mut f32 {
         let plan = self.plan;
@@ -186,7 +186,8 @@ impl ContractChunk<'_> {
         }
     }
 
-    /// Backward of both convolutions, from the gradient of their result; the gradient of their input.
+    /// Backward of both convolutions, from the gradient of their result; the gradient of their
+    /// input.
     #[inline(always)]
     unsafe fn heads<S: Simd>(
         &self,
@@ -250,7 +251,8 @@ impl ContractChunk<'_> {
 }
 
 impl Prepared<'_> {
-    /// Adds the gradient of a convolution's weights: from `inputs` heads on padded planes and the gradient of its result.
+    /// Adds the gradient of a convolution's weights: from `inputs` heads on padded planes and the
+    /// gradient of its result.
     #[inline(always)]
     unsafe fn correlate_taps<S: Simd>(
         &self,
@@ -286,7 +288,8 @@ impl Prepared<'_> {
             row_stride: tokens,
             step_stride: heads * tokens,
         };
-        // SAFETY: the planes hold width + κ − 1 (from) and width (gradient) times their heads, the sums what `offsets` says.
+        // SAFETY: the planes hold width + κ − 1 (from) and width (gradient) times their heads, the
+        // sums what `offsets` says.
         unsafe {
             correlate(
                 simd,

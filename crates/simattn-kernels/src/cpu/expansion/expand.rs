@@ -30,7 +30,8 @@ impl WithSimd for ExpandChunk<'_> {
         let plan = self.plan;
         let padding = plan.padding();
         let [input, first, expanded, wide, active, room] = self.room;
-        // SAFETY: the buffers have the sizes of `room`, source and target hold the chunk by the promise of the builder.
+        // SAFETY: the buffers have the sizes of `room`, source and target hold the chunk by the
+        // promise of the builder.
         unsafe {
             plan.read_tokens(simd, self.chunk, self.source, input);
             let mut result =

@@ -1,9 +1,11 @@
-//! Head and feature expansion of 8 or 16 tokens at a time, forward and backward, tokens in the lanes.
+//! Head and feature expansion of 8 or 16 tokens at a time, forward and backward, tokens in the
+//! lanes.
 //!
-//! Values of a chunk lie as `[feature][head][tokens]`. The head expansion is a convolution along the features: with this order
-//! the κ·H values that meet in one output form one run of rows, which starts at the output's own feature, so it is a plain
-//! product whose right operand overlaps itself. The feature expansion is a product with all heads side by side. Nothing is
-//! ever copied to line it up, and all of a chunk stays in the second-level cache.
+//! Values of a chunk lie as `[feature][head][tokens]`. The head expansion is a convolution along
+//! the features: with this order the κ·H values that meet in one output form one run of rows, which
+//! starts at the output's own feature, so it is a plain product whose right operand overlaps
+//! itself. The feature expansion is a product with all heads side by side. Nothing is ever copied
+//! to line it up, and all of a chunk stays in the second-level cache.
 
 mod contract;
 mod convolutions;
@@ -29,13 +31,14 @@ pub type ExpansionGradients = call::Expansion<Stage<Vec<f32>>>;
 
 /// Tokens in a chunk, on vectors of `lanes` values.
 ///
-/// All stages of a chunk should fit the second-level cache. Machines whose widest vectors hold 8 values often have 512 KiB
-/// of it: one vector of tokens does, two do not.
+/// All stages of a chunk should fit the second-level cache. Machines whose widest vectors hold 8
+/// values often have 512 KiB of it: one vector of tokens does, two do not.
 pub const fn chunk_len(lanes: usize) -> usize {
     if lanes == 8 { 8 } else { EDGE }
 }
 
-/// Cosines and sines of the positions of a tensor's tokens, each [tokens, half]: features i and i + half rotate together.
+/// Cosines and sines of the positions of a tensor's tokens, each [tokens, half]: features i and i +
+/// half rotate together.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotation<'a> {
     /// Cosines.

@@ -31,7 +31,8 @@ impl Prepared<'_> {
             if let Some(rotation) = self.after {
                 rotate(simd, &rotation, chunk, result, heads, 1.0);
             }
-            // Heads lie far apart in the blocks, often at the same place of the cache: one after another.
+            // Heads lie far apart in the blocks, often at the same place of the cache: one after
+            // another.
             for head in 0..heads {
                 for d in 0..width {
                     for at in (0..tokens).step_by(lanes) {

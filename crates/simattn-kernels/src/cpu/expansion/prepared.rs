@@ -6,7 +6,8 @@ use super::{
 };
 use crate::call::{ExpansionOptions, Stage};
 
-/// An expansion ready to run: weights of the convolutions brought into the order of the rows they meet.
+/// An expansion ready to run: weights of the convolutions brought into the order of the rows they
+/// meet.
 #[derive(Debug)]
 pub struct Prepared<'a> {
     /// Sizes.
@@ -34,7 +35,8 @@ pub(super) struct Offsets {
 }
 
 impl<'a> Prepared<'a> {
-    /// Checks the weights against the sizes and orders them, for vectors of `lanes` values and so many tokens an element.
+    /// Checks the weights against the sizes and orders them, for vectors of `lanes` values and so
+    /// many tokens an element.
     ///
     /// # Panics
     /// If a weight's length does not fit the sizes or κ is even.
@@ -75,8 +77,8 @@ impl<'a> Prepared<'a> {
         (self.sizes.kernel_size - 1) / 2
     }
 
-    /// Values of the chunk's buffers: input, first stage of heads, expanded heads, first stage of features, activated, and
-    /// what minimal filtering needs.
+    /// Values of the chunk's buffers: input, first stage of heads, expanded heads, first stage of
+    /// features, activated, and what minimal filtering needs.
     pub fn room(&self) -> [usize; 6] {
         let Sizes {
             heads,
@@ -111,7 +113,8 @@ impl<'a> Prepared<'a> {
         [input, first, expanded, wide, active]
     }
 
-    /// Values between the head and the feature stage that backward wants kept for one chunk; 0 if it needs none.
+    /// Values between the head and the feature stage that backward wants kept for one chunk; 0 if
+    /// it needs none.
     pub fn kept(&self) -> usize {
         match (self.weights.heads, self.weights.features) {
             (Some(_), Some(_)) => self.sizes.width * self.sizes.expanded_heads * self.chunk_len,

@@ -79,9 +79,11 @@ impl Prepared<'_> {
         let tokens = chunk_len(S::F32_LANES);
         for part in 0..tokens / S::F32_LANES {
             let at = part * S::F32_LANES;
-            // SAFETY: the planes hold width + κ − 1 (from) and width (to) times their heads of the chunk's tokens.
+            // SAFETY: the planes hold width + κ − 1 (from) and width (to) times their heads of the
+            // chunk's tokens.
             unsafe {
-                // The κ·H rows of one feature begin at the feature: the right operand overlaps itself.
+                // The κ·H rows of one feature begin at the feature: the right operand overlaps
+                // itself.
                 Product {
                     rows: outputs,
                     vectors: self.sizes.width,

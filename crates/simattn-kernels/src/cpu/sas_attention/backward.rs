@@ -13,7 +13,8 @@ use crate::cpu::output::{Output, filled};
 use crate::cpu::simd::InstructionSet;
 use crate::cpu::tile::{load, store};
 
-/// Gradients of [`sas_attention_forward`](super::sas_attention_forward), from its inputs, its log-sum-exp and the gradient of its output.
+/// Gradients of [`sas_attention_forward`](super::sas_attention_forward), from its inputs, its
+/// log-sum-exp and the gradient of its output.
 ///
 /// # Panics
 /// If a slice's length does not fit `shape`, or heads do not divide.
@@ -159,7 +160,8 @@ struct Backward<'a> {
     tasks: BackwardTasks,
     /// q, k and v, expanded.
     expanded: [Expanded<'a>; 3],
-    /// Gradient of the output, shared by the groups: for each batch element in work its heads, in lane order.
+    /// Gradient of the output, shared by the groups: for each batch element in work its heads, in
+    /// lane order.
     out_gradient: Shared,
     contractions: [Contraction<'a>; 3],
 }
@@ -245,7 +247,8 @@ impl<'a> Backward<'a> {
             });
     }
 
-    /// Gradients of the expanded q, in its place, and every task's part of those of the expanded k and v.
+    /// Gradients of the expanded q, in its place, and every task's part of those of the expanded k
+    /// and v.
     fn attend(&self, work: Work, log_sum_exp: &[f32]) {
         (0..work.count * self.call.kv_heads * self.tasks.parts)
             .into_par_iter()

@@ -1,4 +1,5 @@
-//! The last phase of backward: gradients of the expanded values to those of the compact ones and of the weights.
+//! The last phase of backward: gradients of the expanded values to those of the compact ones and of
+//! the weights.
 
 use super::operand::Operand;
 use crate::cpu::blocked::BLOCK;
@@ -16,7 +17,8 @@ pub(super) struct Contraction<'a> {
     pub(super) kept: Shared,
     /// Gradient of the expanded values: for each batch element in work its heads, in lane order.
     pub(super) gradient: Shared,
-    /// Distance between those heads: k and v have a head for each of several tasks, of which the first holds the sum.
+    /// Distance between those heads: k and v have a head for each of several tasks, of which the
+    /// first holds the sum.
     pub(super) head_stride: usize,
     /// Gradients of the weights, for each batch element in work and part of its tokens.
     pub(super) weight_gradients: Shared,

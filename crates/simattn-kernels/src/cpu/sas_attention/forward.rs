@@ -14,8 +14,9 @@ use crate::cpu::transpose::transpose;
 
 /// Output and log-sum-exp of simulated attention.
 ///
-/// The output is [B, T, H·D] with [`Aggregation::Peaa`](crate::call::Aggregation::Peaa), where feature (i, d) is the mean over g of expanded head g·H + i,
-/// else [B, T, H'·D]. The log-sum-exp is [B, H', T], −∞ for a query that sees no key.
+/// The output is [B, T, H·D] with [`Aggregation::Peaa`](crate::call::Aggregation::Peaa), where
+/// feature (i, d) is the mean over g of expanded head g·H + i, else [B, T, H'·D]. The log-sum-exp
+/// is [B, H', T], −∞ for a query that sees no key.
 ///
 /// # Panics
 /// If a slice's length does not fit `shape`, or heads do not divide.
@@ -115,7 +116,8 @@ fn forward_into(call: &Call<'_>, out: Shared, sums: Shared) {
     }
 }
 
-/// One block of queries of one head of the output: attention of the r expanded heads behind it, averaged.
+/// One block of queries of one head of the output: attention of the r expanded heads behind it,
+/// averaged.
 struct AttendGroups<'a> {
     call: &'a Call<'a>,
     expanded: &'a [Expanded<'a>; 3],

@@ -71,7 +71,8 @@ pub(super) struct Expanded<'a> {
     pub(super) operand: &'a Operand<'a>,
     /// For each batch element in work the expanded heads, in lane order.
     pub(super) lanes: Shared,
-    /// For each batch element in work what backward wants of the way there; `None`: nothing is kept.
+    /// For each batch element in work what backward wants of the way there; `None`: nothing is
+    /// kept.
     pub(super) kept: Option<Shared>,
 }
 
@@ -122,7 +123,8 @@ impl Expanded<'_> {
     }
 }
 
-/// Of tasks that are dealt to three items, `share` of each: the item that has task `at`, and its number among that item's.
+/// Of tasks that are dealt to three items, `share` of each: the item that has task `at`, and its
+/// number among that item's.
 pub(super) fn share_of<T>(
     items: &[T; 3],
     share: impl Fn(&T) -> usize,

@@ -1,13 +1,15 @@
 //! The product that everything in attention and in the expansions is made of:
 //! `C[m × n] = A[m × k] · B[k × n]` on operands that lie in the cache, without packing.
 //!
-//! A may have any strides, its values are broadcast. B and C are made of vectors: the lanes of a vector are
-//! contiguous, and so every operand that holds tokens in its lanes can be read without being moved.
+//! A may have any strides, its values are broadcast. B and C are made of vectors: the lanes of a
+//! vector are contiguous, and so every operand that holds tokens in its lanes can be read without
+//! being moved.
 
 use pulp::Simd;
 
-/// Repeats a block for `$index` = 0, 1, … below the constant `$count` (at most 12), written out: a loop that the compiler
-/// leaves rolled would index the accumulators at run time and so keep them in memory.
+/// Repeats a block for `$index` = 0, 1, … below the constant `$count` (at most 12), written out: a
+/// loop that the compiler leaves rolled would index the accumulators at run time and so keep them
+/// in memory.
 macro_rules! unrolled {
     ($index:ident < $count:expr, $body:block) => {
         unrolled!(@ $index, $count, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
@@ -41,7 +43,8 @@ pub use product::Product;
 /// `pointer` is readable for `S::F32_LANES` values.
 #[inline(always)]
 pub unsafe fn load<S: Simd>(_simd: S, pointer: *const f32) -> S::f32s {
-    // SAFETY: readable by the caller's promise; a vector of float32 is plain data of any alignment here.
+    // SAFETY: readable by the caller's promise; a vector of float32 is plain data of any alignment
+    // here.
     unsafe { pointer.cast::<S::f32s>().read_unaligned() }
 }
 
@@ -51,7 +54,8 @@ pub unsafe fn load<S: Simd>(_simd: S, pointer: *const f32) -> S::f32s {
 /// `pointer` is writable for `S::F32_LANES` values.
 #[inline(always)]
 pub unsafe fn store<S: Simd>(_simd: S, pointer: *mut f32, value: S::f32s) {
-    // SAFETY: writable by the caller's promise; a vector of float32 is plain data of any alignment here.
+    // SAFETY: writable by the caller's promise; a vector of float32 is plain data of any alignment
+    // here.
     unsafe { pointer.cast::<S::f32s>().write_unaligned(value) }
 }
 

@@ -98,7 +98,8 @@ pub enum Finish {
     Add,
     /// `C = C * s + x`, where vector `j` of `s` is at the pointer plus `j` vectors.
     ScaleAdd(*const f32),
-    /// With `y = x + bias[row]`: `C = y + skip[row]`, and `relu(y)` to the second target. Pieces may be left out.
+    /// With `y = x + bias[row]`: `C = y + skip[row]`, and `relu(y)` to the second target. Pieces
+    /// may be left out.
     Expand(Expand),
     /// `C = C + [M > 0] x`, where M is laid out as C.
     AddMasked(*const f32),

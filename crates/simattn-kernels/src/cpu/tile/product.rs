@@ -27,7 +27,8 @@ impl Product {
     /// Works it out.
     ///
     /// # Safety
-    /// The operands are readable, the targets writable, over the whole index range; targets overlap no operand.
+    /// The operands are readable, the targets writable, over the whole index range; targets overlap
+    /// no operand.
     #[inline(always)]
     pub unsafe fn run<S: Simd>(self, simd: S) {
         simd.vectorize(self);
@@ -98,7 +99,8 @@ impl Product {
     ) {
         let (left, right) = (self.left, self.right);
         let mut sums = [[simd.splat_f32s(0.0); V]; M];
-        // SAFETY: `row + M <= rows`, `first + V <= vectors`, `step < steps`: inside the operands by the caller's promise.
+        // SAFETY: `row + M <= rows`, `first + V <= vectors`, `step < steps`: inside the operands by
+        // the caller's promise.
         unsafe {
             let mut a = left.pointer.add(row * left.row_stride);
             let mut b = right.pointer.add(first * right.vector_stride);
@@ -132,7 +134,8 @@ impl Product {
         let at =
             |m: usize, v: usize| (row + m) * target.row_stride + (first + v) * target.vector_stride;
         let zero = simd.splat_f32s(0.0);
-        // SAFETY: `row + M <= rows` and `first + V <= vectors`: inside the targets by the caller's promise.
+        // SAFETY: `row + M <= rows` and `first + V <= vectors`: inside the targets by the caller's
+        // promise.
         unsafe {
             match self.finish {
                 Finish::Store => {

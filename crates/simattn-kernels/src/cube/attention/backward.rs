@@ -33,9 +33,11 @@ pub(super) fn attention_deltas<F: Float>(
     deltas[ABSOLUTE_POS] = sum;
 }
 
-/// The gradient of q, [B, H, T, D']: one cube a tile of one head's queries, over the tiles of keys that they see.
+/// The gradient of q, [B, H, T, D']: one cube a tile of one head's queries, over the tiles of keys
+/// that they see.
 ///
-/// With weights P = exp(scale·S − sums), worked out again: `dq = scale · (P ∘ (dy·vᵀ − deltas)) · k`.
+/// With weights P = exp(scale·S − sums), worked out again:
+/// `dq = scale · (P ∘ (dy·vᵀ − deltas)) · k`.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn attention_query_gradients<F: Float>(
     q: &Tensor<F>,
@@ -236,7 +238,8 @@ pub(super) fn attention_key_gradients<F: Float>(
                 comptime!(plan.width),
                 tile,
             );
-            // The last product over the weights is behind every thread here: the strips' turns met since.
+            // The last product over the weights is behind every thread here: the strips' turns met
+            // since.
             #[unroll]
             for j in 0..per_thread {
                 let token = query + x + j * SIDE;

@@ -8,11 +8,13 @@ use crate::cube::tile::{
 /// Scores below every real one; finite, because not every device has infinities.
 const LOWEST: f32 = -1e30;
 
-/// `q` [B, H, T, D'], `k` [B, G, S, D'], `v` [B, G, S, D] → `out` [B, H, T, D] and `sums` [B, H, T], the log-sum-exp of every
-/// query's scores. One cube works out a tile of one head's queries: x is the tile, y the head, z the sequence.
+/// `q` [B, H, T, D'], `k` [B, G, S, D'], `v` [B, G, S, D] → `out` [B, H, T, D] and `sums` [B, H,
+/// T], the log-sum-exp of every query's scores. One cube works out a tile of one head's queries: x
+/// is the tile, y the head, z the sequence.
 ///
-/// Over the tiles of keys that one of its queries sees, a cube keeps per query the highest score so far and, relative to it, the
-/// sum of weights and the weighted values (online softmax, arXiv 1805.02867; over tiles as in arXiv 2205.14135).
+/// Over the tiles of keys that one of its queries sees, a cube keeps per query the highest score so
+/// far and, relative to it, the sum of weights and the weighted values (online softmax, arXiv
+/// 1805.02867; over tiles as in arXiv 2205.14135).
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn attention_forward<F: Float>(
     q: &Tensor<F>,

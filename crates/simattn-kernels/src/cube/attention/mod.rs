@@ -1,8 +1,9 @@
 //! Softmax attention on CubeCL devices.
 //!
-//! Forward reads q once, and k and v once for every tile of queries that sees them; it writes the output and one number per
-//! query. Backward works the scores out again from that number, twice: tile by tile of queries for dq, tile by tile of keys
-//! for dk and dv. No sum is divided among cubes, so none needs an atomic operation or a second buffer.
+//! Forward reads q once, and k and v once for every tile of queries that sees them; it writes the
+//! output and one number per query. Backward works the scores out again from that number, twice:
+//! tile by tile of queries for dq, tile by tile of keys for dk and dv. No sum is divided among
+//! cubes, so none needs an atomic operation or a second buffer.
 
 mod backward;
 mod forward;
@@ -61,7 +62,8 @@ fn threads() -> CubeDim {
     CubeDim::new_2d(SIDE as u32, SIDE as u32)
 }
 
-/// The output [B, H, T, D], standing as [B, T, H, D], and the log-sum-exp of every query [B, H, T] in float32.
+/// The output [B, H, T, D], standing as [B, T, H, D], and the log-sum-exp of every query [B, H, T]
+/// in float32.
 pub(crate) fn attention_with_sums(
     q: CubeTensor,
     k: CubeTensor,
@@ -110,7 +112,8 @@ pub(crate) fn attention_with_sums(
 
 /// Gradients of q, k and v, in the layout of the output: tokens before heads.
 ///
-/// `dy` [B, H or fewer, T, D] is the gradient of the output; with fewer heads, head h reads head h modulo their number.
+/// `dy` [B, H or fewer, T, D] is the gradient of the output; with fewer heads, head h reads head h
+/// modulo their number.
 pub(crate) fn attention_gradients(
     [q, k, v, out, sums]: [CubeTensor; 5],
     dy: CubeTensor,

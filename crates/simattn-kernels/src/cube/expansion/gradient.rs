@@ -98,8 +98,8 @@ pub(super) fn expansion_weight_gradient<F: Float>(
     }
 }
 
-/// Adds the slices of [`expansion_weight_gradient`], in their order, into the weights [A, C, κ] and the bias [A] that follow
-/// one another from `gradients[first]` on; one thread a value.
+/// Adds the slices of [`expansion_weight_gradient`], in their order, into the weights [A, C, κ] and
+/// the bias [A] that follow one another from `gradients[first]` on; one thread a value.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn sum_weight_slices<F: Float>(
     partial: &Tensor<f32>,

@@ -1,9 +1,10 @@
 //! The expansions of simulated attention on CubeCL devices.
 //!
-//! Each of the up to four maps of an expansion is one launch, with its ReLU, residual and bias. Of an expanded tensor
-//! [N, H', D'] the two maps along the features write it twice and read it three times (the second one's input and its
-//! residual are the same values, read at two places), the two along the heads do the same at width D; backward expands again,
-//! and per map reads the gradient twice and its input once more. What a cube multiplies stays in shared memory.
+//! Each of the up to four maps of an expansion is one launch, with its ReLU, residual and bias. Of
+//! an expanded tensor [N, H', D'] the two maps along the features write it twice and read it three
+//! times (the second one's input and its residual are the same values, read at two places), the two
+//! along the heads do the same at width D; backward expands again, and per map reads the gradient
+//! twice and its input once more. What a cube multiplies stays in shared memory.
 
 mod gradient;
 mod stage;
@@ -127,8 +128,8 @@ impl Maps {
         y
     }
 
-    /// The second map's result [N, A, P] of contiguous `x` [N, C, P], rotated if there is a rotation, and the first one's where
-    /// `keep` asks for it.
+    /// The second map's result [N, A, P] of contiguous `x` [N, C, P], rotated if there is a
+    /// rotation, and the first one's where `keep` asks for it.
     pub fn apply(&self, x: &CubeTensor, keep: bool, turn: Option<&Turn>) -> Applied {
         if let Some(applied) = units::apply_both(self, x, keep, turn) {
             return applied;
@@ -150,8 +151,8 @@ impl Maps {
         }
     }
 
-    /// The gradient of `x` from that of the second map's result, `first` being the first one's; the weights' gradients go
-    /// into their place in `gradients`.
+    /// The gradient of `x` from that of the second map's result, `first` being the first one's; the
+    /// weights' gradients go into their place in `gradients`.
     pub fn gradient(
         &self,
         x: &CubeTensor,

@@ -4,8 +4,9 @@ use crate::cube::tile::{DEPTH, SIDE, STRIP, zeros};
 
 /// What one map is, and what a kernel is compiled for.
 ///
-/// A map along the heads is a convolution over the features: the heads are its channels, the features its positions. A map
-/// along the features is one with a single position: the features are its channels, every head of every token a row.
+/// A map along the heads is a convolution over the features: the heads are its channels, the
+/// features its positions. A map along the features is one with a single position: the features are
+/// its channels, every head of every token a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stage {
     /// Channels of the input, C.
@@ -22,7 +23,8 @@ pub(super) struct Stage {
     pub relu: bool,
     /// Whether a bias [A] is added.
     pub bias: bool,
-    /// Whether the result counts only where `gate` [N, A, P] is above zero: the derivative of a ReLU.
+    /// Whether the result counts only where `gate` [N, A, P] is above zero: the derivative of a
+    /// ReLU.
     pub gated: bool,
     /// Whether the input, before its ReLU, is added to the result.
     pub residual: bool,
@@ -37,8 +39,8 @@ impl Stage {
     }
 }
 
-/// `x[n, c, d + k − (κ−1)/2]`, mirrored for a transpose, through the ReLU if there is one; zero outside. Row `m` is (n, d),
-/// place `e` is (c, k).
+/// `x[n, c, d + k − (κ−1)/2]`, mirrored for a transpose, through the ReLU if there is one; zero
+/// outside. Row `m` is (n, d), place `e` is (c, k).
 #[cube]
 pub(super) fn window<F: Float>(
     x: &Tensor<F>,
@@ -95,8 +97,8 @@ fn weight<F: Float>(
     value
 }
 
-/// `x` [N, C, P] → `y` [N, A, P]: one cube a tile of rows (n, d), x and z, by output channels, y. The weights [A, C, κ] begin at
-/// `weights[first_weight]`, the bias at `weights[first_bias]`.
+/// `x` [N, C, P] → `y` [N, A, P]: one cube a tile of rows (n, d), x and z, by output channels, y.
+/// The weights [A, C, κ] begin at `weights[first_weight]`, the bias at `weights[first_bias]`.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn expansion_stage<F: Float>(
     x: &Tensor<F>,

@@ -27,7 +27,8 @@ pub fn gelu<const R: usize>(x: Tensor<R>, form: GeluForm) -> Tensor<R> {
     }
 }
 
-/// GELU of `x` [.., F] + `bias` `[F]`: the end of a linear map and the activation after it in one pass.
+/// GELU of `x` [.., F] + `bias` `[F]`: the end of a linear map and the activation after it in one
+/// pass.
 pub fn bias_gelu<const R: usize>(x: Tensor<R>, bias: Tensor<1>, form: GeluForm) -> Tensor<R> {
     if has_kernels(&x) && has_kernels(&bias) || has_gpu_kernels_for(&x, &bias) {
         return Tensor::from_dispatch(Dispatch::gelu_of(

@@ -14,7 +14,8 @@ use super::gpu::has_gpu_kernels_for;
 use super::maybe::{Maybe, dispatched};
 use crate::reference;
 
-/// `y = x · weightᵀ + bias` over the last axis: `x` [.., I], `weight` [O, I], `bias` `[O]` → [.., O].
+/// `y = x · weightᵀ + bias` over the last axis: `x` [.., I], `weight` [O, I], `bias` `[O]` → [..,
+/// O].
 pub fn linear<const R: usize>(
     x: Tensor<R>,
     weight: Tensor<2>,

@@ -10,8 +10,9 @@ use crate::ops::gpu::has_gpu_kernels_for;
 type Float = FloatTensor<CubeBackend>;
 type Int = IntTensor<CubeBackend>;
 
-/// Head and cross-entropy ([`head_cross_entropy`](crate::ops::head_cross_entropy)) of tensors without autodiff on a CubeCL device,
-/// with the gradients of `hidden` and `weight`, where about `logits` logits exist at a time, and at least 64 rows of them.
+/// Head and cross-entropy ([`head_cross_entropy`](crate::ops::head_cross_entropy)) of tensors
+/// without autodiff on a CubeCL device, with the gradients of `hidden` and `weight`, where about
+/// `logits` logits exist at a time, and at least 64 rows of them.
 ///
 /// `None` for tensors that the kernels do not take.
 pub fn head_with_gradients(

@@ -14,9 +14,11 @@ use super::gpu::{has_gpu_kernels, has_gpu_kernels_for};
 use crate::call::HeadGradientsWanted;
 use crate::reference;
 
-/// Mean cross-entropy in nats of `logits` [N, V] with `targets` `[N]`: `[1]`. A negative target does not count.
+/// Mean cross-entropy in nats of `logits` [N, V] with `targets` `[N]`: `[1]`. A negative target
+/// does not count.
 ///
-/// On CubeCL devices the loss is float32, whatever the logits are, and a target that is not below V makes it NaN.
+/// On CubeCL devices the loss is float32, whatever the logits are, and a target that is not below V
+/// makes it NaN.
 ///
 /// # Panics
 /// On other devices, if a target is not below V.
@@ -30,12 +32,13 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     portable(logits, targets)
 }
 
-/// The language-model head and its loss: logits = `hidden` [N, C] · `weight`ᵀ with `weight` [V, C], then the mean
-/// cross-entropy in nats with `targets` `[N]` → `[1]`. A negative target does not count.
+/// The language-model head and its loss: logits = `hidden` [N, C] · `weight`ᵀ with `weight` [V, C],
+/// then the mean cross-entropy in nats with `targets` `[N]` → `[1]`. A negative target does not
+/// count.
 ///
-/// On the CPU and on CubeCL devices the logits exist for some rows at a time, and the gradients are worked out with them, so that
-/// backward only scales. On CubeCL devices the loss is float32, whatever the tensors are, and a target that is not below V makes
-/// it NaN.
+/// On the CPU and on CubeCL devices the logits exist for some rows at a time, and the gradients are
+/// worked out with them, so that backward only scales. On CubeCL devices the loss is float32,
+/// whatever the tensors are, and a target that is not below V makes it NaN.
 ///
 /// # Panics
 /// On other devices, if a target is not below V.
@@ -55,7 +58,8 @@ pub fn head_cross_entropy(
     portable(reference::linear(hidden, weight, None), targets)
 }
 
-/// Cross-entropy from Burn's operations, where negative targets do not count; of narrower logits in float32.
+/// Cross-entropy from Burn's operations, where negative targets do not count; of narrower logits in
+/// float32.
 fn portable(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     let logits = match logits.dtype() {
         DType::BF16 | DType::F16 => logits.cast(DType::F32),

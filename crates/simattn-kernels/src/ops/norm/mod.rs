@@ -14,8 +14,8 @@ use super::gpu::has_gpu_kernels;
 use super::maybe::{Maybe, dispatched};
 use crate::reference;
 
-/// Layer normalisation over the last axis (arXiv 1607.06450): `(x − mean) / √(variance + ε) · weight + bias`; `weight` and
-/// `bias` `[C]`.
+/// Layer normalisation over the last axis (arXiv 1607.06450):
+/// `(x − mean) / √(variance + ε) · weight + bias`; `weight` and `bias` `[C]`.
 pub fn layer_norm<const R: usize>(
     x: Tensor<R>,
     weight: Tensor<1>,
@@ -33,7 +33,8 @@ pub fn layer_norm<const R: usize>(
     ))
 }
 
-/// Root-mean-square normalisation over the last axis (arXiv 1910.07467): `x / √(mean(x²) + ε) · weight`; `weight` `[C]`.
+/// Root-mean-square normalisation over the last axis (arXiv 1910.07467):
+/// `x / √(mean(x²) + ε) · weight`; `weight` `[C]`.
 pub fn rms_norm<const R: usize>(x: Tensor<R>, weight: Tensor<1>, epsilon: f64) -> Tensor<R> {
     if !has_norm_kernels(&x, &weight, None) {
         return reference::rms_norm(x, weight, epsilon);
@@ -46,7 +47,8 @@ pub fn rms_norm<const R: usize>(x: Tensor<R>, weight: Tensor<1>, epsilon: f64) -
     ))
 }
 
-/// Whether a norm has kernels for these tensors. On CubeCL devices `x` may have another float type than `weight` and `bias`.
+/// Whether a norm has kernels for these tensors. On CubeCL devices `x` may have another float type
+/// than `weight` and `bias`.
 pub(super) fn has_norm_kernels<const R: usize>(
     x: &Tensor<R>,
     weight: &Tensor<1>,

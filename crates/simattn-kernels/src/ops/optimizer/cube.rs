@@ -6,7 +6,8 @@ use super::AdamWState;
 use crate::call::{AdamW, GroupSettings};
 use crate::cube::{adamw, squares};
 
-/// A tensor that [`has_gpu_kernels`](crate::ops::gpu::has_gpu_kernels) let through, without autodiff.
+/// A tensor that [`has_gpu_kernels`](crate::ops::gpu::has_gpu_kernels) let through, without
+/// autodiff.
 fn primitive<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
     tensor
         .try_into_primitive::<CubeBackend>()

@@ -20,8 +20,9 @@ pub struct AdamWState<const D: usize> {
 
 /// One AdamW step (arXiv 1711.05101) for one parameter; tensors without autodiff (`Tensor::inner`).
 ///
-/// On the CPU and on CubeCL devices, values and moments that nobody else holds are changed in place: pass them by value and drop
-/// other handles. On CubeCL devices values and moments are float32 and the gradient is that, bfloat16 or float16.
+/// On the CPU and on CubeCL devices, values and moments that nobody else holds are changed in
+/// place: pass them by value and drop other handles. On CubeCL devices values and moments are
+/// float32 and the gradient is that, bfloat16 or float16.
 pub fn adamw_step<const D: usize>(
     settings: AdamW,
     group: GroupSettings,
@@ -58,7 +59,8 @@ pub fn adamw_step<const D: usize>(
         let tensor = tensor
             .try_into_primitive::<Flex>()
             .expect("a tensor of the CPU device");
-        // A view of something larger, or a transpose, gets memory of its own; a plain tensor keeps its own.
+        // A view of something larger, or a transpose, gets memory of its own; a plain tensor keeps
+        // its own.
         let whole = tensor.is_contiguous()
             && tensor
                 .as_slice::<f32>()
@@ -93,11 +95,12 @@ pub fn adamw_step<const D: usize>(
     )
 }
 
-/// [`adamw_step`] whose gradient is multiplied by the one value of `factor`, float32, beside the settings' own factor. If it is
-/// not finite, values and moments stay as they are.
+/// [`adamw_step`] whose gradient is multiplied by the one value of `factor`, float32, beside the
+/// settings' own factor. If it is not finite, values and moments stay as they are.
 ///
-/// On CubeCL devices nothing is read back to the host: `factor` may be a clipping factor that was worked out there from
-/// [`squared_norm_tensor`]. The host then does not know of a step that was left out, and counts it in `settings.step`.
+/// On CubeCL devices nothing is read back to the host: `factor` may be a clipping factor that was
+/// worked out there from [`squared_norm_tensor`]. The host then does not know of a step that was
+/// left out, and counts it in `settings.step`.
 pub fn adamw_step_by<const D: usize>(
     settings: AdamW,
     group: GroupSettings,
@@ -125,7 +128,8 @@ pub fn adamw_step_by<const D: usize>(
     adamw_step_by_portable(settings, group, values, gradient, state, factor)
 }
 
-/// [`adamw_step_by`] from plain Burn operations, on any device and float type, without a value read back to the host.
+/// [`adamw_step_by`] from plain Burn operations, on any device and float type, without a value read
+/// back to the host.
 pub fn adamw_step_by_portable<const D: usize>(
     settings: AdamW,
     group: GroupSettings,
@@ -194,8 +198,8 @@ pub fn adamw_step_portable<const D: usize>(
     )
 }
 
-/// Σ x² of a tensor without autodiff, in double precision on the CPU: the parts of a global norm. It is finite exactly if
-/// every value is (on other devices, unless the sum overflows float32).
+/// Σ x² of a tensor without autodiff, in double precision on the CPU: the parts of a global norm.
+/// It is finite exactly if every value is (on other devices, unless the sum overflows float32).
 pub fn squared_norm<const D: usize>(tensor: &Tensor<D>) -> f64 {
     if has_kernels(tensor) && !with_autodiff(tensor) {
         let tensor = tensor
@@ -209,7 +213,8 @@ pub fn squared_norm<const D: usize>(tensor: &Tensor<D>) -> f64 {
     sum.into_data().iter::<f64>().next().unwrap_or(0.0)
 }
 
-/// [`squared_norm`] as a float32 tensor `[1]` that stays on its device. It is finite unless a value is not, or the sum overflows.
+/// [`squared_norm`] as a float32 tensor `[1]` that stays on its device. It is finite unless a value
+/// is not, or the sum overflows.
 pub fn squared_norm_tensor<const D: usize>(tensor: &Tensor<D>) -> Tensor<1> {
     #[cfg(feature = "cube")]
     if super::gpu::has_gpu_kernels(tensor) && !with_autodiff(tensor) {

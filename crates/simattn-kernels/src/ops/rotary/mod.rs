@@ -13,8 +13,8 @@ use super::flex::has_kernels;
 use super::gpu::has_gpu_kernels;
 use crate::reference::{self, RopeTable};
 
-/// Rotates the first features of every head by the angles of its token's position: `x` [B, T, H, D], `table` of T positions; see
-/// [`reference::rotate`](crate::reference::rotate).
+/// Rotates the first features of every head by the angles of its token's position: `x` [B, T, H,
+/// D], `table` of T positions; see [`reference::rotate`](crate::reference::rotate).
 pub fn rotate(x: Tensor<4>, table: &RopeTable) -> Tensor<4> {
     if !has_rotary_kernels(&x, table) {
         return reference::rotate(x, table);

@@ -14,11 +14,11 @@ use super::gpu::has_gpu_kernels;
 use crate::call::{PackedOrder, Qkv, RopePlacement, SasCall, SasOptions, SasShape, Stages};
 use crate::reference::{RopeTable, SasWeights, sas_attention_through};
 
-/// Simulated attention between the projections: `q` [B, T, H, D], `k` and `v` [B, S, G, D] → [B, T, H·D] or [B, T, H'·D]; see
-/// [`reference::sas_attention`](crate::reference::sas_attention).
+/// Simulated attention between the projections: `q` [B, T, H, D], `k` and `v` [B, S, G, D] → [B, T,
+/// H·D] or [B, T, H'·D]; see [`reference::sas_attention`](crate::reference::sas_attention).
 ///
-/// One operation: only q, k, v and the log-sum-exp are kept for backward, which expands again; memory grows with T and S,
-/// never with their product.
+/// One operation: only q, k, v and the log-sum-exp are kept for backward, which expands again;
+/// memory grows with T and S, never with their product.
 ///
 /// # Panics
 /// If the shapes of inputs and weights do not match, or heads do not divide.
@@ -156,8 +156,8 @@ impl PackedWeights {
 /// Simulated attention as an operation of a backend.
 #[backend_extension(Autodiff, Flex, Cube: cfg(feature = "cube"))]
 pub trait SasAttentionOps: Backend {
-    /// [`sas_attention`] with all weights packed in one tensor and the rotations' cosines and sines in another, which is
-    /// a constant; [B, T, H, D] or [B, T, H', D].
+    /// [`sas_attention`] with all weights packed in one tensor and the rotations' cosines and sines
+    /// in another, which is a constant; [B, T, H, D] or [B, T, H', D].
     fn simulated_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -168,7 +168,8 @@ pub trait SasAttentionOps: Backend {
     ) -> FloatTensor<Self>;
 }
 
-/// What backward reads beside the gradient of the output: q, k, v, packed weights, table and the log-sum-exp.
+/// What backward reads beside the gradient of the output: q, k, v, packed weights, table and the
+/// log-sum-exp.
 pub type SasState<B> = [FloatTensor<B>; 6];
 
 /// The gradients that a backend with [`SasAttentionOps`] has.

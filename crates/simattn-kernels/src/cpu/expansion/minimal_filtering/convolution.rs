@@ -42,8 +42,8 @@ impl WithSimd for MinimalConvolution<'_> {
         let spread = self.room;
         let results = spread.wrapping_add(POINTS * inputs * row);
         let tiles = self.width / OUTPUTS;
-        // SAFETY: tile t reads planes 4 t .. 4 t + 8 of width + 4 and writes planes 4 t .. 4 t + 4 of width; the room holds
-        // TOGETHER vectors for each point and head on both sides.
+        // SAFETY: tile t reads planes 4 t .. 4 t + 8 of width + 4 and writes planes 4 t .. 4 t + 4
+        // of width; the room holds TOGETHER vectors for each point and head on both sides.
         unsafe {
             for tile in (0..tiles).step_by(TOGETHER) {
                 let count = (tiles - tile).min(TOGETHER);
@@ -82,7 +82,8 @@ impl WithSimd for MinimalConvolution<'_> {
     }
 }
 
-/// What the tile of a product does with a finished vector of row `row`, for the ways that convolutions end.
+/// What the tile of a product does with a finished vector of row `row`, for the ways that
+/// convolutions end.
 ///
 /// # Safety
 /// `place` lies inside the target and the other operands of `finish`.

@@ -37,7 +37,8 @@ impl WithSimd for MinimalCorrelation {
         let (plane_in, plane_out) = (inputs * lanes, outputs * lanes);
         let gradients = self.room;
         let spread = gradients.wrapping_add(POINTS * tiles * plane_out);
-        // SAFETY: planes as in `MinimalConvolution`; the room holds a vector for each point, tile and head on both sides.
+        // SAFETY: planes as in `MinimalConvolution`; the room holds a vector for each point, tile
+        // and head on both sides.
         unsafe {
             for tile in 0..tiles {
                 for head in 0..outputs {

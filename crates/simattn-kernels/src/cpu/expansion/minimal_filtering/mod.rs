@@ -1,13 +1,15 @@
-//! The convolution of five taps along the features with 8 products for 4 outputs instead of 20: minimal filtering F(4, 5).
+//! The convolution of five taps along the features with 8 products for 4 outputs instead of 20:
+//! minimal filtering F(4, 5).
 //!
-//! Four outputs and five taps are two polynomials; their product is known by its values at 0, ±1, ±2, ±½ and ∞. So a
-//! tile of 8 inputs is spread to 8 points (B), each point has a product over the heads of its own with weights spread
-//! likewise (G), and 4 outputs are gathered from the 8 results (A). Factors are small multiples of powers of two, and the
-//! points come in pairs whose even and odd parts are shared. The error of a convolution over 36 heads grows from 2.4e-7
-//! to 5.7e-7 of its root mean square.
+//! Four outputs and five taps are two polynomials; their product is known by its values at 0, ±1,
+//! ±2, ±½ and ∞. So a tile of 8 inputs is spread to 8 points (B), each point has a product over the
+//! heads of its own with weights spread likewise (G), and 4 outputs are gathered from the 8 results
+//! (A). Factors are small multiples of powers of two, and the points come in pairs whose even and
+//! odd parts are shared. The error of a convolution over 36 heads grows from 2.4e-7 to 5.7e-7 of
+//! its root mean square.
 //!
-//! The gradient of a weight is the same bilinear form read the other way: gradients are spread by A, inputs by B, their
-//! correlations are added up at each point, and G comes last, once a call.
+//! The gradient of a weight is the same bilinear form read the other way: gradients are spread by
+//! A, inputs by B, their correlations are added up at each point, and G comes last, once a call.
 
 mod convolution;
 mod correlation;
@@ -57,8 +59,9 @@ const LEAST_TOKENS: usize = 64;
 
 /// Whether convolutions of these sizes are done so, on vectors of `lanes` values.
 ///
-/// Measured on vectors of 8. On 16 lanes the products and the ways to the points and back shrink alike, and so does the gain;
-/// vectors of 4 and single values keep the plain product, because a chunk is several of them.
+/// Measured on vectors of 8. On 16 lanes the products and the ways to the points and back shrink
+/// alike, and so does the gain; vectors of 4 and single values keep the plain product, because a
+/// chunk is several of them.
 pub(super) const fn applies(lanes: usize, sizes: &Sizes, tokens: usize) -> bool {
     on_vectors_of(lanes)
         && sizes.kernel_size == TAPS
@@ -96,7 +99,8 @@ pub(super) fn filters(
     out
 }
 
-/// Gradients of the weights, [outputs][inputs][5], from the sums at the points, [8][outputs][inputs].
+/// Gradients of the weights, [outputs][inputs][5], from the sums at the points,
+/// [8][outputs][inputs].
 pub(super) fn filter_gradients(outputs: usize, inputs: usize, sums: &[f32]) -> Vec<f32> {
     let len = outputs * inputs;
     let tap_of = |at: usize, tap: usize| {

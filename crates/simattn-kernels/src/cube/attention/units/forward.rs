@@ -11,14 +11,16 @@ use crate::cube::units::{Units, load_results, no_sums, results_stride, store_res
 /// Scores below every real one; finite, because not every device has infinities.
 const LOWEST: f32 = -1e30;
 
-/// How far a score may rise above the number that its row's weights are relative to: they stay below e⁵, far from float16's
-/// largest number, and outputs are scaled anew only when a row rises further.
+/// How far a score may rise above the number that its row's weights are relative to: they stay
+/// below e⁵, far from float16's largest number, and outputs are scaled anew only when a row rises
+/// further.
 const SLACK: f32 = 5.0;
 
 /// [`attention_forward`](crate::cube::attention::forward::attention_forward) through matrix units.
 ///
-/// Weights are rounded to the inputs' type before they are multiplied with v; their sum is that of the unrounded ones. Outputs stay
-/// in the units' registers, relative to a score that is at most [`SLACK`] below the row's highest.
+/// Weights are rounded to the inputs' type before they are multiplied with v; their sum is that of
+/// the unrounded ones. Outputs stay in the units' registers, relative to a score that is at most
+/// [`SLACK`] below the row's highest.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn attention_forward_units<F: Float, N: Size>(
     q: &Tensor<Vector<F, N>>,

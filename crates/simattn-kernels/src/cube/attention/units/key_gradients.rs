@@ -5,8 +5,9 @@ use crate::cube::attention::mask::{AttentionPlan, Mask, end_query, first_query, 
 use crate::cube::staging::{stage_rows, staged_rows, write_sums};
 use crate::cube::units::{Units, no_sums, results_stride, store_results};
 
-/// [`attention_key_gradients`](crate::cube::attention::backward::attention_key_gradients) through matrix units, keys by queries; weights and the
-/// scores' gradients are rounded to the inputs' type before they are multiplied.
+/// [`attention_key_gradients`](crate::cube::attention::backward::attention_key_gradients) through
+/// matrix units, keys by queries; weights and the scores' gradients are rounded to the inputs' type
+/// before they are multiplied.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn attention_key_gradients_units<F: Float, N: Size>(
     q: &Tensor<Vector<F, N>>,

@@ -13,7 +13,8 @@ use crate::cube::staging::vector_size;
 use crate::cube::tensor::{addresses, element, shared_memory};
 use crate::cube::units::Units;
 
-/// The device's matrix units and the plan for them, if it has them and a tile's buffers fit into its shared memory.
+/// The device's matrix units and the plan for them, if it has them and a tile's buffers fit into
+/// its shared memory.
 fn plan(
     call: &Call,
     like: &CubeTensor,
@@ -25,7 +26,8 @@ fn plan(
     Some((AttentionPlan { tile, ..call.plan }, units))
 }
 
-/// Writes the output and the log-sum-exp, if the device has matrix units for it; false if it has not.
+/// Writes the output and the log-sum-exp, if the device has matrix units for it; false if it has
+/// not.
 pub(super) fn attend(call: &Call, [q, k, v, out, sums]: [&CubeTensor; 5]) -> bool {
     let Some((plan, units)) = plan(call, q, tile::forward_bytes) else {
         return false;
@@ -52,7 +54,8 @@ pub(super) fn attend(call: &Call, [q, k, v, out, sums]: [&CubeTensor; 5]) -> boo
     true
 }
 
-/// Writes the gradients of q, k and v, if the device has matrix units for them; false if it has not.
+/// Writes the gradients of q, k and v, if the device has matrix units for them; false if it has
+/// not.
 pub(super) fn gradients(
     call: &Call,
     [q, k, v, dy, sums, deltas]: [&CubeTensor; 6],

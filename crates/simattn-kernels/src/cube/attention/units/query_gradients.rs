@@ -6,8 +6,9 @@ use crate::cube::staging::{stage_rows, staged_rows, write_sums};
 use crate::cube::tile::mirrored;
 use crate::cube::units::{Units, no_sums, results_stride, store_results};
 
-/// [`attention_query_gradients`](crate::cube::attention::backward::attention_query_gradients) through matrix units; the scores' gradients are
-/// rounded to the inputs' type before they are multiplied with k.
+/// [`attention_query_gradients`](crate::cube::attention::backward::attention_query_gradients)
+/// through matrix units; the scores' gradients are rounded to the inputs' type before they are
+/// multiplied with k.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn attention_query_gradients_units<F: Float, N: Size>(
     q: &Tensor<Vector<F, N>>,

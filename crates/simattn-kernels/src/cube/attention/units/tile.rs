@@ -1,4 +1,5 @@
-//! How the threads of a cube share a tile of scores when matrix units work them out: four neighbours a row.
+//! How the threads of a cube share a tile of scores when matrix units work them out: four
+//! neighbours a row.
 
 use cubecl::cmma::Matrix;
 use cubecl::prelude::*;
@@ -51,7 +52,8 @@ pub(super) fn sum_of_lanes(value: f32) -> f32 {
     sum + plane_shuffle_xor(sum, 2u32)
 }
 
-/// `Σ_w left[i, w] · right[j, w]` for the plane's rows i of a tile and all its rows j; both [tile, width] as they are staged.
+/// `Σ_w left[i, w] · right[j, w]` for the plane's rows i of a tile and all its rows j; both [tile,
+/// width] as they are staged.
 #[cube]
 pub(super) fn rows_by_rows<F: Float, N: Size>(
     left: &Shared<[Vector<F, N>]>,
@@ -81,7 +83,8 @@ pub(super) fn rows_by_rows<F: Float, N: Size>(
     products
 }
 
-/// `sums[i, c] += Σ_j weights[i, j] · right[j, c]` for the plane's rows i: weights [tile, tile], right [tile, width] as it is staged.
+/// `sums[i, c] += Σ_j weights[i, j] · right[j, c]` for the plane's rows i: weights [tile, tile],
+/// right [tile, width] as it is staged.
 #[cube]
 pub(super) fn weights_by_rows<F: Float, N: Size>(
     sums: &mut Sequence<Matrix<f32>>,

@@ -6,9 +6,10 @@ use super::weights::Packed;
 use crate::cube::expansion::stage::Stage;
 use crate::cube::units::{Units, no_sums, store_results, zero};
 
-/// Sets the input rows of `chunks` chunks from number `first_chunk` on into `staged` [chunks·(chunk + κ − 1), stride], positions
-/// by channels: `x[n, c, d]` [N, C, P] through the ReLU if there is one, zeros beyond a row's ends. Chunks from `end_chunk` on are
-/// zeros too. All threads of the cube take part.
+/// Sets the input rows of `chunks` chunks from number `first_chunk` on into `staged` [chunks·(chunk
+/// + κ − 1), stride], positions by channels: `x[n, c, d]` [N, C, P] through the ReLU if there is
+/// one, zeros beyond a row's ends. Chunks from `end_chunk` on are zeros too. All threads of the
+/// cube take part.
 #[cube]
 pub(super) fn stage_windows<F: Float, N: Size>(
     staged: &mut Shared<[F]>,
@@ -66,8 +67,8 @@ pub(super) fn stage_windows<F: Float, N: Size>(
     }
 }
 
-/// `sums[i, a] += Σ_j Σ_c staged[i + j, c] · packed[j, a, c]` for the plane's rows i: the inputs of a chunk's rows begin where those
-/// of the chunk do, `reach` rows a chunk.
+/// `sums[i, a] += Σ_j Σ_c staged[i + j, c] · packed[j, a, c]` for the plane's rows i: the inputs of
+/// a chunk's rows begin where those of the chunk do, `reach` rows a chunk.
 #[cube]
 pub(super) fn convolve<F: Float>(
     sums: &Sequence<Matrix<f32>>,
@@ -120,9 +121,10 @@ pub(super) fn convolve<F: Float>(
     }
 }
 
-/// [`expansion_stage`](crate::cube::expansion::stage::expansion_stage) for a map along the heads, through matrix units: a convolution over the
-/// positions as κ products of shifted rows, positions by channels, with the weights of one tap each. Positions stand in shared memory
-/// once; the weights, [`Packed`], are read from device memory, where all cubes read the same few.
+/// [`expansion_stage`](crate::cube::expansion::stage::expansion_stage) for a map along the heads,
+/// through matrix units: a convolution over the positions as κ products of shifted rows, positions
+/// by channels, with the weights of one tap each. Positions stand in shared memory once; the
+/// weights, [`Packed`], are read from device memory, where all cubes read the same few.
 ///
 /// One cube takes [`MapPlan::chunks`] chunks of positions and all output channels.
 #[cube(launch, address_type = "dynamic")]

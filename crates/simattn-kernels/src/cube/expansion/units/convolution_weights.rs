@@ -5,8 +5,9 @@ use super::convolution::stage_windows;
 use super::weight_gradients::GradientPlan;
 use crate::cube::units::{no_sums, zero};
 
-/// `sums[s, j, a, c] = Σ dy[n, a, d] · x[n, c, d + j − (κ−1)/2]` over the chunks of slice s, and after them `sums[s, a] = Σ dy[n, a,
-/// d]`, for a map along the heads, through matrix units. One cube a slice.
+/// `sums[s, j, a, c] = Σ dy[n, a, d] · x[n, c, d + j − (κ−1)/2]` over the chunks of slice s, and
+/// after them `sums[s, a] = Σ dy[n, a, d]`, for a map along the heads, through matrix units. One
+/// cube a slice.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn convolution_weight_gradient<F: Float, N: Size>(
     x: &Tensor<Vector<F, N>>,

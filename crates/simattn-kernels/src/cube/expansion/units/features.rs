@@ -58,11 +58,13 @@ impl FeaturesPlan {
     }
 }
 
-/// `E1 = x·W1ᵀ + b1`, `y = E1 + relu(E1)·W2ᵀ + b2`, rotated: rows `x` [M, C] → `y` [M, A], with or without the residual and the
-/// ReLU, and E1 too where it is kept. Row m is head m mod H of a token; a rotation reads row t of the table, cosines [T, half] and
-/// sines [T, half] from `table_begin` on, t being the token modulo `tokens`.
+/// `E1 = x·W1ᵀ + b1`, `y = E1 + relu(E1)·W2ᵀ + b2`, rotated: rows `x` [M, C] → `y` [M, A], with or
+/// without the residual and the ReLU, and E1 too where it is kept. Row m is head m mod H of a
+/// token; a rotation reads row t of the table, cosines [T, half] and sines [T, half] from
+/// `table_begin` on, t being the token modulo `tokens`.
 ///
-/// x is read once and y written once; all between stays in shared memory and in the units' registers.
+/// x is read once and y written once; all between stays in shared memory and in the units'
+/// registers.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn expand_features_units<F: Float, T: Float, N: Size>(
     x: &Tensor<Vector<F, N>>,

@@ -85,10 +85,12 @@ impl HeadsPlan {
     }
 }
 
-/// `E1 = conv(x, W1) + b1`, `y = E1 + conv(relu(E1), W2) + b2`, convolutions over the positions: `x` [N, C, P] → `y` [N, A, P], with or
-/// without the residual and the ReLU, and E1 too where it is kept. One cube takes [`HeadsPlan::tokens`] of the N tokens.
+/// `E1 = conv(x, W1) + b1`, `y = E1 + conv(relu(E1), W2) + b2`, convolutions over the positions:
+/// `x` [N, C, P] → `y` [N, A, P], with or without the residual and the ReLU, and E1 too where it is
+/// kept. One cube takes [`HeadsPlan::tokens`] of the N tokens.
 ///
-/// x is read once and y written once; all between stays in shared memory and in the units' registers.
+/// x is read once and y written once; all between stays in shared memory and in the units'
+/// registers.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn expand_heads_units<F: Float, N: Size>(
     x: &Tensor<Vector<F, N>>,

@@ -4,8 +4,8 @@ use super::plan::MapPlan;
 use super::weights::Packed;
 use crate::cube::units::{Operand, Units, multiply, no_sums, store_results};
 
-/// Sets rows `first .. first + count` of `x` [M, width] into `staged`, [`Units::stride`] apart, through a ReLU if `relu`; rows from
-/// `end` on are zeros. All threads of the cube take part.
+/// Sets rows `first .. first + count` of `x` [M, width] into `staged`, [`Units::stride`] apart,
+/// through a ReLU if `relu`; rows from `end` on are zeros. All threads of the cube take part.
 #[cube]
 pub(super) fn stage_lines<F: Float, N: Size>(
     staged: &mut Shared<[Vector<F, N>]>,
@@ -41,8 +41,9 @@ pub(super) fn stage_lines<F: Float, N: Size>(
     }
 }
 
-/// [`expansion_stage`](crate::cube::expansion::stage::expansion_stage) for a map along the features, through matrix units: rows [M, C] times the
-/// weights, [`Packed`]. One cube takes [`MapPlan::rows`] rows and all output channels.
+/// [`expansion_stage`](crate::cube::expansion::stage::expansion_stage) for a map along the
+/// features, through matrix units: rows [M, C] times the weights, [`Packed`]. One cube takes
+/// [`MapPlan::rows`] rows and all output channels.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn expansion_map<F: Float, N: Size>(
     x: &Tensor<Vector<F, N>>,

@@ -5,8 +5,9 @@ use super::map::stage_lines;
 use super::weight_gradients::GradientPlan;
 use crate::cube::units::{no_sums, zero};
 
-/// [`convolution_weight_gradient`](super::convolution_weights::convolution_weight_gradient) for a map along the features: `sums[s, a, c] = Σ dy[m, a] · x[m, c]`, then `sums[s, a] = Σ dy[m,
-/// a]`, over the rows m of slice s.
+/// [`convolution_weight_gradient`](super::convolution_weights::convolution_weight_gradient) for a
+/// map along the features: `sums[s, a, c] = Σ dy[m, a] · x[m, c]`, then `sums[s, a] = Σ dy[m, a]`,
+/// over the rows m of slice s.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn map_weight_gradient<F: Float, N: Size>(
     x: &Tensor<Vector<F, N>>,

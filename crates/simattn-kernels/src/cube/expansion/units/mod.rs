@@ -208,8 +208,8 @@ fn packed(
     packed
 }
 
-/// Writes the gradients of a map's weight and bias from place `place` on in `gradients`, if the device has matrix
-/// units for it; false if it has not.
+/// Writes the gradients of a map's weight and bias from place `place` on in `gradients`, if the
+/// device has matrix units for it; false if it has not.
 pub(super) fn weight_gradient(
     stage: Stage,
     x: &CubeTensor,
@@ -261,8 +261,8 @@ pub(super) fn weight_gradient(
     true
 }
 
-/// The tensor as kernels index it, so that its last axis is the one that is read several values at a time: [N, C, P], or [M, C]
-/// where there is one position.
+/// The tensor as kernels index it, so that its last axis is the one that is read several values at
+/// a time: [N, C, P], or [M, C] where there is one position.
 fn lines(x: &CubeTensor, channels: usize, stage: &Stage) -> CubeTensor {
     let rows = x.meta.num_elements() / (channels * stage.positions);
     match stage.positions {
@@ -271,7 +271,8 @@ fn lines(x: &CubeTensor, channels: usize, stage: &Stage) -> CubeTensor {
     }
 }
 
-/// Into how many slices a sum over `chunks` chunks is cut: by the shape alone, so that the same shape gives the same bits.
+/// Into how many slices a sum over `chunks` chunks is cut: by the shape alone, so that the same
+/// shape gives the same bits.
 fn slices(chunks: usize) -> usize {
     const CHUNKS: usize = 8;
     const MOST: usize = 256;

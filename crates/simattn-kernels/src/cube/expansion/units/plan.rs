@@ -8,7 +8,8 @@ use crate::cube::units::{Units, results_stride};
 pub(super) struct MapPlan {
     pub stage: Stage,
     pub units: Units,
-    /// Rows that belong together: positions of one row of a convolution, or rows of a map along the features.
+    /// Rows that belong together: positions of one row of a convolution, or rows of a map along the
+    /// features.
     pub chunk: usize,
     /// Chunks of a cube.
     pub chunks: usize,
@@ -75,7 +76,8 @@ impl MapPlan {
         self.stage.positions.div_ceil(self.chunk)
     }
 
-    /// Float32 values between two lines of results in shared memory: lines are columns of a convolution, rows of a map.
+    /// Float32 values between two lines of results in shared memory: lines are columns of a
+    /// convolution, rows of a map.
     pub fn line(&self) -> usize {
         match self.stage.positions {
             1 => results_stride(self.columns),

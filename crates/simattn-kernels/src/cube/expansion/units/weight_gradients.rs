@@ -96,8 +96,8 @@ impl GradientPlan {
     }
 }
 
-/// Adds the slices, in their order, into the weights [A, C, κ] and the bias [A] that follow one another from `gradients[first]` on;
-/// one thread a value.
+/// Adds the slices, in their order, into the weights [A, C, κ] and the bias [A] that follow one
+/// another from `gradients[first]` on; one thread a value.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn sum_packed_slices<F: Float>(
     sums: &Tensor<f32>,

@@ -3,7 +3,8 @@ use cubecl::prelude::*;
 use crate::cube::expansion::stage::Stage;
 use crate::cube::units::Units;
 
-/// How the weights of a map stand for matrix units: [κ, A, C], both padded with zeros, the taps of a transpose mirrored.
+/// How the weights of a map stand for matrix units: [κ, A, C], both padded with zeros, the taps of
+/// a transpose mirrored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Packed {
     /// Output channels, padded.
@@ -28,7 +29,8 @@ impl Packed {
     }
 }
 
-/// `packed[j, a, c]` is the weight of output channel a for input channel c at tap j; one thread a value.
+/// `packed[j, a, c]` is the weight of output channel a for input channel c at tap j; one thread a
+/// value.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn pack_weights<F: Float>(
     weights: &Tensor<F>,
