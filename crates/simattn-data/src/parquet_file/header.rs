@@ -85,7 +85,9 @@ pub(super) fn check_metadata(file: &File) -> Result<(), ParquetError> {
                     (0, COLUMNS, Seen::List) => columns = Columns::within(length.into()),
                     (0, COLUMNS, _) => return Err(damaged("it lists no columns")),
                     (IN_COLUMNS, 5, Seen::Number(children)) => columns.children = children,
-                    (IN_COLUMNS, 5, _) => return Err(damaged("a column is no structure")),
+                    (IN_COLUMNS, 5, _) => {
+                        return Err(damaged("a column names its children by no number"));
+                    }
                     (IN_COLUMNS, _, Seen::End) => columns.next()?,
                     _ => {}
                 }
