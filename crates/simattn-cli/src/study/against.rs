@@ -10,7 +10,7 @@ use crate::quantity::with_decimals;
 
 impl Table {
     /// Lays out `study` as differences and multiples; None where there is nothing to compare.
-    pub fn against_baseline(study: &StudyResults) -> Option<Self> {
+    pub(crate) fn against_baseline(study: &StudyResults) -> Option<Self> {
         study.baseline_variant()?.final_loss()?;
         if study.variants.len() < 2 {
             return None;

@@ -154,7 +154,9 @@ pub(crate) fn candidates(
 ///
 /// # Errors
 /// A width that holds no whole heads, and a model that no MLP's width comes near.
-pub fn multi_head_of_equal_parameters(model: &ModelConfig) -> Result<ModelConfig, MatchError> {
+pub(crate) fn multi_head_of_equal_parameters(
+    model: &ModelConfig,
+) -> Result<ModelConfig, MatchError> {
     let attention = Shape::of(model)?.mha();
     if attention == model.attention {
         return Ok(model.clone());
