@@ -271,14 +271,16 @@ pub(crate) fn listed() -> Vec<(String, String)> {
     lines
 }
 
+/// What a device calls itself.
 #[cfg(feature = "gpu")]
-fn described(device: &Device) -> String {
+pub(crate) fn described(device: &Device) -> String {
     let name = device.identity().map(|identity| identity.name);
     name.unwrap_or_else(|| format!("{device:?}"))
 }
 
+/// What a device calls itself.
 #[cfg(not(feature = "gpu"))]
-fn described(device: &Device) -> String {
+pub(crate) fn described(device: &Device) -> String {
     format!("{device:?}")
 }
 

@@ -7,8 +7,8 @@
 //! which exit code, [`console`] writes messages and results, `progress` and `training_progress`
 //! show progress, `quantity` and `timestamp` turn numbers and times into text, `device` opens what
 //! `--device` asks for, [`machine`] describes the machine of a measurement, `peak` its peak rate,
-//! `room` how much memory a command would need, and [`memory`] how much it used. A test,
-//! `tests/floors.rs`, enforces this.
+//! `room` how much memory a command would need, [`memory`] how much it used, and `signals` notices
+//! that work is to stop. A test, `tests/floors.rs`, enforces this.
 //!
 //! Only what the binary, the tests and the example need is public.
 
@@ -23,6 +23,7 @@ mod peak;
 mod progress;
 mod quantity;
 mod room;
+mod signals;
 pub mod study;
 mod timestamp;
 mod training_progress;

@@ -2,8 +2,11 @@
 
 use std::{fs, thread};
 
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use simattn_kernels::cpu::simd::InstructionSet;
+
+use crate::device;
 
 /// A machine, as results keep it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +24,27 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// This machine, computing on `device`.
+    pub(crate) fn computing_on(device: &Device) -> Self {
+        let this = Self::this();
+        match device::name(device) {
+            "cpu" => this,
+            _ => Self {
+                cpu: device::described(device),
+                ..this
+            },
+        }
+    }
+
+    /// Whether times measured on both may be compared: all is the same but the memory, of which a
+    /// system tells a little more or less after each start.
+    pub(crate) fn is_as_fast_as(&self, other: &Self) -> bool {
+        Self {
+            memory_bytes: other.memory_bytes,
+            ..self.clone()
+        } == *other
+    }
+
     /// This machine, as far as the system tells.
     pub(crate) fn this() -> Self {
         let cores = thread::available_parallelism().map_or(1, |n| n.get() as u64);

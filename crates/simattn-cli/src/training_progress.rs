@@ -15,6 +15,16 @@ pub(crate) struct TrainingProgress {
     /// Steps between two lines where there is no terminal; 0 for none.
     log_every: u64,
     validation: Option<f64>,
+    rest: Option<Rest>,
+}
+
+/// The time that runs take which come after this one.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Rest {
+    /// Seconds, as far as steps like theirs were seen before.
+    pub(crate) seconds: f64,
+    /// What comes on top, as a multiple of this run.
+    pub(crate) multiple: f64,
 }
 
 impl TrainingProgress {
@@ -26,13 +36,20 @@ impl TrainingProgress {
             label: label.to_owned(),
             log_every,
             validation: None,
+            rest: None,
         }
+    }
+
+    /// The same for one run of several, which says besides how long all of them take.
+    pub(crate) fn before(mut self, rest: Rest) -> Self {
+        self.rest = Some(rest);
+        self
     }
 }
 
 impl Observer for TrainingProgress {
     fn on_step(&mut self, report: &StepReport) {
-        let state = step_line(report, self.validation);
+        let state = step_line(report, self.validation, self.rest);
         if self.bar.is_shown() {
             self.bar.show(report.step, report.steps, state);
         } else if self.log_every > 0 && report.step.is_multiple_of(self.log_every) {
@@ -61,7 +78,7 @@ impl Observer for TrainingProgress {
 }
 
 /// Loss, validation loss, speed and time left.
-fn step_line(report: &StepReport, validation: Option<f64>) -> String {
+fn step_line(report: &StepReport, validation: Option<f64>, rest: Option<Rest>) -> String {
     let validation = validation
         .map(|loss| format!(" val {loss:.4}"))
         .unwrap_or_default();
@@ -70,8 +87,14 @@ fn step_line(report: &StepReport, validation: Option<f64>) -> String {
     } else {
         "unknown time".to_owned()
     };
+    let all = rest.filter(|_| report.done > 0.0).map(|rest| {
+        let whole = report.seconds / report.done;
+        let left = whole * (1.0 - report.done) + rest.seconds + whole * rest.multiple;
+        format!(" ({} for all runs)", duration(left))
+    });
+    let all = all.unwrap_or_default();
     format!(
-        "loss {:.4}{validation} lr {:.1e} {} tok/s, {left} left",
+        "loss {:.4}{validation} lr {:.1e} {} tok/s, {left} left{all}",
         report.loss,
         report.learning_rate,
         count(report.tokens_per_second),
@@ -98,9 +121,18 @@ mod tests {
         };
         let left = duration(30.0);
         assert_eq!(
-            step_line(&report, Some(2.25)),
+            step_line(&report, Some(2.25), None),
             format!("loss 2.5000 val 2.2500 lr 6.0e-4 2,560 tok/s, {left} left")
         );
-        assert!(step_line(&report, None).starts_with("loss 2.5000 lr"));
+        let rest = Rest {
+            seconds: 5.0,
+            multiple: 0.5,
+        };
+        let line = step_line(&report, None, Some(rest));
+        assert!(line.starts_with("loss 2.5000 lr"), "{line}");
+        assert!(
+            line.ends_with("30.0 s left (55.0 s for all runs)"),
+            "{line}"
+        );
     }
 }

@@ -3,11 +3,11 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use common::Place;
+use common::{Dice, Place, kill, read_until};
 
 const CONFIG: &str = r#"
 seed = 5
@@ -83,37 +83,6 @@ fn finish(command: Command) -> String {
     let log = text(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{log}");
     log
-}
-
-/// A small generator, seeded so that a failure can be repeated.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
-
-/// Reads lines of standard error until `enough`; false where the process ended before.
-fn read_until(child: &mut Child, mut enough: impl FnMut(&str) -> bool) -> bool {
-    let mut lines = BufReader::new(child.stderr.as_mut().expect("a pipe"));
-    let mut line = String::new();
-    while lines.read_line(&mut line).expect("text") > 0 {
-        if enough(&line) {
-            return true;
-        }
-        line.clear();
-    }
-    false
-}
-
-fn kill(mut child: Child) {
-    child.kill().expect("SIGKILL can be sent");
-    child.wait().expect("it ends");
 }
 
 /// Kills a run again and again, lets it end, and compares it with one that was left alone.

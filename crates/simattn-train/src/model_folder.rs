@@ -14,7 +14,7 @@ use simattn_data::{TEXT_SETTINGS, TextSettings, Tokenizer, TokenizerSpec};
 use crate::checkpoint::{self, CONFIG, Checkpoint, TOKENIZER, WEIGHTS, newest_intact};
 use crate::config::{Override, RunConfig};
 pub use crate::folder_error::FolderError;
-pub use crate::reservation::{FileReservation, Reservation};
+pub use crate::reservation::{FileReservation, Reservation, replace};
 
 /// What a model folder holds.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use simattn_data::MadeFolders;
 
+use crate::fault;
 use crate::folder_error::{FolderError, failed};
 
 /// Names of files and folders that are not finished end with this and a process id.
@@ -17,13 +18,14 @@ const UNFINISHED: &str = ".unfinished-";
 const OF_THE_SYSTEM: [&str; 1] = ["lost+found"];
 
 /// Files that readers look for first: they are put in place last.
-const FIRST_READ: [&str; 6] = [
+const FIRST_READ: [&str; 7] = [
     "config.toml",
     "config.json",
     "model.safetensors",
     "index.json",
     "results.json",
     "run.json",
+    "study.json",
 ];
 
 /// A place for a folder of results (a model, a study): free, or an empty folder, such as a file
@@ -267,6 +269,25 @@ impl Drop for FileReservation {
         let _ = fs::remove_file(&self.unfinished);
         self.made.remove();
     }
+}
+
+/// Writes a file whole, in place of an older one: under another name beside it, flushed, renamed.
+///
+/// # Errors
+///
+/// [`FolderError::Io`]; the older file, if there is one, is unchanged.
+pub fn replace(path: &Path, contents: &[u8]) -> Result<(), FolderError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let partial = path.with_file_name(format!(".{name}.partial"));
+    let written = File::create(&partial).and_then(|mut file| {
+        file.write_all(contents)?;
+        file.sync_all()
+    });
+    written
+        .and_then(|()| fault::pass("file.rename"))
+        .and_then(|()| fs::rename(&partial, path))
+        .map_err(failed(path, "write"))?;
+    flush(parent_of(path))
 }
 
 /// Whether a folder of results can be put at `place`: nothing is there, or an empty folder.

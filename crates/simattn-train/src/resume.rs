@@ -36,8 +36,8 @@ impl FromStr for Resume {
     }
 }
 
-/// Fields that change no number of a run, and may differ when it continues.
-const FREE: [&str; 4] = [
+/// Fields of a configuration that change no number of a run, and may differ when it continues.
+pub const FREE_FIELDS: [&str; 4] = [
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "train.log_every",
@@ -301,7 +301,7 @@ pub fn compare_config(
         });
     }
     let mut differences = changes(&checkpoint.config, &now);
-    differences.retain(|change| !FREE.contains(&change.field.as_str()));
+    differences.retain(|change| !FREE_FIELDS.contains(&change.field.as_str()));
     let allowed = decide(checkpoint, differences, allow)?;
     let (step, steps) = (checkpoint.state.progress.step, config.train.steps);
     if step > steps {

@@ -9,16 +9,16 @@
 //! | `step-0001000/` | a checkpoint, see [`crate::checkpoint`] |
 //! | `model.safetensors` | the finished model |
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint;
 use crate::folder_error::{FolderError, failed};
-use crate::reservation::{Before, Reservation, check_free};
+use crate::folder_lock::FolderLock;
+use crate::reservation::{Before, Reservation, check_free, replace};
 
 const MARKER: &str = "run.json";
 const LOCK: &str = "run.lock";
@@ -36,8 +36,7 @@ struct Marker {
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    /// Keeps the lock.
-    lock: File,
+    lock: FolderLock,
     /// What was there before, where this process made it.
     made: Option<Before>,
 }
@@ -102,7 +101,7 @@ impl RunFolder {
         reservation.write(MARKER, &text)?;
         let before = reservation.publish_over()?;
         Ok(Self {
-            lock: lock(&path)?,
+            lock: FolderLock::take(&path, LOCK)?,
             path,
             made: Some(before),
         })
@@ -114,7 +113,7 @@ impl RunFolder {
     ///
     /// [`FolderError::InUse`] where another process has it.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
-        let lock = lock(path)?;
+        let lock = FolderLock::take(path, LOCK)?;
         checkpoint::remove_leftovers(path)
             .map_err(failed(path, "remove what an earlier save left"))?;
         Ok(Self {
@@ -135,15 +134,7 @@ impl RunFolder {
     ///
     /// [`FolderError::Io`]; the older file, if there is one, is unchanged.
     pub fn write(&self, name: &str, contents: &[u8]) -> Result<(), FolderError> {
-        let path = self.path.join(name);
-        let partial = self.path.join(format!(".{name}.partial"));
-        let written = File::create(&partial).and_then(|mut file| {
-            file.write_all(contents)?;
-            file.sync_all()
-        });
-        written
-            .and_then(|()| fs::rename(&partial, &path))
-            .map_err(failed(&path, "write"))
+        replace(&self.path.join(name), contents)
     }
 
     /// Puts a checkpoint's weights at the top of the folder as the finished model: the same file
@@ -190,10 +181,12 @@ impl RunFolder {
 
     /// Whose the folder at this place is now.
     pub(crate) fn standing(&self) -> Standing {
-        match (fs::metadata(self.path.join(LOCK)), self.lock.metadata()) {
-            (Ok(there), Ok(ours)) if same_file(&there, &ours) => Standing::Ours,
-            (Err(_), _) if fs::symlink_metadata(&self.path).is_err() => Standing::Gone,
-            _ => Standing::Taken,
+        if self.lock.is_in(&self.path) {
+            Standing::Ours
+        } else if fs::symlink_metadata(&self.path).is_err() {
+            Standing::Gone
+        } else {
+            Standing::Taken
         }
     }
 
@@ -242,58 +235,6 @@ impl RunFolder {
         }
         last.iter().try_for_each(fs::remove_file)
     }
-}
-
-/// Takes the lock of a run's folder.
-fn lock(path: &Path) -> Result<File, FolderError> {
-    /// Whoever only looks at a run holds its lock for a moment; that is waited out.
-    const TRIES: u32 = 20;
-    let place = path.join(LOCK);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&place)
-        .map_err(failed(&place, "open"))?;
-    for attempt in 1.. {
-        match file.try_lock() {
-            Ok(()) => break,
-            Err(TryLockError::Error(source)) => return Err(failed(&place, "lock")(source)),
-            Err(TryLockError::WouldBlock) if attempt < TRIES => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            Err(TryLockError::WouldBlock) => {
-                let holder = fs::read_to_string(&place).unwrap_or_default();
-                let holder = match holder.trim().parse::<u32>() {
-                    Ok(process) => format!(" (process {process})"),
-                    Err(_) => String::new(),
-                };
-                return Err(FolderError::InUse {
-                    path: path.to_owned(),
-                    holder,
-                });
-            }
-        }
-    }
-    // Only informs a process that is refused; the lock holds without it.
-    let _ = file
-        .set_len(0)
-        .and_then(|()| write!(&file, "{}", std::process::id()));
-    Ok(file)
-}
-
-/// Whether two descriptions are of one file.
-#[cfg(unix)]
-fn same_file(a: &fs::Metadata, b: &fs::Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    (a.dev(), a.ino()) == (b.dev(), b.ino())
-}
-
-/// Elsewhere a file that is in use cannot be replaced.
-#[cfg(not(unix))]
-fn same_file(_: &fs::Metadata, _: &fs::Metadata) -> bool {
-    true
 }
 
 #[cfg(test)]

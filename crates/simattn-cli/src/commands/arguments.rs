@@ -66,3 +66,11 @@ impl From<RecomputeArg> for Recompute {
         }
     }
 }
+
+/// A number that others may be divided by.
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
+        _ => Err("a finite number above 0 is needed".into()),
+    }
+}

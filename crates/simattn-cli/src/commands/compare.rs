@@ -1,175 +1,66 @@
 //! `simattn compare`: the same training for several attentions, and which learns better.
 
-use std::{io::IsTerminal, path::PathBuf, time::SystemTime};
+mod arguments;
+mod merging;
 
-use clap::{Args, ValueEnum};
-use simattn_data::TokenizerSpec;
-use simattn_train::{Dataset, Override, RunConfig, model_folder::Reservation};
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::SystemTime;
 
-use super::arguments::KernelsArg;
+use burn::tensor::Device;
+use simattn_kernels::Kernels;
+use simattn_train::model_folder::Reservation;
+use simattn_train::{Dataset, RunConfig};
+
+pub(crate) use self::arguments::CompareArgs;
+use self::arguments::Place;
 use crate::console::{show, tell, tell_some, value};
+use crate::device::{self, computes};
 use crate::error::{CliError, failure, input};
 use crate::machine::Machine;
 use crate::room;
-use crate::study::{
-    description::{Description, VARIANTS},
-    matching::{self, Candidate, Match},
-    report,
-    results::{CorpusFacts, Equal, RunStatus, Schedule, StudyResults},
-    running::{self, Plan},
-    table::Table,
-    verdict::verdict,
-};
+use crate::signals::stop_on_signals;
+use crate::study::error::StudyError;
+use crate::study::folder::{Beginning, FORMAT, StudyFolder, costs_of_another};
+use crate::study::matching::{self, Candidate};
+use crate::study::plan::{Plan, Tolerance};
+use crate::study::results::{CorpusFacts, Equal, RunStatus, StudyResults};
+use crate::study::running::{Setting, Study};
+use crate::study::step_cost::StepCosts;
+use crate::study::table::Table;
+use crate::study::verdict::verdict;
 use crate::timestamp;
-
-/// The preset that `compare` runs when no other is named.
-const QUICK: &str = include_str!("../../../../configs/quick.toml");
-
-/// Train models that differ only in their attention, side by side, and say which learns better.
-///
-/// Without arguments: all variants on the embedded stories, within five minutes on two cores.
-#[derive(Debug, Args)]
-pub(crate) struct CompareArgs {
-    /// The variants, in the order of the table: mha, gqa, mqa, mla, mfa, tpa, sas.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_values = VARIANTS)]
-    pub variants: Vec<String>,
-    /// A variant with fields of its attention fixed, such as sas:kernel_size=1,expanded_heads=8;
-    /// may be given several times, instead of --variants.
-    #[arg(long, value_name = "KIND[:FIELD=VALUE,…]", conflicts_with = "variants")]
-    pub variant: Vec<String>,
-    /// What the variants' sizes have in common.
-    #[arg(long = "match", value_enum, default_value = "parameters")]
-    pub matched: MatchArg,
-    /// Any field of the configuration, such as train.decay=wsd; may be given several times.
-    #[arg(long, value_name = "FIELD=VALUE")]
-    pub set: Vec<Override>,
-    /// A configuration for model, data and training; left out: the quick preset.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// A text file or a folder of text files; "tales" for the embedded stories.
-    #[arg(long, value_name = "PATH")]
-    pub data: Option<String>,
-    /// "bytes", "bpe:N" or a tokenizer.json.
-    #[arg(long, value_name = "T")]
-    pub tokenizer: Option<TokenizerSpec>,
-    /// Steps of every variant; of the baseline, where FLOPs or time are held equal.
-    #[arg(long, value_name = "N")]
-    pub steps: Option<u64>,
-    /// Runs of every variant, each with a seed of its own.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seeds: u64,
-    /// What every variant gets the same amount of.
-    #[arg(long, value_enum, default_value = "steps")]
-    pub equal: EqualArg,
-    /// Name of the study: its folder is runs/NAME, where nothing or an empty folder may stand.
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-    /// The folder to make instead of runs/NAME.
-    #[arg(long, value_name = "DIR", conflicts_with = "name")]
-    pub out: Option<PathBuf>,
-    /// The implementation of the operations.
-    #[arg(long, value_enum, default_value = "fast")]
-    pub kernels: KernelsArg,
-}
-
-/// Values of `--equal`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum EqualArg {
-    /// The same number of updates.
-    Steps,
-    /// The training FLOPs of the baseline.
-    Flops,
-    /// The training seconds of the baseline.
-    Time,
-}
-
-/// Values of `--match`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum MatchArg {
-    /// The parameters: the MLP takes up what the attention leaves.
-    Parameters,
-    /// Nothing: every variant has the configuration's MLP.
-    None,
-}
-
-impl CompareArgs {
-    /// The variants as described, by `--variant` or `--variants`.
-    fn described(&self) -> Result<Vec<Description>, CliError> {
-        let texts = match self.variant.is_empty() {
-            true => &self.variants,
-            false => &self.variant,
-        };
-        let parsed = texts.iter().map(|text| text.parse());
-        let described: Vec<Description> = parsed.collect::<Result<_, _>>().map_err(input)?;
-        match described.is_empty() {
-            true => Err(CliError::Input("--variants: name at least one".into())),
-            false => Ok(described),
-        }
-    }
-
-    /// The configuration with what the command line says instead.
-    fn config(&self) -> Result<RunConfig, CliError> {
-        let mut config = match &self.config {
-            Some(path) => RunConfig::from_file_with(path, &self.set).map_err(input)?,
-            None => RunConfig::from_text_with(QUICK, "configs/quick.toml".as_ref(), &self.set)
-                .map_err(input)?,
-        };
-        if let Some(data) = &self.data {
-            config.data.source.clone_from(data);
-        }
-        if let Some(tokenizer) = &self.tokenizer {
-            config.data.tokenizer.clone_from(tokenizer);
-        }
-        if let Some(steps) = self.steps {
-            config.train.steps = steps;
-        }
-        config.validate().map_err(input)?;
-        if self.seeds == 0 || self.seeds > 1000 {
-            return Err(CliError::Input(format!(
-                "--seeds {}: give 1 to 1000",
-                self.seeds
-            )));
-        }
-        Ok(config)
-    }
-}
 
 /// Runs the command.
 ///
 /// # Errors
 /// [`CliError::Input`] for whatever the user can put right before the first step, with nothing
-/// written; [`CliError::Failure`] for results that cannot be written.
+/// written; [`CliError::Failure`] for a run that failed, or results that cannot be written.
 pub(crate) fn run(args: &CompareArgs) -> Result<(), CliError> {
-    let created = timestamp::now(SystemTime::now());
-    let name = match (&args.name, &args.out) {
-        (Some(name), _) => name.clone(),
-        (None, Some(out)) => out.file_name().unwrap_or_default().to_string_lossy().into(),
-        (None, None) => format!("compare-{}", created.replace([':', '-'], "")),
-    };
-    if args.out.is_none()
-        && (name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.'))
-    {
-        return Err(CliError::Input(format!(
-            "--name {name}: not the name of a folder"
-        )));
+    if !args.merge.is_empty() {
+        return merging::run(args);
     }
-    let folder = args
-        .out
-        .clone()
-        .unwrap_or_else(|| PathBuf::from("runs").join(&name));
+    let created = timestamp::now(SystemTime::now());
+    let place = args.place(&created)?;
     let config = args.config()?;
     let described = args.described()?;
+    let rates = args.rates(&config)?;
+    let device = args.device.open()?.autodiff();
+    computes(&device, config.train.precision).map_err(input)?;
     // Before the data are read, which may take long.
-    let reservation = Reservation::new(&folder).map_err(input)?;
+    let found = StudyFolder::find(&place.folder).map_err(of_study)?;
+    let reservation = match &found {
+        Some(_) => None,
+        None => Some(Reservation::new(&place.folder).map_err(input)?),
+    };
+    let other = args.costs.as_deref().map(costs_of_another).transpose();
+    let other = other.map_err(of_study)?;
     // Names and sizes are wrong sooner than a corpus is read.
     let mut sized = config.model.clone();
     sized.vocabulary = sized.vocabulary.max(1024);
-    let matched = match args.matched {
-        MatchArg::Parameters => Match::Parameters,
-        MatchArg::None => Match::None,
-    };
+    let matched = args.matched.into();
     let (sized, _) = matching::candidates(&sized, &described, matched).map_err(input)?;
-    check_room(&config, &sized)?;
+    check_room(&device, &config, &sized)?;
 
     if std::io::stderr().is_terminal() {
         tell(format_args!(
@@ -180,80 +71,181 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), CliError> {
     let dataset = Dataset::prepare(&config.data, config.seed).map_err(input)?;
     tell_some("compare", &dataset.notes);
     let config = dataset.complete(&config).map_err(input)?;
-    let (candidates, matching) =
+    let (variants, matching) =
         matching::candidates(&config.model, &described, matched).map_err(input)?;
-    let baseline = match candidates.iter().find(|candidate| candidate.name == "mha") {
-        Some(mha) => mha.name.clone(),
-        None => candidates[0].name.clone(),
-    };
-    let plan = Plan {
-        equal: match args.equal {
-            EqualArg::Steps => Equal::Steps,
-            EqualArg::Flops => Equal::Flops,
-            EqualArg::Time => Equal::Time,
-        },
-        seeds: (0..args.seeds)
-            .map(|n| config.seed.wrapping_add(n))
-            .collect(),
-        baseline: baseline.clone(),
-        kernels: args.kernels.into(),
-        config,
-    };
-    let train = &plan.config.train;
     // A text shorter than a window shows here, before a folder is made.
-    dataset.check_windows(&plan.config).map_err(input)?;
-    for line in &matching {
-        tell(line);
-    }
-    let mut study = StudyResults {
-        name,
-        created,
-        command: command_line(),
-        machine: Machine::this(),
+    dataset.check_windows(&config).map_err(input)?;
+    let machine = Machine::computing_on(&device);
+    let baseline = variants.iter().find(|variant| variant.name == "mha");
+    let kernels = Kernels::from(args.kernels);
+    let plan = Plan {
         tool_version: env!("CARGO_PKG_VERSION").into(),
-        corpus: CorpusFacts {
-            source: dataset.name.clone(),
-            tokenizer: plan.config.data.tokenizer.to_string(),
-            vocabulary: dataset.tokenizer.vocabulary() as u64,
-            train_tokens: dataset.train_tokens(),
-            validation_tokens: dataset.validation.tokens(),
-            validation_bytes: dataset.validation.bytes(),
+        device: device::name(&device).into(),
+        instruction_set: machine.instruction_set.clone(),
+        kernels: match kernels {
+            Kernels::Fast => "fast",
+            Kernels::Reference => "reference",
+        }
+        .into(),
+        equal: args.equal.into(),
+        seeds: args.seeds(&config),
+        baseline: baseline.unwrap_or(&variants[0]).name.clone(),
+        rates,
+        timing_rounds: match &other {
+            Some((other, _)) => other.timing_rounds,
+            None => args.rounds(),
         },
-        schedule: Schedule {
-            equal: plan.equal,
-            steps: train.steps,
-            batch: train.sequences_per_step() as u64,
-            context: plan.config.model.context as u64,
-            tokens_per_step: (train.sequences_per_step() * plan.config.model.context) as u64,
-            learning_rate: train.learning_rate,
-            seeds: plan.seeds.clone(),
-        },
-        matching,
-        variants: Vec::new(),
-        baseline,
+        share: args.only,
+        data: dataset.fingerprint().map_err(input)?,
+        config,
+        variants,
     };
-    study.variants = running::run(&plan, &candidates, &dataset).map_err(failure)?;
+    check_plan(args, &plan, other.as_ref().map(|(plan, _)| plan))?;
+    if found.is_none() {
+        for line in &matching {
+            tell(line);
+        }
+    }
+    let setting = Setting {
+        dataset: &dataset,
+        device,
+        kernels,
+        machine: machine.clone(),
+        stop: stop_on_signals().map_err(failure)?,
+    };
+    let folder = match (found, reservation) {
+        (Some(folder), _) => {
+            folder.check(&plan).map_err(of_study)?;
+            folder
+        }
+        (None, reservation) => {
+            let reservation = match reservation {
+                Some(reservation) => reservation,
+                None => Reservation::new(&place.folder).map_err(input)?,
+            };
+            let corpus = CorpusFacts {
+                source: dataset.name.clone(),
+                tokenizer: plan.config.data.tokenizer.to_string(),
+                vocabulary: dataset.tokenizer.vocabulary() as u64,
+                train_tokens: dataset.train_tokens(),
+                validation_tokens: dataset.validation.tokens(),
+                validation_bytes: dataset.validation.bytes(),
+            };
+            let beginning = Beginning {
+                format: FORMAT,
+                name: place.name.clone(),
+                created,
+                command: command_line(),
+                machine,
+                corpus,
+                matching,
+                plan,
+            };
+            StudyFolder::begin(reservation, beginning).map_err(of_study)?
+        }
+    };
+    make(
+        args,
+        &place,
+        &setting,
+        &folder,
+        other.map(|(_, costs)| costs),
+    )
+}
 
-    // Hours of work are in it: whoever waits sees them whatever becomes of the files.
-    let shown = show_results(&study);
-    let json = serde_json::to_vec_pretty(&study).map_err(failure)?;
-    let preset = plan.config.to_toml().map_err(failure)?;
-    reservation.write("results.json", &json).map_err(failure)?;
-    reservation
-        .write("config.toml", preset.as_bytes())
-        .map_err(failure)?;
-    reservation
-        .write("report.html", report::html(&study).as_bytes())
-        .map_err(failure)?;
-    reservation.publish().map_err(failure)?;
-    shown?;
+/// Makes the runs that the folder does not have, and shows what came out.
+fn make(
+    args: &CompareArgs,
+    place: &Place,
+    setting: &Setting<'_>,
+    folder: &StudyFolder,
+    costs: Option<StepCosts>,
+) -> Result<(), CliError> {
+    let config = folder.beginning.plan.config.to_toml().map_err(failure)?;
+    folder.describe(&config).map_err(of_study)?;
+    if let Some(costs) = costs
+        && folder.costs().map_err(of_study)?.is_none()
+    {
+        folder.keep_costs(&costs).map_err(of_study)?;
+    }
+    let mut study = Study::open(setting, folder).map_err(of_study)?;
+    let (finished, all) = study.progress();
+    if args.is_unnamed() {
+        let command = &folder.beginning.command;
+        let name = &place.name;
+        tell(format_args!(
+            "compare: if this is interrupted, continue with: {command} --name {name}"
+        ));
+    } else if finished > 0 {
+        tell(format_args!(
+            "compare: {}: {finished} of {all} runs are finished",
+            place.folder.display()
+        ));
+    }
+    let done = study.run().map_err(of_study)?;
+    let results = study.results();
+    if !done {
+        let (finished, all) = study.progress();
+        let same = if args.is_unnamed() {
+            format!("{} --name {} continues", command_line(), place.name)
+        } else {
+            "the same command continues".to_owned()
+        };
+        return show(format_args!(
+            "stopped     {finished} of {all} runs are finished; {same}\n"
+        ));
+    }
+    show_results(&results)?;
+    ending(&results, &place.folder)
+}
+
+/// Says where the page is, and which runs failed, if any did.
+fn ending(study: &StudyResults, folder: &Path) -> Result<(), CliError> {
     show(format_args!(
         "\n{}\n",
         value(folder.join("report.html").display())
     ))?;
-    match failures(&study) {
+    match failures(study) {
         None => Ok(()),
         Some(line) => Err(CliError::Failure(line)),
+    }
+}
+
+/// What the user can put right, or what broke.
+fn of_study(error: StudyError) -> CliError {
+    match error {
+        error if error.is_input() => input(error),
+        error => failure(error),
+    }
+}
+
+/// Refuses a share without runs, shares whose budgets would differ, and costs of another plan.
+fn check_plan(args: &CompareArgs, plan: &Plan, other: Option<&Plan>) -> Result<(), CliError> {
+    if let Some(share) = plan.share
+        && plan.runs().is_empty()
+    {
+        return Err(CliError::Input(format!(
+            "--only {share}: nothing is left for this share; the study has {} runs",
+            plan.seeds.len() * plan.variants.len()
+        )));
+    }
+    let Some(path) = &args.costs else {
+        return match plan.share {
+            Some(share) if plan.equal == Equal::Time && share.number > 1 => {
+                Err(CliError::Input(format!(
+                    "--only {share}: all shares need the same costs of steps to hold time equal; \
+                     the first share measures them, give its folder to --costs"
+                )))
+            }
+            _ => Ok(()),
+        };
+    };
+    match other.and_then(|other| other.first_difference(plan, Tolerance::Machine)) {
+        None => Ok(()),
+        Some(change) => Err(CliError::Input(format!(
+            "--costs {}: of another study: {change}",
+            path.display()
+        ))),
     }
 }
 
@@ -270,7 +262,11 @@ fn show_results(study: &StudyResults) -> Result<(), CliError> {
 }
 
 /// Refuses variants that no memory holds; they train one after the other.
-fn check_room(config: &RunConfig, candidates: &[Candidate]) -> Result<(), CliError> {
+fn check_room(
+    device: &Device,
+    config: &RunConfig,
+    candidates: &[Candidate],
+) -> Result<(), CliError> {
     for candidate in candidates {
         let run = RunConfig {
             model: candidate.model.clone(),
@@ -280,9 +276,9 @@ fn check_room(config: &RunConfig, candidates: &[Candidate]) -> Result<(), CliErr
             "training {} (weights, gradients and moments)",
             candidate.name
         );
-        room::check(&what, room::training(&run)).map_err(input)?;
+        room::check_on(device, &what, room::training(&run)).map_err(input)?;
         let what = format!("a micro-batch of {}", candidate.name);
-        room::check(&what, room::passes(&run)).map_err(input)?;
+        room::check_on(device, &what, room::passes(&run)).map_err(input)?;
     }
     Ok(())
 }

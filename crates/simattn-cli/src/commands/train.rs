@@ -1,13 +1,9 @@
 //! `simattn train`: one model from one configuration.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
 use clap::Args;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 use simattn::Decoder;
 use simattn_data::{TextSettings, TokenizerSpec};
 use simattn_train::model_folder::{self, Reservation};
@@ -17,7 +13,7 @@ use simattn_train::{
     RunConfig, Session, SessionError, Trainer, compare_config, compare_data,
 };
 
-use super::arguments::{DeviceArg, KernelsArg};
+use super::arguments::{DeviceArg, KernelsArg, positive};
 use crate::console::{show, tell, tell_some, value};
 use crate::device::computes;
 use crate::error::{CliError, failure, input};
@@ -25,6 +21,7 @@ use crate::memory;
 use crate::peak::measured_flops;
 use crate::quantity::{count, duration, grouped, perplexity};
 use crate::room;
+use crate::signals::stop_on_signals;
 use crate::training_progress::TrainingProgress;
 
 /// Train one model, with checkpoints that a later start continues from, and save it with its
@@ -231,14 +228,6 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// A number that others may be divided by.
-fn positive(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
-        _ => Err("a finite number above 0 is needed".into()),
-    }
-}
-
 /// Refuses a run whose stories, or whose weights with what training keeps of each, no memory holds.
 fn check_room(device: &Device, config: &RunConfig) -> Result<(), CliError> {
     let data = &config.data;
@@ -248,35 +237,6 @@ fn check_room(device: &Device, config: &RunConfig) -> Result<(), CliError> {
     }
     let what = "training this model (weights, gradients and the optimizer's moments)";
     room::check_on(device, what, room::training(config)).map_err(input)
-}
-
-/// A flag that SIGINT and SIGTERM set, and SIGHUP, which a terminal sends when it closes. The second SIGINT or SIGTERM ends the
-/// process at once, with the exit code that shells give: 128 and the signal's number.
-fn stop_on_signals() -> std::io::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // In this order: the first signal finds the flag down, and raises it.
-        flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())?;
-        flag::register(signal, stop.clone())?;
-    }
-    #[cfg(target_os = "linux")]
-    if !hangups_are_ignored() {
-        // A closing terminal sends it, and so may its shell: the second one must not cut the save short.
-        flag::register(signal_hook::consts::SIGHUP, stop.clone())?;
-    }
-    Ok(stop)
-}
-
-/// Whether this process was started, as `nohup` does, so that it outlives its terminal.
-#[cfg(target_os = "linux")]
-fn hangups_are_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    // Where the system does not say, nothing is changed. Signal n is bit n − 1.
-    ignored.is_none_or(|mask| mask >> (signal_hook::consts::SIGHUP - 1) & 1 == 1)
 }
 
 /// What came out, for standard output.

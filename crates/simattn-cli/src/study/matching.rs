@@ -5,17 +5,19 @@
 //! match so, arXiv 2501.06425), and the width of its MLPs then takes up what is left. Ranks and
 //! shares follow the published models at C = 768.
 
+use serde::{Deserialize, Serialize};
 use simattn::{
     Aggregation, AttentionConfig, FactorisedConfig, GroupedConfig, LatentConfig, ModelConfig,
     MultiHeadConfig, RopePlacement, SasConfig, TensorProductConfig, cost::Cost,
 };
 use thiserror::Error;
 
+use super::as_toml;
 use super::description::{Description, DescriptionError};
 use crate::quantity::{grouped, with_decimals};
 
 /// A variant ready to train.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Candidate {
     /// `mha`, `gqa`, …
     pub name: String,
@@ -24,6 +26,7 @@ pub(crate) struct Candidate {
     /// One line about heads, widths and ranks.
     pub attention: String,
     /// The model, vocabulary filled in.
+    #[serde(with = "as_toml")]
     pub model: ModelConfig,
 }
 

@@ -5,19 +5,30 @@
 //! [`statistics`] which differences may be chance. [`table`], `against` and [`verdict`] say it in a
 //! terminal, [`report`] on a page: `curves` come drawn by `chart`, the price by `scatter` and
 //! `lollipops`.
+//!
+//! A study is a `folder` with a `plan`. `running` makes the runs that the plan has and the folder
+//! does not, `step_cost` times steps, `pace` estimates how long the rest takes, `gathering` puts the
+//! results of finished runs together, and `merging` joins studies of several machines.
 
 mod against;
+mod as_toml;
 mod certainty;
 pub(crate) mod chart;
 pub(crate) mod curves;
 pub(crate) mod description;
+pub(crate) mod error;
 mod figure_data;
 pub(crate) mod figures;
+pub(crate) mod folder;
+mod gathering;
 pub(crate) mod labels;
 mod lollipops;
 pub(crate) mod markup;
 pub(crate) mod matching;
+pub(crate) mod merging;
 mod nan_as_null;
+mod pace;
+pub(crate) mod plan;
 mod price;
 mod rate_search;
 pub mod report;
@@ -30,6 +41,7 @@ pub(crate) mod scale;
 mod scatter;
 mod series;
 pub mod statistics;
+pub(crate) mod step_cost;
 pub mod table;
 pub(crate) mod table_text;
 pub mod verdict;

@@ -19,6 +19,7 @@ pub struct RateSearch {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RateTry {
     /// The peak learning rate.
+    #[serde(with = "nan_as_null")]
     pub learning_rate: f64,
     /// The last validation loss, nats per token; not finite where the run diverged.
     #[serde(with = "nan_as_null")]

@@ -59,6 +59,7 @@ pub(crate) fn study(seeds: u64) -> StudyResults {
             .collect(),
         schedule,
         baseline: "mha".to_owned(),
+        plan: None,
     }
 }
 

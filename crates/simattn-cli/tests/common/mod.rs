@@ -5,8 +5,9 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 /// A run of a small model with grouped heads, in the style of Llama.
 pub const LLAMA: &str = r#"
@@ -129,4 +130,37 @@ impl Place {
         assert!(last.starts_with("simattn: "), "{errors}");
         last
     }
+}
+
+/// A small generator, seeded so that a failure can be repeated.
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// Reads lines of standard error until `enough`; false where the process ended before.
+pub fn read_until(child: &mut Child, mut enough: impl FnMut(&str) -> bool) -> bool {
+    let mut lines = BufReader::new(child.stderr.as_mut().expect("a pipe"));
+    let mut line = String::new();
+    while lines.read_line(&mut line).expect("text") > 0 {
+        if enough(&line) {
+            return true;
+        }
+        line.clear();
+    }
+    false
+}
+
+/// Ends a process as the power cut does.
+pub fn kill(mut child: Child) {
+    child.kill().expect("SIGKILL can be sent");
+    child.wait().expect("it ends");
 }

@@ -12,7 +12,7 @@ use super::tensorboard;
 use crate::report::{EvaluationReport, StepReport};
 
 /// The log that programs read, in the run's folder.
-const LOG: &str = "metrics.jsonl";
+pub(super) const LOG: &str = "metrics.jsonl";
 /// How the names of TensorBoard's files begin.
 const EVENTS: &str = "events.out.tfevents.";
 

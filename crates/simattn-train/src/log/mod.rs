@@ -7,8 +7,10 @@
 mod crc32c;
 mod journal;
 mod metrics;
+mod reading;
 mod tensorboard;
 
 pub(crate) use metrics::Logs;
 pub(crate) use metrics::is_log;
 pub use metrics::{LastMetrics, Meters, last_metrics};
+pub use reading::{LogEntry, read_log};

@@ -26,7 +26,7 @@ use record::Record;
 /// How a run ended without breaking off.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ending {
-    /// Its budget is spent; the model is at the top of its folder.
+    /// Its budget is spent; the model is at the top of its folder, if it was wanted.
     Finished(EvaluationReport),
     /// It was asked to stop; it can continue from this checkpoint.
     Stopped {
@@ -51,6 +51,8 @@ pub struct Session {
     data: Fingerprint,
     checkpoint_every: u64,
     stop: Arc<AtomicBool>,
+    /// Whether the model is wanted when the run is finished.
+    publishes: bool,
     /// The newest checkpoint, and its step.
     kept: Option<(u64, PathBuf)>,
 }
@@ -134,10 +136,18 @@ impl Session {
             data,
             checkpoint_every: config.train.checkpoint_every,
             stop,
+            publishes: true,
             kept: own.map(|(_, kept)| kept),
         };
         session.describe()?;
         Ok(session)
+    }
+
+    /// The same for a caller that wants to know how the run went and does not need its model: when
+    /// the run is finished, nothing more is saved.
+    pub fn without_model(mut self) -> Self {
+        self.publishes = false;
+        self
     }
 
     /// The trainer in its present state.
@@ -206,12 +216,19 @@ impl Session {
                 self.save_behind(observer)?;
             }
         }
-        let saved = self.save_now(observer)?;
         if !self.trainer.is_done() {
             return Ok(Ending::Stopped {
                 step: self.trainer.step_count(),
-                checkpoint: saved,
+                checkpoint: self.save_now(observer)?,
             });
+        }
+        let saved = if self.publishes {
+            Some(self.save_now(observer)?)
+        } else {
+            None
+        };
+        if let Some(outcome) = self.saver.wait() {
+            self.note(outcome, observer);
         }
         // A run that had made its last step before it was killed has not evaluated here.
         let last = match last {
@@ -219,7 +236,9 @@ impl Session {
             _ => self.trainer.evaluate(),
         };
         self.trainer.check_evaluation(&last)?;
-        self.folder.publish(&saved.join(checkpoint::WEIGHTS))?;
+        if let Some(saved) = saved {
+            self.folder.publish(&saved.join(checkpoint::WEIGHTS))?;
+        }
         Ok(Ending::Finished(last))
     }
 

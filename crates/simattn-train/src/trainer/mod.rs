@@ -230,7 +230,7 @@ impl Trainer {
     }
 
     /// Operations of one step, forward and backward.
-    pub(crate) fn flops_per_step(&self) -> f64 {
+    pub fn flops_per_step(&self) -> f64 {
         self.flops_per_step
     }
 
