@@ -20,13 +20,14 @@ pub(crate) fn certainty(study: &StudyResults, best: &VariantResults) -> Vec<Stri
         .collect();
     if tested.is_empty() {
         let compared = comparisons.all.iter().any(|c| !c.differences.is_empty());
-        return match compared {
-            true => vec![
+        return if compared {
+            vec![
                 "With a single seed this proves nothing: another seed may change the order. \
                  Run it with --seeds 3 or more."
                     .to_owned(),
-            ],
-            false => Vec::new(),
+            ]
+        } else {
+            Vec::new()
         };
     }
     let mut sentences = Vec::new();

@@ -23,9 +23,10 @@ pub(crate) fn against_baseline(page: &mut String, study: &StudyResults) {
     let _ = writeln!(page, "<h2>Against {}</h2>", escaped(&baseline));
     table_of(page, study, &table);
     let has_intervals = Comparisons::of(study).tests().next().is_some();
-    let bars = match has_intervals {
-        true => format!(" Bars are 95% intervals of the difference to {baseline}."),
-        false => String::new(),
+    let bars = if has_intervals {
+        format!(" Bars are 95% intervals of the difference to {baseline}.")
+    } else {
+        String::new()
     };
     let explained = format!(
         "A variant reaches {baseline}’s loss sooner than {baseline} where the cost of a step × the \
@@ -186,9 +187,10 @@ pub(crate) fn rates(page: &mut String, study: &StudyResults) {
                 page,
                 "<td{class}>{}</td><td{class}>{}</td></tr>",
                 tried.learning_rate,
-                match tried.loss.is_finite() {
-                    true => number(tried.loss, 5),
-                    false => "diverged".to_owned(),
+                if tried.loss.is_finite() {
+                    number(tried.loss, 5)
+                } else {
+                    "diverged".to_owned()
                 }
             );
         }

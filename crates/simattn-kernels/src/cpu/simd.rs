@@ -178,7 +178,7 @@ pub(crate) const EXP_OVERFLOW: f32 = 88.72;
 /// Relative error below 1.2e-7 (two units in the last place) on
 /// [`EXP_UNDERFLOW`, `EXP_OVERFLOW`]; zero below, infinity above, so `e^-inf = 0`. A NaN gives a NaN.
 #[inline(always)]
-pub fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let [y] = exp_side_by_side(simd, [x]);
     y
 }
