@@ -159,9 +159,10 @@ mod tests {
             let read: Document = from_str(&text).unwrap();
             prop_assert_eq!(&read.name, &written.name);
             prop_assert_eq!(read.count, count);
-            match value.is_finite() {
-                true => prop_assert_eq!(read.value.to_bits(), value.to_bits()),
-                false => prop_assert!(read.value.is_nan()),
+            if value.is_finite() {
+                prop_assert_eq!(read.value.to_bits(), value.to_bits());
+            } else {
+                prop_assert!(read.value.is_nan());
             }
             prop_assert_eq!(&read.list, &written.list);
         }

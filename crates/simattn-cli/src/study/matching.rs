@@ -167,12 +167,13 @@ pub(crate) fn multi_head_of_equal_parameters(
     let target = Cost::of(model).parameters.total;
     let matched = match_mlp(with_attention(model, attention), target);
     let difference = Cost::of(&matched).parameters.total as f64 / target as f64 - 1.0;
-    match difference.abs() <= TOLERANCE {
-        true => Ok(matched),
-        false => Err(MatchError::Impossible {
+    if difference.abs() <= TOLERANCE {
+        Ok(matched)
+    } else {
+        Err(MatchError::Impossible {
             name: "mha".to_owned(),
             why: "no MLP width gives it as many parameters".to_owned(),
-        }),
+        })
     }
 }
 

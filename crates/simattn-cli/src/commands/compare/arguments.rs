@@ -178,15 +178,17 @@ impl CompareArgs {
 
     /// The variants as described, by `--variant` or `--variants`.
     pub(super) fn described(&self) -> Result<Vec<Description>, CliError> {
-        let texts = match self.variant.is_empty() {
-            true => &self.variants,
-            false => &self.variant,
+        let texts = if self.variant.is_empty() {
+            &self.variants
+        } else {
+            &self.variant
         };
         let parsed = texts.iter().map(|text| text.parse());
         let described: Vec<Description> = parsed.collect::<Result<_, _>>().map_err(input)?;
-        match described.is_empty() {
-            true => Err(CliError::Input("--variants: name at least one".into())),
-            false => Ok(described),
+        if described.is_empty() {
+            Err(CliError::Input("--variants: name at least one".into()))
+        } else {
+            Ok(described)
         }
     }
 

@@ -64,9 +64,10 @@ pub(crate) fn effect_found(pairs: usize, level: f64, chance: f64) -> Option<f64>
     let mut low = 0.0;
     while high - low > 1e-7 * high {
         let middle = 0.5 * (low + high);
-        match found(middle) {
-            true => high = middle,
-            false => low = middle,
+        if found(middle) {
+            high = middle;
+        } else {
+            low = middle;
         }
     }
     Some(high)
@@ -86,9 +87,10 @@ pub(crate) fn pairs_needed(effect: f64, level: f64, chance: f64) -> Option<usize
     let mut low = high / 2;
     while high - low > 1 {
         let middle = low + (high - low) / 2;
-        match found(middle) {
-            true => high = middle,
-            false => low = middle,
+        if found(middle) {
+            high = middle;
+        } else {
+            low = middle;
         }
     }
     Some(high)

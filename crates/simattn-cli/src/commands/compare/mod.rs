@@ -310,9 +310,10 @@ fn failures(study: &StudyResults) -> Option<String> {
 fn command_line() -> String {
     let words = std::env::args().skip(1).map(|word| {
         let plain = |c: char| c.is_alphanumeric() || "-_./:=,".contains(c);
-        match !word.is_empty() && word.chars().all(plain) {
-            true => word,
-            false => format!("'{}'", word.replace('\'', r"'\''")),
+        if !word.is_empty() && word.chars().all(plain) {
+            word
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
         }
     });
     std::iter::once("simattn".to_owned())
