@@ -2,16 +2,16 @@
 # Fuzzes each target for some minutes, one at a time, and prints the table of all runs so far.
 #
 #   fuzz/run.sh MINUTES [TARGET...]    builds, makes the seeds, fuzzes, prints the table
-#   fuzz/run.sh build                  builds alone
-#   fuzz/run.sh table [TARGET...]      prints the table alone
+#   fuzz/run.sh build                  only builds
+#   fuzz/run.sh table [TARGET...]      only prints the table
 #
-# docs/fuzzing.md says what is needed. Everything that is kept between calls lies in state/ (the
-# ledger), corpus/ and artifacts/, none of it in git.
+# docs/fuzzing.md says what is needed. Everything kept between calls is in state/ (the ledger),
+# corpus/ and artifacts/; none of it is in git.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 export RUSTC_BOOTSTRAP=1 RUSTC_WRAPPER="$PWD/rustc.sh"
-# Memory that a process may ask for and may fill: a length that is believed is found by it.
+# Memory that a process may request and may use: this finds lengths that are believed unchecked.
 ASKED_KIB=$((8 << 20))
 FILLED_MIB=3000
 built=target/$(rustc -vV | sed -n 's/^host: //p')/release
@@ -32,15 +32,15 @@ stop() {
     stopped=yes
 }
 
-# Puts the seconds that finished processes have computed into `spent`, in hundredths.
+# Sets `spent` to the CPU time of finished processes, in hundredths of a second.
 count_spent() {
-    # Not in a subshell, whose own processes these would be.
+    # Not in a subshell, which would count only its own processes.
     times >state/times
     spent=$(awk 'NR == 2 { split($1 " " $2, t, /[ms ]+/)
                            print int(6000 * (t[1] + t[3]) + 100 * (t[2] + t[4])) }' state/times)
 }
 
-# One process over one target, at most $2 seconds; what it came to goes into the ledger.
+# One process over one target, at most $2 seconds; the outcome goes into the ledger.
 once() {
     local target=$1 seconds=$2 log=state/$1.log status=0 before
     : >"$log"
@@ -84,10 +84,10 @@ fuzz() {
     while [ -z "$stopped" ] && [ $((end - SECONDS)) -gt 1 ] && [ "$quick" -lt 20 ]; do
         begun=$SECONDS
         once "$target" $((end - SECONDS))
-        # A target that ends at once again and again has a find that has to be mended first.
+        # A target that keeps ending at once has a find that must be fixed first.
         [ $((SECONDS - begun)) -ge 2 ] && quick=0 || quick=$((quick + 1))
     done
-    # Folders of processes that are no more.
+    # Folders of processes that have ended.
     for folder in /dev/shm/simattn-fuzz-*; do
         [ -d "/proc/${folder##*-}" ] || rm -rf "$folder"
     done

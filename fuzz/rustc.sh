@@ -1,7 +1,7 @@
 #!/bin/sh
 # What cargo calls in place of rustc (RUSTC_WRAPPER). It counts lines in the crates whose readers
-# are fuzzed, so that the share reached can be told, and leaves the fuzzer's own counters out of
-# the numeric crates, which read nothing: they build in half the time and fill no corpus.
+# are fuzzed, so that the share reached is known, and leaves the fuzzer's own counters out of the
+# numeric crates, which read nothing: they build in half the time and fill no corpus.
 name=
 source=
 previous=

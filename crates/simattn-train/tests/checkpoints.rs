@@ -356,7 +356,7 @@ fn a_malformed_optimizer_with_a_right_sum_gives_way_to_the_checkpoint_before() {
         ("does not keep", &|header, _| {
             rename(header, first, &format!("momentum.{of}"))
         }),
-        ("the tensors' files of 2", &|header, _| {
+        ("the tensors' files record 2", &|header, _| {
             let stated = header["__metadata__"]["simattn"].as_str().expect("text");
             let stated = stated.replace("\"updates\":\"3\"", "\"updates\":\"2\"");
             header["__metadata__"]["simattn"] = stated.into();
@@ -406,7 +406,7 @@ fn weights_of_another_model_or_step_are_not_gone_on_from() {
         .expect_err("an earlier step")
         .to_string();
     assert!(
-        error.contains("records 3 steps, but the tensors' files 1"),
+        error.contains("records 3 steps, but the tensors' files record 1"),
         "{error}"
     );
 }

@@ -213,7 +213,7 @@ fn damaged_and_foreign_weights_are_named() {
             "{length}"
         );
     }
-    assert!(put(&[whole.clone(), vec![0]].concat()).contains("not a whole"));
+    assert!(put(&[whole.clone(), vec![0]].concat()).contains("not a complete"));
     for length in [1_u64 << 63, u64::MAX, 100_000_001, whole.len() as u64] {
         let mut file = whole.clone();
         file[..8].copy_from_slice(&length.to_le_bytes());
@@ -230,12 +230,14 @@ fn damaged_and_foreign_weights_are_named() {
     };
     let norm = "model.norm.weight";
     assert!(put(&changed(norm, "shape", json!([4, 4]))).contains("[4, 4]"));
-    assert!(put(&changed(norm, "shape", json!([usize::MAX, usize::MAX]))).contains("not a whole"));
-    assert!(put(&changed(norm, "shape", json!([8]))).contains("not a whole"));
+    assert!(
+        put(&changed(norm, "shape", json!([usize::MAX, usize::MAX]))).contains("not a complete")
+    );
+    assert!(put(&changed(norm, "shape", json!([8]))).contains("not a complete"));
     assert!(put(&changed(norm, "dtype", json!("I32"))).contains("I32"));
-    assert!(put(&changed(norm, "dtype", json!("F99"))).contains("not a whole"));
-    assert!(put(&changed(norm, "data_offsets", json!([0, 64]))).contains("not a whole"));
-    assert!(put(&changed(norm, "data_offsets", json!([64, 0]))).contains("not a whole"));
+    assert!(put(&changed(norm, "dtype", json!("F99"))).contains("not a complete"));
+    assert!(put(&changed(norm, "data_offsets", json!([0, 64]))).contains("not a complete"));
+    assert!(put(&changed(norm, "data_offsets", json!([64, 0]))).contains("not a complete"));
 
     let renamed = |from: &str, to: &str| {
         let mut header = header.clone();

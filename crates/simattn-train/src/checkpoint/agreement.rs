@@ -169,7 +169,7 @@ fn stated(state: &State, weights: &Header, optimizer: &Header) -> Result<(), Str
         if Some(said) != written {
             let written = written.map_or_else(|| "nothing".to_owned(), |n| n.to_string());
             return Err(format!(
-                "records {said} {what}, but the tensors' files {written}"
+                "records {said} {what}, but the tensors' files record {written}"
             ));
         }
     }
