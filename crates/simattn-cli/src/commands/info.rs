@@ -113,7 +113,7 @@ fn describe(config: &RunConfig) -> String {
             bytes(room::weights(model) as f64),
             bytes(room::training(config) as f64),
             match room::available() {
-                Some(there) => format!("; {} are there", bytes(there as f64)),
+                Some(there) => format!("; {} available", bytes(there as f64)),
                 None => String::new(),
             }
         ),

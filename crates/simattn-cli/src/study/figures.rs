@@ -300,7 +300,7 @@ mod tests {
         assert!(diverged.final_loss().is_none() && diverged.failure().is_some());
         assert!(run(&[]).failure().is_some());
 
-        // The others' mean stands without it.
+        // The others' mean leaves it out.
         let mut variant = synthetic::study(1).variants.remove(0);
         variant.runs = vec![failed, run(&[(0, 8.0), (100, 4.0)])];
         let loss = variant.final_loss().unwrap();

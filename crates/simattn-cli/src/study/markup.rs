@@ -16,7 +16,7 @@ pub(crate) fn escaped(text: &str) -> String {
             '\u{FFFE}' | '\u{FFFF}' => {}
             '\n' | '\t' => safe.push(character),
             _ if character.is_control() => {}
-            // A mark of direction would turn what stands beside it too.
+            // A mark of direction would also turn the text beside it.
             _ if is_hidden(character) => safe.extend(character.escape_unicode()),
             _ => safe.push(character),
         }

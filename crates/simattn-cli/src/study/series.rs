@@ -6,7 +6,7 @@ use super::chart::Stroke;
 use super::markup::{escaped, one_line};
 use super::results::{StudyResults, VariantResults};
 
-/// The line that stands for `variant` in every chart.
+/// The line of `variant` in every chart.
 pub(super) fn stroke(study: &StudyResults, variant: &VariantResults) -> Stroke {
     if variant.name == study.baseline {
         return Stroke::Baseline;

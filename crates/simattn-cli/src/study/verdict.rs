@@ -74,7 +74,7 @@ fn price(study: &StudyResults, best: &VariantResults, baseline: &VariantResults)
     let share = price.steps?.at?.mean;
     let name = one_line(&baseline.label);
     let mut sentence = format!(
-        "It was at {name}’s final loss after {} steps, {} of {name}’s {}",
+        "It reached {name}’s final loss after {} steps, {} of {name}’s {}",
         grouped(steps),
         percent(share),
         grouped(all_steps)
