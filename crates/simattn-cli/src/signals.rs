@@ -27,7 +27,7 @@ pub(crate) fn stop_on_signals() -> std::io::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Whether whoever started this process asked, as `nohup` does, that it outlive its terminal.
+/// Whether this process was started, as `nohup` does, so that it outlives its terminal.
 #[cfg(target_os = "linux")]
 fn hangups_are_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

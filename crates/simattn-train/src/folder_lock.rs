@@ -52,7 +52,7 @@ impl FolderLock {
                 }
             }
         }
-        // Only a help for whoever is refused; the lock holds without it.
+        // Only informs a process that is refused; the lock holds without it.
         let _ = file
             .set_len(0)
             .and_then(|()| write!(&file, "{}", std::process::id()));

@@ -18,7 +18,7 @@ use crate::study::{
 /// The preset that `compare` runs when no other is named.
 const QUICK: &str = include_str!("../../../../../configs/quick.toml");
 
-/// Seeds at most.
+/// The most seeds.
 const MOST_SEEDS: u64 = 1000;
 
 /// Rounds in which steps are timed, if no other number is given.
@@ -34,16 +34,16 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_values = VARIANTS)]
     pub variants: Vec<String>,
     /// A variant with fields of its attention fixed, such as sas:kernel_size=1,expanded_heads=8;
-    /// may be given several times, instead of --variants.
+    /// can be repeated, instead of --variants.
     #[arg(long, value_name = "KIND[:FIELD=VALUE,…]", conflicts_with = "variants")]
     pub variant: Vec<String>,
     /// What the variants' sizes have in common.
     #[arg(long = "match", value_enum, default_value = "parameters")]
     pub matched: MatchArg,
-    /// Any field of the configuration, such as train.decay=wsd; may be given several times.
+    /// Any field of the configuration, such as train.decay=wsd; can be repeated.
     #[arg(long, value_name = "FIELD=VALUE")]
     pub set: Vec<Override>,
-    /// A configuration for model, data and training; left out: the quick preset.
+    /// A configuration for model, data and training; the quick preset if not given.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// A text file or a folder of text files; "tales" for the embedded stories.
@@ -55,17 +55,17 @@ pub(crate) struct CompareArgs {
     /// Steps of every variant; of the baseline, where FLOPs or time are held equal.
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
-    /// Runs of every variant, each with a seed of its own.
+    /// Runs of every variant, each with its own seed.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seeds: u64,
     /// What every variant gets the same amount of.
     #[arg(long, value_enum, default_value = "steps")]
     pub equal: EqualArg,
-    /// Peak learning rates to try for every variant, on a seed of their own; each variant then
+    /// Peak learning rates to try for every variant, on a separate seed; each variant then
     /// trains with the one that gave it the lowest validation loss.
     #[arg(long, value_name = "RATE", num_args = 2.., value_parser = positive)]
     pub tune_learning_rate: Vec<f64>,
-    /// Steps of every such try; left out: half of the study's.
+    /// Steps of every such try; half of the study's if not given.
     #[arg(long, value_name = "N", requires = "tune_learning_rate",
           value_parser = clap::value_parser!(u64).range(1..1 << 40))]
     pub tune_steps: Option<u64>,
@@ -77,7 +77,7 @@ pub(crate) struct CompareArgs {
     /// Take the costs of steps that the study in another folder measured, with the same plan.
     #[arg(long, value_name = "DIR", conflicts_with = "measure_steps")]
     pub costs: Option<PathBuf>,
-    /// Make the K-th of N shares of the runs alone, in a folder of its own; --merge joins them.
+    /// Train only the K-th of N shares of the runs, in its own folder; --merge joins them.
     #[arg(long, value_name = "K/N")]
     pub only: Option<Share>,
     /// Train nothing: join folders of studies, or their results.json, that share the runs of one
@@ -88,7 +88,7 @@ pub(crate) struct CompareArgs {
         "device",
     ])]
     pub merge: Vec<PathBuf>,
-    /// Name of the study: its folder is runs/NAME, made, or continued if it holds this study.
+    /// Name of the study; its folder, runs/NAME, is created, or continued if it has this study.
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// The folder to use instead of runs/NAME.
@@ -125,9 +125,9 @@ impl From<EqualArg> for Equal {
 /// Values of `--match`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MatchArg {
-    /// The parameters: the MLP takes up what the attention leaves.
+    /// The number of parameters: the width of the MLP makes up the difference.
     Parameters,
-    /// Nothing: every variant has the configuration's MLP.
+    /// Nothing: every variant keeps the configured MLP.
     None,
 }
 

@@ -34,7 +34,7 @@ use crate::timestamp;
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError::Input`] for whatever the user can put right before the first step, with nothing
+/// [`CliError::Input`] for what the user can correct, before the first step and with nothing
 /// written; [`CliError::Failure`] for a run that failed, or results that cannot be written.
 pub(crate) fn run(args: &CompareArgs) -> Result<(), CliError> {
     if !args.merge.is_empty() {
@@ -306,7 +306,7 @@ fn failures(study: &StudyResults) -> Option<String> {
     ))
 }
 
-/// The command as it was given, for whoever wants to run it again.
+/// The command as it was given, so that it can be run again.
 fn command_line() -> String {
     let words = std::env::args().skip(1).map(|word| {
         let plain = |c: char| c.is_alphanumeric() || "-_./:=,".contains(c);
