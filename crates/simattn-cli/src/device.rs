@@ -173,7 +173,8 @@ impl DeviceChoice {
     /// The device, without autodiff.
     ///
     /// # Errors
-    /// A device that this build or this machine does not have, or that fails a first check of its kernels.
+    /// A device that this build or this machine does not have, or that fails a first check of its
+    /// kernels.
     pub(crate) fn open(self) -> Result<Device, DeviceError> {
         match self {
             Self::Auto => first_gpu().map_or_else(|| Ok(Device::flex()), checked),
@@ -195,7 +196,8 @@ impl DeviceChoice {
 /// Whether passes of this precision run on a device, and run right.
 ///
 /// # Errors
-/// [`DeviceError::NoBfloat16`] on GPUs that have no such arithmetic, `DeviceError::Wrong` on those that fail a first check in it.
+/// [`DeviceError::NoBfloat16`] on GPUs that have no such arithmetic, `DeviceError::Wrong` on those
+/// that fail a first check in it.
 pub(crate) fn computes(device: &Device, precision: Precision) -> Result<(), DeviceError> {
     let device = device.clone().without_autodiff();
     let fine = match precision {
@@ -232,7 +234,8 @@ pub(crate) fn name(device: &Device) -> &'static str {
     }
 }
 
-/// The first device that is a card: processors that stand in for one are slower than our own kernels for them.
+/// The first device that is a card: processors that stand in for one are slower than our own
+/// kernels for them.
 fn first_gpu() -> Option<Device> {
     let mut devices = Runtime::ALL
         .into_iter()
@@ -259,7 +262,8 @@ fn is_card(_: &Device) -> bool {
     false
 }
 
-/// One line for every GPU that this build reaches: what `--device` calls it, and what it calls itself.
+/// One line for every GPU that this build reaches: what `--device` calls it, and what it calls
+/// itself.
 pub(crate) fn listed() -> Vec<(String, String)> {
     let mut lines = Vec::new();
     for runtime in Runtime::ALL {

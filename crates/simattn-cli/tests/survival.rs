@@ -421,7 +421,8 @@ fn a_run_goes_on_when_nobody_listens() {
         .train("deaf", "--steps 12")
         .spawn()
         .expect("the binary runs");
-    // As `train … | head` and a broken connection do: whatever is written from now on finds no reader.
+    // As `train … | head` and a broken connection do: whatever is written from now on finds no
+    // reader.
     drop((deaf.stdout.take(), deaf.stderr.take()));
     assert_eq!(deaf.wait().expect("it ends").code(), Some(0));
     finish(place.train("heard", "--steps 12"));

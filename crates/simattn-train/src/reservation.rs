@@ -1,5 +1,5 @@
-//! Places for results, taken before the work: a run finds out at its start that it cannot write, and
-//! what it writes appears whole or not at all.
+//! Places for results, taken before the work: a run finds out at its start that it cannot write,
+//! and what it writes appears whole or not at all.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -32,13 +32,13 @@ const FIRST_READ: [&str; 7] = [
 /// system that was mounted there.
 ///
 /// At a free place the folder is written under another name beside it and renamed. An empty folder
-/// stays the folder that it is: its files are written into a hidden folder inside and moved up one by
-/// one, those by which readers know such a folder last, so that a process killed between them leaves
-/// no folder that any of them takes.
+/// stays the folder that it is: its files are written into a hidden folder inside and moved up one
+/// by one, those by which readers know such a folder last, so that a process killed between them
+/// leaves no folder that any of them takes.
 ///
 /// Dropped without [`Reservation::publish`] or [`Reservation::save`] it leaves nothing; a killed
-/// process leaves the hidden folder, whose name ends with `.unfinished-` and its id, and which may be
-/// removed.
+/// process leaves the hidden folder, whose name ends with `.unfinished-` and its id, and which may
+/// be removed.
 #[derive(Debug)]
 pub struct Reservation {
     place: PathBuf,
@@ -91,8 +91,8 @@ impl Reservation {
         &self.place
     }
 
-    /// Writes one file into the folder that [`Reservation::publish`] will put in place; its name may
-    /// lead into a folder within.
+    /// Writes one file into the folder that [`Reservation::publish`] will put in place; its name
+    /// may lead into a folder within.
     ///
     /// # Errors
     ///
@@ -184,8 +184,8 @@ impl Drop for Reservation {
     }
 }
 
-/// A free place for a file of results; the file is written under another name beside it and renamed.
-/// Dropped without [`FileReservation::publish`] it leaves nothing.
+/// A free place for a file of results; the file is written under another name beside it and
+/// renamed. Dropped without [`FileReservation::publish`] it leaves nothing.
 #[derive(Debug)]
 pub struct FileReservation {
     place: PathBuf,

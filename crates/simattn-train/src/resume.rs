@@ -280,9 +280,9 @@ fn same_folder(a: Option<&Path>, b: &Path) -> bool {
 ///
 /// # Errors
 ///
-/// [`ResumeError::Changed`] where they are not; [`ResumeError::LearnedPositions`] for a context that
-/// the checkpoint's model cannot have; [`ResumeError::Beyond`] where the checkpoint is of a later step
-/// than the configuration's last.
+/// [`ResumeError::Changed`] where they are not; [`ResumeError::LearnedPositions`] for a context
+/// that the checkpoint's model cannot have; [`ResumeError::Beyond`] where the checkpoint is of a
+/// later step than the configuration's last.
 pub fn compare_config(
     checkpoint: &Checkpoint,
     config: &RunConfig,

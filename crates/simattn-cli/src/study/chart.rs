@@ -1,8 +1,9 @@
 //! Line charts as SVG.
 //!
-//! The charts are written here and not with `plotters`: its SVG has fixed colours and sizes in every element, and a
-//! page that follows the reader's light or dark scheme needs classes for its style sheet (`report.css`), dashes
-//! beside colours, bands, and labels at the ends of the lines that keep out of each other's way.
+//! The charts are written here and not with `plotters`: its SVG has fixed colours and sizes in
+//! every element, and a page that follows the reader's light or dark scheme needs classes for its
+//! style sheet (`report.css`), dashes beside colours, bands, and labels at the ends of the lines
+//! that keep out of each other's way.
 
 use std::fmt::Write;
 
@@ -13,7 +14,8 @@ use super::scale::{Heights, Ticks, Unit, tick_text};
 
 /// Colours that the style sheet has besides the baseline's (classes `c0` to `c6`).
 const COLOURS: usize = 6;
-/// Dashes that the style sheet has (classes `d0` to `d6`): one more than colours, so that pairs repeat late.
+/// Dashes that the style sheet has (classes `d0` to `d6`): one more than colours, so that pairs
+/// repeat late.
 const DASHES: usize = 7;
 
 const WIDTH: f64 = 460.0;
@@ -185,7 +187,8 @@ impl Chart {
             return;
         };
         let (y, bottom) = (plot.y(*height), TOP + plot.height);
-        // Under the line, where falling curves do not come before the end; over it where there is no room.
+        // Under the line, where falling curves do not come before the end; over it where there is
+        // no room.
         let text = if bottom - y > 15.0 { y + 11.0 } else { y - 4.0 };
         let _ = writeln!(
             svg,
@@ -241,7 +244,8 @@ impl Chart {
         let above = y < TOP;
         let y = y.clamp(TOP, TOP + plot.height);
         let text = plot.right + LEADER;
-        // Leaders from lines that end early would lie across the others; their dashes and colour tell them.
+        // Leaders from lines that end early would lie across the others; their dashes and colour
+        // tell them.
         let leader = if x > plot.right - 15.0 {
             let (from, to) = (x.max(plot.right) + 1.0, plot.right + 11.0);
             format!(

@@ -1,4 +1,5 @@
-//! Labels beside the ends of lines: the room they need, and places moved apart just far enough not to overlap.
+//! Labels beside the ends of lines: the room they need, and places moved apart just far enough not
+//! to overlap.
 
 /// What a character of a label takes on a phone, where letters are largest.
 const CHARACTER: f64 = 7.2;
@@ -13,14 +14,15 @@ pub(crate) fn width(characters: impl Iterator<Item = usize>, most: usize) -> f64
 
 /// Places for labels that want to be at `wanted`, in the same order as given.
 ///
-/// Labels keep the order of their wanted places (ties keep the given order), are at least `spacing` apart, and are
-/// as near to those places as that allows, in the sense of least squares. They stay within `low..=high` where all of
-/// them fit there; where they do not, they begin at `low`.
+/// Labels keep the order of their wanted places (ties keep the given order), are at least `spacing`
+/// apart, and are as near to those places as that allows, in the sense of least squares. They stay
+/// within `low..=high` where all of them fit there; where they do not, they begin at `low`.
 pub(crate) fn spread(wanted: &[f64], spacing: f64, low: f64, high: f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by(|&a, &b| wanted[a].total_cmp(&wanted[b]));
 
-    // With the spacing taken out, labels only have to keep their order: isotonic regression, by merging neighbours.
+    // With the spacing taken out, labels only have to keep their order: isotonic regression, by
+    // merging neighbours.
     let mut blocks: Vec<(f64, usize)> = Vec::new();
     for (rank, &index) in order.iter().enumerate() {
         let mut block = (wanted[index] - rank as f64 * spacing, 1);

@@ -239,8 +239,8 @@ fn contradiction(a: &RunResults, b: &RunResults) -> Option<&'static str> {
     }
 }
 
-/// How a variant's rate was chosen. Machines may differ in the last digits of a try, and must not in
-/// the rate that they chose.
+/// How a variant's rate was chosen. Machines may differ in the last digits of a try, and must not
+/// in the rate that they chose.
 fn rates_of(parts: &[&Part], variant: usize) -> Result<Option<RateSearch>, MergeError> {
     let found: Vec<(&Part, &RateSearch)> = (parts.iter().copied())
         .filter_map(|part| Some((part, part.results.variants[variant].rate_search.as_ref()?)))

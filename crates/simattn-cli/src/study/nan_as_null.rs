@@ -1,4 +1,5 @@
-//! Numbers that may not be finite: read from `null` as NaN; serde_json writes them as `null` by itself.
+//! Numbers that may not be finite: read from `null` as NaN; serde_json writes them as `null` by
+//! itself.
 
 use serde::{Deserializer, Serializer};
 use simattn_train::exact_json;

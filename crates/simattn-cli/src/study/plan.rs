@@ -256,13 +256,13 @@ impl Plan {
             .into_iter()
             .filter(|change| {
                 let field = change.field.as_str();
-                !FREE_FIELDS.contains(&field) && !(elsewhere && field == "data.source")
+                !(FREE_FIELDS.contains(&field) || elsewhere && field == "data.source")
             });
         let of_plan = changes(self, now).into_iter().filter(|change| {
             let field = change.field.as_str();
             let local = ["device", "instruction_set", "share", "timing_rounds"].contains(&field);
             // These two are compared field by field.
-            !["config", "variants"].contains(&field) && !(elsewhere && local)
+            !(["config", "variants"].contains(&field) || elsewhere && local)
         });
         let of_variants = self.variants.iter().zip(&now.variants).flat_map(|(a, b)| {
             changes(&a.model, &b.model)

@@ -1,7 +1,7 @@
 //! What a study measured, as it is kept in `results.json`.
 //!
-//! Losses are mean negative log-likelihoods in nats per token. A number that is not finite (a diverged loss) is
-//! written as `null`, because JSON has no word for it, and read back as NaN.
+//! Losses are mean negative log-likelihoods in nats per token. A number that is not finite (a
+//! diverged loss) is written as `null`, because JSON has no word for it, and read back as NaN.
 
 use serde::{Deserialize, Serialize};
 use simattn_train::exact_json;
@@ -153,7 +153,8 @@ pub struct RunResults {
     pub peak_memory_bytes: Option<u64>,
     /// What training logged, in order of steps.
     pub train: Vec<TrainPoint>,
-    /// What evaluation on the validation split gave, in order of steps; the last one is after the last step.
+    /// What evaluation on the validation split gave, in order of steps; the last one is after the
+    /// last step.
     pub evaluations: Vec<EvalPoint>,
     /// How it ended.
     pub status: RunStatus,
@@ -217,7 +218,8 @@ pub enum RunStatus {
 pub(crate) struct Estimate {
     /// The arithmetic mean.
     pub mean: f64,
-    /// The mean's standard error: the sample deviation (over n − 1) divided by √n. None for one run.
+    /// The mean's standard error: the sample deviation (over n − 1) divided by √n. None for one
+    /// run.
     pub standard_error: Option<f64>,
     /// How many runs it comes from.
     pub runs: usize,

@@ -3,7 +3,8 @@
 use super::results::*;
 use crate::machine::Machine;
 
-/// What is made up about a variant: name, label, final loss, speed against the baseline, FLOPs against the baseline.
+/// What is made up about a variant: name, label, final loss, speed against the baseline, FLOPs
+/// against the baseline.
 const VARIANTS: [(&str, &str, f64, f64, f64); 7] = [
     ("mha", "MHA", 1.482, 1.0, 1.0),
     ("gqa", "GQA", 1.495, 1.06, 0.97),

@@ -175,8 +175,8 @@ pub(crate) const EXP_OVERFLOW: f32 = 88.72;
 
 /// `e^x` in every lane.
 ///
-/// Relative error below 1.2e-7 (two units in the last place) on
-/// [`EXP_UNDERFLOW`, `EXP_OVERFLOW`]; zero below, infinity above, so `e^-inf = 0`. A NaN gives a NaN.
+/// Relative error below 1.2e-7 (two units in the last place) on [`EXP_UNDERFLOW`, `EXP_OVERFLOW`];
+/// zero below, infinity above, so `e^-inf = 0`. A NaN gives a NaN.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let [y] = exp_side_by_side(simd, [x]);

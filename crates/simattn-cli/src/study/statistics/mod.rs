@@ -51,10 +51,14 @@ impl Comparison<'_> {
     /// What remains of the difference after the correction; None where nothing could be tested.
     pub fn finding(&self) -> Option<Finding> {
         let (test, corrected) = (self.test?, self.corrected?);
-        Some(match corrected <= LEVEL {
-            true if test.mean < 0.0 => Finding::Lower,
-            true => Finding::Higher,
-            false => Finding::Open,
+        Some(if corrected <= LEVEL {
+            if test.mean < 0.0 {
+                Finding::Lower
+            } else {
+                Finding::Higher
+            }
+        } else {
+            Finding::Open
         })
     }
 }

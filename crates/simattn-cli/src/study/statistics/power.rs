@@ -1,10 +1,10 @@
 //! How often a paired t test finds a difference that is there.
 //!
-//! With a true difference, t follows the noncentral t distribution (N. L. Johnson, S. Kotz and
-//! N. Balakrishnan, *Continuous Univariate Distributions*, volume 2, 2nd edition (1995),
-//! chapter 31): t = (Z + δ) / S, with Z standard normal, S² a χ² of n − 1 degrees of freedom divided
-//! by them, and δ = √n × difference / deviation. Given Z, the chance that t exceeds c is that of
-//! S < (Z + δ) / c, an incomplete gamma function; the integral over Z is Simpson's.
+//! With a true difference, t follows the noncentral t distribution (N. L. Johnson, S. Kotz and N.
+//! Balakrishnan, *Continuous Univariate Distributions*, volume 2, 2nd edition (1995), chapter 31):
+//! t = (Z + δ) / S, with Z standard normal, S² a χ² of n − 1 degrees of freedom divided by them,
+//! and δ = √n × difference / deviation. Given Z, the chance that t exceeds c is that of S < (Z + δ)
+//! / c, an incomplete gamma function; the integral over Z is Simpson's.
 
 use std::f64::consts::PI;
 
