@@ -10,7 +10,7 @@ use std::process::Command;
 use simattn_cli::machine;
 use simattn_cli::study::report;
 use simattn_cli::study::results;
-use simattn_cli::study::results::{RunStatus, StudyResults};
+use simattn_cli::study::results::{RateSearch, RateTry, RunStatus, StudyResults};
 
 #[allow(dead_code)]
 #[path = "../src/study/synthetic.rs"]
@@ -120,6 +120,19 @@ fn studies() -> [(&'static str, StudyResults); 3] {
                 .for_each(|point| point.loss += 1e-3 * index as f64);
         }
         crowded.variants.push(twin);
+    }
+    for (index, variant) in crowded.variants.iter_mut().enumerate() {
+        variant.step_seconds = vec![0.1 + 0.01 * index as f64; 3];
+        variant.rate_search = Some(RateSearch {
+            seed: 99,
+            steps: 100,
+            tries: [(5e-4, 1.6), (1e-3, 1.5), (2e-3, 1.55)]
+                .map(|(learning_rate, loss)| RateTry {
+                    learning_rate,
+                    loss: loss + 1e-3 * index as f64,
+                })
+                .to_vec(),
+        });
     }
     let mut failed = synthetic::study(1);
     failed.variants[6].runs[0].status = RunStatus::Failed {

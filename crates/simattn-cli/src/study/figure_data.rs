@@ -7,6 +7,19 @@ use super::curves::CurvePoint;
 use super::markup::{escaped, one_line};
 use crate::quantity::{grouped, significant};
 
+/// A chart of lines with its caption, and its numbers below it.
+pub(crate) fn figure(page: &mut String, caption: &str, chart: &Chart) {
+    // Writing to a String cannot fail.
+    let _ = write!(
+        page,
+        "<figure><figcaption>{}</figcaption>\n{}",
+        escaped(caption),
+        chart.svg()
+    );
+    of_lines(page, chart);
+    page.push_str("</figure>\n");
+}
+
 /// A closed table with `headings` over `rows`; the first cell of a row is its heading.
 pub(crate) fn details(
     page: &mut String,
@@ -34,7 +47,7 @@ pub(crate) fn details(
 
 /// The points of `chart`: a column a line where all lines have their points at the same places,
 /// otherwise one row a point.
-pub(crate) fn of_lines(page: &mut String, chart: &Chart) {
+fn of_lines(page: &mut String, chart: &Chart) {
     let lines: Vec<&Line> = chart
         .lines
         .iter()

@@ -34,6 +34,7 @@ mod rate_search;
 pub mod report;
 mod report_facts;
 mod report_price;
+mod report_rates;
 mod report_table;
 pub mod results;
 pub(crate) mod running;

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use super::chart::{Chart, Line};
 use super::curves::{self, CurvePoint};
-use super::figure_data;
+use super::figure_data::figure;
 use super::figures::Progress;
 use super::markup::escaped;
 use super::report_table::table_of;
@@ -17,7 +17,7 @@ use super::scale::Unit;
 use super::series::stroke;
 use super::table::Table;
 use super::verdict::verdict;
-use super::{report_facts, report_price};
+use super::{report_facts, report_price, report_rates};
 
 const STYLE: &str = include_str!("report.css");
 
@@ -51,7 +51,7 @@ pub fn html(study: &StudyResults) -> String {
     training_charts(&mut page, study);
     report_facts::variants(&mut page, study);
     report_facts::seeds(&mut page, study);
-    report_price::rates(&mut page, study);
+    report_rates::rates(&mut page, study);
     report_facts::conditions(&mut page, study);
     page.push_str("</body>\n</html>\n");
     page
@@ -77,17 +77,6 @@ fn lines(study: &StudyResults, curve: impl Fn(&VariantResults) -> Vec<CurvePoint
         }
     };
     study.variants.iter().map(line).collect()
-}
-
-fn figure(page: &mut String, caption: &str, chart: &Chart) {
-    let _ = write!(
-        page,
-        "<figure><figcaption>{}</figcaption>\n{}",
-        escaped(caption),
-        chart.svg()
-    );
-    figure_data::of_lines(page, chart);
-    page.push_str("</figure>\n");
 }
 
 fn chart(id: &str, caption: &str, progress: Progress, vertical: &str, lines: Vec<Line>) -> Chart {

@@ -8,7 +8,7 @@ use super::markup::{escaped, one_line};
 use super::report_table::table_of;
 use super::results::{Estimate, StudyResults, VariantResults};
 use super::scatter::{Point, Scatter};
-use super::series::{row_heading, stroke};
+use super::series::stroke;
 use super::statistics::Comparisons;
 use super::table::Table;
 use crate::quantity::with_decimals;
@@ -157,43 +157,4 @@ fn time_to_loss(page: &mut String, study: &StudyResults, baseline: &str) {
     });
     details(page, &headings.map(str::to_owned), rows);
     page.push_str("</figure>\n");
-}
-
-/// The learning rates that were tried, where they were.
-pub(crate) fn rates(page: &mut String, study: &StudyResults) {
-    let searched: Vec<_> = study
-        .variants
-        .iter()
-        .filter_map(|variant| Some((variant, variant.rate_search.as_ref()?)))
-        .collect();
-    if searched.is_empty() {
-        return;
-    }
-    page.push_str(
-        "<h2>Learning rates tried</h2>\n<p>Each on a seed of its own; the lowest loss chooses the \
-         rate of the runs.</p>\n<div class=\"wide\"><table>\n<thead><tr><th scope=\"col\">variant</th>\
-         <th scope=\"col\">rate</th><th scope=\"col\">loss</th></tr></thead>\n<tbody>\n",
-    );
-    for (variant, search) in searched {
-        let best = search.best();
-        for tried in &search.tries {
-            row_heading(page, study, variant);
-            let class = if best == Some(*tried) {
-                " class=\"best\""
-            } else {
-                ""
-            };
-            let _ = writeln!(
-                page,
-                "<td{class}>{}</td><td{class}>{}</td></tr>",
-                tried.learning_rate,
-                if tried.loss.is_finite() {
-                    number(tried.loss, 5)
-                } else {
-                    "diverged".to_owned()
-                }
-            );
-        }
-    }
-    page.push_str("</tbody></table></div>\n");
 }

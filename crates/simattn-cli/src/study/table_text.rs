@@ -113,6 +113,21 @@ mod tests {
     }
 
     #[test]
+    fn many_variants_with_long_labels_fit_a_terminal() {
+        let mut study = synthetic::study(5);
+        for variant in &mut study.variants {
+            variant.label = format!(
+                "{} heads only, κ 1, H′ 12, 4 key/value heads",
+                variant.label
+            );
+            variant.step_seconds = vec![0.1, 0.1, 0.2];
+        }
+        let text = Table::against_baseline(&study).unwrap().to_text();
+        let widest = text.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(TEXT_WIDTH), "{text}");
+    }
+
+    #[test]
     fn a_long_label_does_not_widen_the_table() {
         let mut study = synthetic::study(3);
         study.variants[1].label =
