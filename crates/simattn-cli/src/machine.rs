@@ -30,7 +30,7 @@ impl Machine {
         match device::name(device) {
             "cpu" => this,
             _ => Self {
-                cpu: device::described(device),
+                cpu: device::described(&device.clone().without_autodiff()),
                 ..this
             },
         }

@@ -23,7 +23,8 @@ const SMOOTHED_POINTS: u64 = 100;
 /// With several finished runs it is their mean. Runs evaluated at the same steps are averaged
 /// evaluation by evaluation (their seconds too); others at every place where one of them was
 /// evaluated and all of them had come, with straight lines between evaluations. A variant without a
-/// finished run shows the first run that measured something.
+/// finished run shows the first run that measured something. Against seconds only runs on the
+/// study's machine are shown.
 pub(crate) fn validation(variant: &VariantResults, progress: Progress) -> Vec<CurvePoint> {
     let measured = |run: &RunResults| -> Vec<(u64, f64, f64)> {
         let points = run
@@ -37,6 +38,7 @@ pub(crate) fn validation(variant: &VariantResults, progress: Progress) -> Vec<Cu
     mean_of(
         shown_runs(variant)
             .into_iter()
+            .filter(|run| progress != Progress::Seconds || run.is_timed_here())
             .map(measured)
             .filter(|points| !points.is_empty())
             .collect(),

@@ -30,6 +30,11 @@ impl EvalPoint {
 }
 
 impl RunResults {
+    /// Whether it ran on the study's machine, so that its times can be compared with the others'.
+    pub(crate) fn is_timed_here(&self) -> bool {
+        self.machine.is_none()
+    }
+
     /// Whether the run trained to its budget and its last validation loss is a number.
     pub(crate) fn finished(&self) -> bool {
         self.final_loss().is_some()
@@ -127,17 +132,16 @@ impl VariantResults {
         self.mean(|run| run.final_loss().unwrap_or(f64::NAN) * per_nat)
     }
 
-    /// Training speed in tokens per second.
+    /// Training speed in tokens per second, of the runs on the study's machine.
     pub(crate) fn tokens_per_second(&self) -> Option<Estimate> {
-        self.mean(|run| run.tokens_per_second)
+        let here = self.finished_runs().filter(|run| run.is_timed_here());
+        Estimate::of(&here.map(|run| run.tokens_per_second).collect::<Vec<_>>())
     }
 
-    /// The most memory that any run held, in bytes.
+    /// The most memory that any run on the study's machine held, in bytes.
     pub(crate) fn peak_memory_bytes(&self) -> Option<u64> {
-        self.runs
-            .iter()
-            .filter_map(|run| run.peak_memory_bytes)
-            .max()
+        let here = self.runs.iter().filter(|run| run.is_timed_here());
+        here.filter_map(|run| run.peak_memory_bytes).max()
     }
 }
 
@@ -171,15 +175,20 @@ impl StudyResults {
 
     /// How far the runs of `variant` had come when they first fell to the loss that the baseline's
     /// run of the same seed ended with (see [`RunResults::progress_to`]); None without such a loss.
+    /// Seconds are those of the study's machine; runs made elsewhere have none.
     pub(crate) fn reach_of_baseline(
         &self,
         variant: &VariantResults,
         progress: Progress,
     ) -> Option<Reach> {
         self.baseline_variant()?.final_loss()?;
-        let runs = self.pairs(variant).count();
-        let places: Vec<f64> = self
-            .pairs(variant)
+        let comparable = |run: &RunResults| progress != Progress::Seconds || run.is_timed_here();
+        let pairs = || {
+            let pairs = self.pairs(variant);
+            pairs.filter(|(other, own)| comparable(other) && comparable(own))
+        };
+        let runs = pairs().count();
+        let places: Vec<f64> = pairs()
             .filter_map(|(other, own)| own.progress_to(other.final_loss()?, progress))
             .collect();
         Some(Reach {
@@ -284,6 +293,34 @@ mod tests {
         assert_eq!((reach.reached, reach.runs, reach.at), (1, 2, None));
         let reach = study.reach_of_baseline(a, Progress::Steps).unwrap();
         assert_eq!(reach.at.unwrap().mean, 100.0);
+    }
+
+    #[test]
+    fn runs_made_elsewhere_have_losses_and_no_times() {
+        let mut study = synthetic::study(2);
+        let whole = study.clone();
+        for variant in &mut study.variants {
+            variant.runs[1].machine = Some(whole.machine.clone());
+            variant.runs[1].tokens_per_second = 1e9;
+            variant.runs[1].peak_memory_bytes = Some(u64::MAX);
+        }
+        let [mha, .., sas] = &study.variants[..] else {
+            unreachable!()
+        };
+        assert_eq!(sas.final_loss(), whole.variants[6].final_loss());
+        assert_eq!(sas.tokens_per_second().unwrap().runs, 1);
+        assert!(sas.tokens_per_second().unwrap().mean < 1e6);
+        assert!(sas.peak_memory_bytes().unwrap() < 1 << 40);
+        let reach = |progress| study.reach_of_baseline(sas, progress).unwrap();
+        assert_eq!(reach(Progress::Steps).runs, 2);
+        assert_eq!(reach(Progress::Seconds).runs, 1);
+        let mut elsewhere = study.clone();
+        elsewhere.variants[6].runs[0].machine = Some(whole.machine.clone());
+        let sas = &elsewhere.variants[6];
+        assert_eq!(sas.tokens_per_second(), None);
+        let reach = elsewhere.reach_of_baseline(sas, Progress::Seconds).unwrap();
+        assert_eq!((reach.runs, reach.at), (0, None));
+        assert!(mha.tokens_per_second().is_some());
     }
 
     #[test]

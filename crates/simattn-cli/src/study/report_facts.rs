@@ -130,8 +130,17 @@ pub(crate) fn conditions(page: &mut String, study: &StudyResults) {
             ),
         ),
     ];
+    let mut others: Vec<&str> = study
+        .variants
+        .iter()
+        .flat_map(|variant| &variant.runs)
+        .filter_map(|run| Some(run.machine.as_ref()?.cpu.as_str()))
+        .collect();
+    others.sort_unstable();
+    others.dedup();
+    let others = (!others.is_empty()).then(|| ("Other machines", others.join("; ")));
     page.push_str("<h2>How it was measured</h2>\n<dl>\n");
-    for (name, fact) in facts {
+    for (name, fact) in facts.into_iter().chain(others) {
         let _ = writeln!(page, "<dt>{name}</dt><dd>{}</dd>", escaped(&fact));
     }
     page.push_str("<dt>Matching</dt><dd><ul>");

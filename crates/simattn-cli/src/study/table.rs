@@ -285,6 +285,14 @@ fn notes(study: &StudyResults) -> Vec<String> {
         None => format!("{baseline} has no final loss, so nothing is measured against it."),
     });
     notes.push("MFLOP per token are those of a forward pass; tokens per s and seconds leave evaluation out.".to_owned());
+    let runs = || study.variants.iter().flat_map(|variant| &variant.runs);
+    let elsewhere = runs().filter(|run| !run.is_timed_here()).count();
+    if elsewhere > 0 {
+        notes.push(format!(
+            "{elsewhere} of {} runs were made on other machines: their losses count, their seconds, speed and memory do not.",
+            runs().count()
+        ));
+    }
     notes
 }
 
@@ -362,6 +370,23 @@ mod tests {
         );
         assert!(text.contains("TPA, seed 1, failed"), "{text}");
         assert!(!text.contains("NaN"), "{text}");
+    }
+
+    #[test]
+    fn a_study_that_has_begun_has_a_table_already() {
+        let mut study = synthetic::study(2);
+        study.variants[0].runs.truncate(1);
+        study.variants[0].runs[0].machine = Some(study.machine.clone());
+        study.variants[1..].iter_mut().for_each(|v| v.runs.clear());
+        let table = Table::new(&study);
+        let perplexity = column(&table, "perplexity");
+        assert_eq!(table.rows[1][perplexity].text, "–");
+        let text = table.to_text();
+        let elsewhere = "1 of 1 runs were made on other machines";
+        assert!(text.contains(elsewhere), "{text}");
+        let speed = column(&table, "per s");
+        assert_eq!(table.rows[0][speed].text, "–");
+        assert!(crate::study::report::html(&study).contains(elsewhere));
     }
 
     #[test]

@@ -101,11 +101,6 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), CliError> {
         variants,
     };
     check_plan(args, &plan, other.as_ref().map(|(plan, _)| plan))?;
-    if found.is_none() {
-        for line in &matching {
-            tell(line);
-        }
-    }
     let setting = Setting {
         dataset: &dataset,
         device,
@@ -141,7 +136,17 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), CliError> {
                 matching,
                 plan,
             };
-            StudyFolder::begin(reservation, beginning).map_err(of_study)?
+            let folder = StudyFolder::begin(reservation, beginning).map_err(of_study)?;
+            if args.is_unnamed() {
+                tell(format_args!(
+                    "compare: if this is interrupted, continue with: {} --name {}",
+                    folder.beginning.command, place.name
+                ));
+            }
+            for line in &folder.beginning.matching {
+                tell(line);
+            }
+            folder
         }
     };
     make(
@@ -170,13 +175,7 @@ fn make(
     }
     let mut study = Study::open(setting, folder).map_err(of_study)?;
     let (finished, all) = study.progress();
-    if args.is_unnamed() {
-        let command = &folder.beginning.command;
-        let name = &place.name;
-        tell(format_args!(
-            "compare: if this is interrupted, continue with: {command} --name {name}"
-        ));
-    } else if finished > 0 {
+    if finished > 0 {
         tell(format_args!(
             "compare: {}: {finished} of {all} runs are finished",
             place.folder.display()
