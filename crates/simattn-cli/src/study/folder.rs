@@ -59,6 +59,15 @@ pub(crate) struct Beginning {
     pub(crate) plan: Plan,
 }
 
+/// What is in the place of a study.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// A study.
+    Study(Box<StudyFolder>),
+    /// Nothing, or an empty folder.
+    Free(Reservation),
+}
+
 /// A study's folder, held by this process.
 #[derive(Debug)]
 pub(crate) struct StudyFolder {
@@ -69,22 +78,23 @@ pub(crate) struct StudyFolder {
 }
 
 impl StudyFolder {
-    /// Takes the study that is at `path`; None if none is there.
+    /// Takes the study that is at `path`, or the place for one.
     ///
     /// # Errors
-    /// Another process that works there, or a plan that cannot be read.
-    pub(crate) fn find(path: &Path) -> Result<Option<Self>, StudyError> {
+    /// Something else at that place, another process that works there, or a plan that cannot be
+    /// read.
+    pub(crate) fn find(path: &Path) -> Result<Found, StudyError> {
         if !path.join(STUDY).is_file() {
-            return Ok(None);
+            return Ok(Found::Free(Reservation::new(path)?));
         }
         let lock = FolderLock::take(path, LOCK)?;
         let beginning = read_beginning(path)?;
         remove_unfinished(&path.join(RUNS))?;
-        Ok(Some(Self {
+        Ok(Found::Study(Box::new(Self {
             path: path.to_owned(),
             beginning,
             _lock: lock,
-        }))
+        })))
     }
 
     /// Begins a study at a place that was reserved.

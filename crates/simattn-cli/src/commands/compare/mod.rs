@@ -21,9 +21,9 @@ use crate::machine::Machine;
 use crate::room;
 use crate::signals::stop_on_signals;
 use crate::study::error::StudyError;
-use crate::study::folder::{Beginning, FORMAT, StudyFolder, costs_of_another};
+use crate::study::folder::{Beginning, FORMAT, Found, StudyFolder, costs_of_another};
 use crate::study::matching::{self, Candidate};
-use crate::study::plan::{Plan, Tolerance};
+use crate::study::plan::{Plan, Rates, Tolerance};
 use crate::study::results::{CorpusFacts, Equal, RunStatus, StudyResults};
 use crate::study::running::{Setting, Study};
 use crate::study::step_cost::StepCosts;
@@ -49,10 +49,6 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), CliError> {
     computes(&device, config.train.precision).map_err(input)?;
     // Before the data are read, which may take long.
     let found = StudyFolder::find(&place.folder).map_err(of_study)?;
-    let reservation = match &found {
-        Some(_) => None,
-        None => Some(Reservation::new(&place.folder).map_err(input)?),
-    };
     let other = args.costs.as_deref().map(costs_of_another).transpose();
     let other = other.map_err(of_study)?;
     // Names and sizes are wrong sooner than a corpus is read.
@@ -75,78 +71,38 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), CliError> {
         matching::candidates(&config.model, &described, matched).map_err(input)?;
     // A text shorter than a window shows here, before a folder is made.
     dataset.check_windows(&config).map_err(input)?;
-    let machine = Machine::computing_on(&device);
-    let baseline = variants.iter().find(|variant| variant.name == "mha");
-    let kernels = Kernels::from(args.kernels);
-    let plan = Plan {
-        tool_version: env!("CARGO_PKG_VERSION").into(),
-        device: device::name(&device).into(),
-        instruction_set: machine.instruction_set.clone(),
-        kernels: match kernels {
-            Kernels::Fast => "fast",
-            Kernels::Reference => "reference",
-        }
-        .into(),
-        equal: args.equal.into(),
-        seeds: args.seeds(&config),
-        baseline: baseline.unwrap_or(&variants[0]).name.clone(),
-        rates,
-        timing_rounds: match &other {
-            Some((other, _)) => other.timing_rounds,
-            None => args.rounds(),
-        },
-        share: args.only,
-        data: dataset.fingerprint().map_err(input)?,
-        config,
-        variants,
-    };
-    check_plan(args, &plan, other.as_ref().map(|(plan, _)| plan))?;
     let setting = Setting {
-        dataset: &dataset,
+        machine: Machine::computing_on(&device),
         device,
-        kernels,
-        machine: machine.clone(),
+        kernels: args.kernels.into(),
+        dataset: &dataset,
         stop: stop_on_signals().map_err(failure)?,
     };
-    let folder = match (found, reservation) {
-        (Some(folder), _) => {
+    let plan = plan(
+        args,
+        &setting,
+        config,
+        variants,
+        rates,
+        other.as_ref().map(|(plan, _)| plan),
+    )?;
+    let folder = match found {
+        Found::Study(folder) => {
             folder.check(&plan).map_err(of_study)?;
-            folder
+            *folder
         }
-        (None, reservation) => {
-            let reservation = match reservation {
-                Some(reservation) => reservation,
-                None => Reservation::new(&place.folder).map_err(input)?,
-            };
-            let corpus = CorpusFacts {
-                source: dataset.name.clone(),
-                tokenizer: plan.config.data.tokenizer.to_string(),
-                vocabulary: dataset.tokenizer.vocabulary() as u64,
-                train_tokens: dataset.train_tokens(),
-                validation_tokens: dataset.validation.tokens(),
-                validation_bytes: dataset.validation.bytes(),
-            };
+        Found::Free(reservation) => {
             let beginning = Beginning {
                 format: FORMAT,
                 name: place.name.clone(),
                 created,
                 command: command_line(),
-                machine,
-                corpus,
+                machine: setting.machine.clone(),
+                corpus: corpus_facts(&dataset, &plan.config),
                 matching,
                 plan,
             };
-            let folder = StudyFolder::begin(reservation, beginning).map_err(of_study)?;
-            if args.is_unnamed() {
-                tell(format_args!(
-                    "compare: if this is interrupted, continue with: {} --name {}",
-                    folder.beginning.command, place.name
-                ));
-            }
-            for line in &folder.beginning.matching {
-                tell(line);
-            }
-            folder
+            begin(args, &place, reservation, beginning)?
         }
     };
     make(
@@ -156,6 +112,72 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), CliError> {
         &folder,
         other.map(|(_, costs)| costs),
     )
+}
+
+/// What the study is to do. Refuses a share without runs, shares whose budgets would differ, and
+/// costs of another plan.
+fn plan(
+    args: &CompareArgs,
+    setting: &Setting<'_>,
+    config: RunConfig,
+    variants: Vec<Candidate>,
+    rates: Option<Rates>,
+    other: Option<&Plan>,
+) -> Result<Plan, CliError> {
+    let mha = variants.iter().find(|variant| variant.name == "mha");
+    let plan = Plan {
+        tool_version: env!("CARGO_PKG_VERSION").into(),
+        device: device::name(&setting.device).into(),
+        instruction_set: setting.machine.instruction_set.clone(),
+        kernels: match setting.kernels {
+            Kernels::Fast => "fast",
+            Kernels::Reference => "reference",
+        }
+        .into(),
+        equal: args.equal.into(),
+        seeds: args.seeds(&config),
+        baseline: mha.unwrap_or(&variants[0]).name.clone(),
+        rates,
+        timing_rounds: other.map_or_else(|| args.rounds(), |other| other.timing_rounds),
+        share: args.only,
+        data: setting.dataset.fingerprint().map_err(input)?,
+        config,
+        variants,
+    };
+    check_plan(args, &plan, other)?;
+    Ok(plan)
+}
+
+/// What the models are trained and scored on.
+fn corpus_facts(dataset: &Dataset, config: &RunConfig) -> CorpusFacts {
+    CorpusFacts {
+        source: dataset.name.clone(),
+        tokenizer: config.data.tokenizer.to_string(),
+        vocabulary: dataset.tokenizer.vocabulary() as u64,
+        train_tokens: dataset.train_tokens(),
+        validation_tokens: dataset.validation.tokens(),
+        validation_bytes: dataset.validation.bytes(),
+    }
+}
+
+/// Makes the folder, and says how to continue a study that was given no name, and how sizes match.
+fn begin(
+    args: &CompareArgs,
+    place: &Place,
+    reservation: Reservation,
+    beginning: Beginning,
+) -> Result<StudyFolder, CliError> {
+    let folder = StudyFolder::begin(reservation, beginning).map_err(of_study)?;
+    if args.is_unnamed() {
+        tell(format_args!(
+            "compare: if this is interrupted, continue with: {} --name {}",
+            folder.beginning.command, place.name
+        ));
+    }
+    for line in &folder.beginning.matching {
+        tell(line);
+    }
+    Ok(folder)
 }
 
 /// Makes the runs that the folder does not have, and shows what came out.
