@@ -142,7 +142,7 @@ impl StudyFolder {
     /// Writes a file at the top, whole, in place of an older one.
     ///
     /// # Errors
-    /// A disk that does not take it; the older file stands as it was.
+    /// A disk that does not take it; the older file is unchanged.
     pub(crate) fn write(&self, name: &str, contents: &[u8]) -> Result<(), StudyError> {
         let path = self.path.join(name);
         replace(&path, contents)?;
@@ -211,7 +211,7 @@ impl StudyFolder {
     }
 }
 
-/// The plan of the study in `path`, whoever works there, and the costs of steps that it measured.
+/// The plan of the study in `path`, even while a process works there, and the costs of steps that it measured.
 ///
 /// # Errors
 /// [`StudyError::Costs`] if there is no study or no measurement.
@@ -295,7 +295,7 @@ fn json(value: &impl Serialize, path: &Path) -> Result<Vec<u8>, StudyError> {
         .map_err(io_failed(path, "write"))
 }
 
-/// Removes what a killed process had begun to make among the runs. Only for whoever has the lock.
+/// Removes what a killed process had begun to make among the runs. Only for a holder of the lock.
 fn remove_unfinished(runs: &Path) -> Result<(), StudyError> {
     let entries = match fs::read_dir(runs) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -106,7 +106,7 @@ impl<'a> Study<'a> {
     }
 
     /// Makes the runs that are not finished; false if it was asked to stop before the last. A run
-    /// that diverges is kept as failed, and the study goes on.
+    /// that diverges is kept as failed, and the study continues.
     ///
     /// # Errors
     /// A model or text that cannot be trained at all, a folder that cannot be written.

@@ -14,7 +14,7 @@ pub(super) fn take_varint(data: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// The number with a sign that such a number stands for.
+/// The number with a sign that such a number encodes.
 pub(super) fn signed(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }

@@ -2,7 +2,7 @@
 
 use super::bits::{bits_at, signed, take_varint};
 
-/// What stands before the differences.
+/// What comes before the differences.
 struct Head<'a> {
     /// Values in a block, and parts that each block has.
     block: u64,
@@ -29,7 +29,7 @@ pub(super) fn count(data: &[u8]) -> Option<u64> {
     Head::read(data).map(|head| head.count)
 }
 
-/// The sum of all lengths, and what stands behind them. `None` where they are damaged. A length
+/// The sum of all lengths, and what comes after them. `None` where they are damaged. A length
 /// below zero counts nothing; the library refuses it.
 pub(super) fn sum(data: &[u8]) -> Option<(u64, &[u8])> {
     let Head {

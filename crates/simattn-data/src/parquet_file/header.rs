@@ -1,4 +1,4 @@
-//! What stands in front of a page and at the end of the file: Thrift structures, walked through
+//! What comes before a page and at the end of the file: Thrift structures, walked through
 //! before the library reads them.
 
 use super::damaged;

@@ -21,7 +21,7 @@ pub(super) struct CheckedPages {
     pages: SerializedPageReader<File>,
     file: Arc<File>,
     column: ColumnChunkMetaData,
-    /// Where the next header stands, and the bytes of the column from there on.
+    /// Where the next header is, and the bytes of the column from there on.
     offset: u64,
     left: u64,
     /// Rows that the group says it has, and what was seen of them.

@@ -3,7 +3,7 @@
 use super::BATCH;
 use super::bits::{bits_at, take_varint};
 
-/// Hands over each run of equal levels, `left` in all: the level, and how often it stands there.
+/// Hands over each run of equal levels, `left` in all: the level, and how often it occurs there.
 /// What the bytes do not hold is missing; the library refuses it.
 pub(super) fn runs(mut data: &[u8], bits: u32, mut left: u64, mut run: impl FnMut(u64, u64)) {
     while left > 0 {

@@ -232,7 +232,7 @@ fn ending(study: &StudyResults, folder: &Path) -> Result<(), CliError> {
     }
 }
 
-/// What the user can put right, or what broke.
+/// What the user can correct, or what failed.
 fn of_study(error: StudyError) -> CliError {
     match error {
         error if error.is_input() => input(error),
