@@ -374,6 +374,37 @@ fn equal_time_gives_steps_by_the_measured_cost_of_one() {
 }
 
 #[test]
+fn a_run_of_a_study_is_the_one_that_train_makes() {
+    let place = place();
+    let same = "--steps 20 --device cpu --set train.precision=bfloat16";
+    place.succeed(&format!(
+        "train study.toml --peak-flops 1e11 {same} --out run"
+    ));
+    let compare = "compare --config study.toml --variants sas --match none";
+    place.succeed(&format!("{compare} {same} --out s"));
+    let log = fs::read_to_string(place.path("run/metrics.jsonl")).expect("the log");
+    let lines = log
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    let losses = |field: &str| -> Vec<Value> {
+        let lines = lines.clone();
+        lines
+            .filter_map(|line: Value| line.get(field).cloned())
+            .collect()
+    };
+    let study = results(&place.path("s"));
+    let run = &study["variants"][0]["runs"][0];
+    let of_study = |curve: &str| -> Vec<Value> {
+        let points = run[curve].as_array().expect("a curve").iter();
+        points.map(|point| point["loss"].clone()).collect()
+    };
+    assert_eq!(of_study("train"), losses("loss"));
+    assert_eq!(of_study("evaluations"), losses("validation_loss"));
+    let text = fs::read_to_string(place.path("s/study.json")).expect("the plan");
+    assert!(text.contains("\"device\": \"cpu\""), "{text}");
+}
+
+#[test]
 fn what_no_study_can_do_is_refused_in_one_line() {
     let place = place();
     for (more, named) in [

@@ -83,6 +83,12 @@ pub(crate) fn conditions(page: &mut String, study: &StudyResults) {
         Equal::Time => "training time",
     };
     let seeds: Vec<String> = schedule.seeds.iter().map(u64::to_string).collect();
+    let is_tuned = study.variants.iter().any(|v| v.rate_search.is_some());
+    let rate = if is_tuned {
+        "chosen for each variant".to_owned()
+    } else {
+        schedule.learning_rate.to_string()
+    };
     let facts = [
         (
             "Corpus",
@@ -106,12 +112,11 @@ pub(crate) fn conditions(page: &mut String, study: &StudyResults) {
         (
             "Schedule",
             format!(
-                "{} steps of {} tokens ({} sequences of {}), peak learning rate {}",
+                "{} steps of {} tokens ({} sequences of {}), peak learning rate {rate}",
                 grouped(schedule.steps as f64),
                 grouped(schedule.tokens_per_step as f64),
                 grouped(schedule.batch as f64),
-                grouped(schedule.context as f64),
-                schedule.learning_rate
+                grouped(schedule.context as f64)
             ),
         ),
         (
