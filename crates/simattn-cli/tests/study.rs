@@ -448,26 +448,26 @@ fn what_no_study_can_do_is_refused_in_one_line() {
 #[test]
 fn a_signal_stops_a_study_which_then_continues() {
     let place = place();
-    let study = "compare --config study.toml --variants mha,sas --steps 400 --out s";
+    let study = "compare --config study.toml --variants mha,sas --steps 1200 --out s";
     place.succeed(&study.replace("--out s", "--out alone"));
-    let mut child = place.command(study).spawn().expect("the binary runs");
-    let mut steps = 0;
-    assert!(read_until(&mut child, |line| {
-        steps += usize::from(line.contains(" step "));
-        steps == 12
-    }));
-    let sent = Command::new("sh")
-        .args(["-c", &format!("kill -TERM {}", child.id())])
-        .status();
-    assert!(sent.expect("a shell").success());
-    while read_until(&mut child, |_| true) {}
-    let output = child.wait_with_output().expect("it ends");
-    assert_eq!(output.status.code(), Some(0));
-    let said = text(&output.stdout);
-    assert!(
-        said.starts_with("stopped     0 of 2 runs are finished"),
-        "{said}"
-    );
+    // After the evaluation before the first step, and some steps later.
+    for lines in [1, 12] {
+        let mut child = place.command(study).spawn().expect("the binary runs");
+        let mut seen = 0;
+        assert!(read_until(&mut child, |line| {
+            seen += usize::from(line.contains(" step "));
+            seen == lines
+        }));
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -TERM {}", child.id())])
+            .status();
+        assert!(sent.expect("a shell").success());
+        while read_until(&mut child, |_| true) {}
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(0));
+        let said = text(&output.stdout);
+        assert!(said.starts_with("stopped     "), "{said}");
+    }
     place.succeed(study);
     assert_same(&results(&place.path("s")), &results(&place.path("alone")));
 }

@@ -22,7 +22,7 @@ impl FolderLock {
     /// [`FolderError::InUse`] where another process has it, [`FolderError::Io`] where the system
     /// refuses.
     pub fn take(folder: &Path, name: &'static str) -> Result<Self, FolderError> {
-        /// Whoever only looks at a folder holds its lock for a moment; that is waited out.
+        /// A process that only looks at a folder holds its lock for a moment; that is waited out.
         const TRIES: u32 = 20;
         let place = folder.join(name);
         let file = OpenOptions::new()

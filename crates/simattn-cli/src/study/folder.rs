@@ -211,7 +211,8 @@ impl StudyFolder {
     }
 }
 
-/// The plan of the study in `path`, even while a process works there, and the costs of steps that it measured.
+/// The plan of the study in `path`, even while a process works there, and the costs of steps that
+/// it measured.
 ///
 /// # Errors
 /// [`StudyError::Costs`] if there is no study or no measurement.

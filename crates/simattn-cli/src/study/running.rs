@@ -248,10 +248,9 @@ impl<'a> Study<'a> {
             train: Vec::new(),
             evaluations: Vec::new(),
         };
-        if first > 0 {
-            let log = read_log(&place).map_err(io_failed(&place, "read the log of"))?;
-            recorder.recall(log, session.trainer().flops_per_step());
-        }
+        // Cut back to the checkpoint that the run continues from; empty if there was none.
+        let log = read_log(&place).map_err(io_failed(&place, "read the log of"))?;
+        recorder.recall(log, session.trainer().flops_per_step());
         let started = Instant::now();
         let status = match session.run(&mut recorder) {
             Ok(Ending::Finished(_)) => RunStatus::Finished,

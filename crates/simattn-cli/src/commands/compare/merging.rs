@@ -37,7 +37,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<(), CliError> {
             "compare: {missing} runs of this study are in none of them"
         ));
     }
-    // Whoever waits sees them whatever becomes of the files.
+    // Shown even if the files cannot be written.
     let shown = show_results(&study);
     let json = serde_json::to_vec_pretty(&study).map_err(failure)?;
     let files = [
