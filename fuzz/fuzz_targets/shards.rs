@@ -1,6 +1,7 @@
 //! A folder that `prepare` made: index.json, tokenizer and shards, as training opens it.
 //!
 //! reader: crates/simattn-data/src/shards/index.rs except of new
+//! reader: crates/simattn-data/src/shards/file_names.rs
 //! reader: crates/simattn-data/src/shards/header.rs except to_bytes encode for_vocabulary
 //! reader: crates/simattn-data/src/shards/shard.rs except open_bare
 //! reader: crates/simattn-data/src/shards/set.rs except foreign

@@ -3,6 +3,7 @@
 //!
 //! reader: crates/simattn-data/src/text_settings/mod.rs except ending_with to_json
 //! reader: crates/simattn-data/src/text_settings/read.rs
+//! reader: crates/simattn-data/src/text_settings/file_names.rs
 //! reader: crates/simattn-data/src/text_settings/ids.rs
 //! reader: crates/simattn-data/src/text_settings/templates.rs
 #![no_main]

@@ -3,6 +3,7 @@
 //! reader: crates/simattn-data/src/tokenizer/load.rs except from_file from_file_with read
 //! reader: crates/simattn-data/src/tokenizer/check.rs
 //! reader: crates/simattn-data/src/tokenizer/control.rs
+//! reader: crates/simattn-data/src/tokenizer/merge.rs
 //! reader: crates/simattn-data/src/tokenizer/foreign.rs except letters_apart_from keeps_letters
 //! reader: crates/simattn-data/src/tokenizer/probe.rs
 //! reader: crates/simattn-data/src/tokenizer/mod.rs except save fmt letters_apart_from keeps_letters

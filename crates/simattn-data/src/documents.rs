@@ -4,7 +4,7 @@
 
 use crate::error::DataError;
 use crate::reading::{
-    Format, InputFile, PassedOver, Place, ReadError, Sink, Stop, find, read, whole,
+    Format, InputFile, PassedOver, Place, ReadError, SEPARATOR, Sink, Stop, find, read, whole,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -17,89 +17,6 @@ pub struct Document {
     /// The text.
     pub text: String,
 }
-
-/// The line that separates documents in a file.
-pub(crate) const SEPARATOR: &str = "<|endoftext|>";
-
-/// Extensions of files that are passed over in folders, in lower case.
-const BINARY: &[&str] = &[
-    "7z",
-    "a",
-    "avi",
-    "avif",
-    "bin",
-    "bmp",
-    "br",
-    "bz2",
-    "class",
-    "ckpt",
-    "db",
-    "dll",
-    "dmg",
-    "doc",
-    "docx",
-    "dylib",
-    "eps",
-    "epub",
-    "exe",
-    "flac",
-    "gguf",
-    "gif",
-    "gz",
-    "h5",
-    "ico",
-    "iso",
-    "jar",
-    "jpeg",
-    "jpg",
-    "lz4",
-    "mkv",
-    "mobi",
-    "mov",
-    "mp3",
-    "mp4",
-    "mpk",
-    "npy",
-    "npz",
-    "o",
-    "odt",
-    "ogg",
-    "onnx",
-    "otf",
-    "parquet",
-    "pdf",
-    "pickle",
-    "pkl",
-    "png",
-    "ppt",
-    "pptx",
-    "ps",
-    "pt",
-    "pth",
-    "pyc",
-    "rar",
-    "rlib",
-    "safetensors",
-    "so",
-    "sqlite",
-    "tar",
-    "tgz",
-    "tif",
-    "tiff",
-    "ttf",
-    "wasm",
-    "wav",
-    "webm",
-    "webp",
-    "whl",
-    "woff",
-    "woff2",
-    "xls",
-    "xlsx",
-    "xz",
-    "zip",
-    "zst",
-];
 
 /// Documents, and what beside them may have been meant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -231,13 +148,6 @@ impl Sink for List {
         let place = format!("{}:{unit}{number}", path.display());
         Err(ReadError::Bad { place, problem }.into())
     }
-}
-
-/// Whether a folder's file is passed over for its extension.
-pub(crate) fn is_binary(path: &Path) -> bool {
-    path.extension()
-        .and_then(|extension| extension.to_str())
-        .is_some_and(|extension| BINARY.contains(&extension.to_ascii_lowercase().as_str()))
 }
 
 /// Without the line breaks at both ends; empty when nothing but white space is left.

@@ -1,7 +1,7 @@
 //! What comes before a page and at the end of the file: Thrift structures, walked through
 //! before the library reads them.
 
-use super::damaged;
+use super::error::damaged;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 use std::fs::File;

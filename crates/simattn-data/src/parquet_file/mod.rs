@@ -7,11 +7,13 @@
 
 mod bits;
 mod deltas;
+mod error;
 mod header;
 mod pages;
 mod records;
 
 use crate::contain::contained;
+use error::damaged;
 use pages::CheckedPages;
 use parquet::bloom_filter::Sbbf;
 use parquet::column::page::PageReader;
@@ -21,14 +23,9 @@ use parquet::file::reader::RowGroupReader;
 use parquet::record::Row;
 use parquet::record::reader::{ReaderIter, RowIter, TreeBuilder};
 use parquet::schema::types::{SchemaDescriptor, Type};
+use records::BATCH;
 use std::fs::File;
 use std::sync::Arc;
-
-/// Rows that the library reads at once.
-const BATCH: u64 = 1024;
-
-/// Bytes that may be asked for by a number alone.
-const MOST_ASKED: u64 = 1 << 30;
 
 /// An open Parquet file. A panic of the library is an error here.
 #[derive(Debug)]
@@ -121,10 +118,6 @@ impl Iterator for ParquetRows {
 /// What the library gives. It panics on some damaged files.
 fn sound<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
     contained("parquet", read).unwrap_or_else(|problem| Err(damaged(problem)))
-}
-
-fn damaged(problem: impl Into<String>) -> ParquetError {
-    ParquetError::General(problem.into())
 }
 
 /// A group of rows as the library wants it, with pages that were checked.

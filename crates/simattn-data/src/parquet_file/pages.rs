@@ -1,8 +1,9 @@
 //! The pages of one column, checked one by one.
 
+use super::deltas;
+use super::error::damaged;
 use super::header::PageHeader;
-use super::records::{Records, runs};
-use super::{BATCH, MOST_ASKED, damaged, deltas};
+use super::records::{BATCH, Records, runs};
 use flate2::read::MultiGzDecoder;
 use parquet::basic::{Compression, Encoding, Type};
 use parquet::column::page::{Page, PageMetadata, PageReader};
@@ -15,6 +16,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::mem::size_of;
 use std::sync::Arc;
+
+/// Bytes that may be asked for by a number alone.
+const MOST_ASKED: u64 = 1 << 30;
 
 /// Gives the library its pages, each after its numbers were held against its bytes.
 pub(super) struct CheckedPages {

@@ -1,7 +1,9 @@
 //! How many values the rows of a column with lists hold.
 
-use super::BATCH;
 use super::bits::{bits_at, take_varint};
+
+/// Rows that the library reads at once.
+pub(super) const BATCH: u64 = 1024;
 
 /// Hands over each run of equal levels, `left` in all: the level, and how often it occurs there.
 /// What the bytes do not hold is missing; the library refuses it.

@@ -2,8 +2,8 @@
 
 use super::Job;
 use super::error::PrepareError;
-use super::journal::JOURNAL;
 use crate::reading::InputFile;
+use crate::shards::JOURNAL;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs;

@@ -8,17 +8,13 @@ use super::error::PrepareError;
 use super::identity::Identity;
 use super::place::{self, Found};
 use crate::reading::Place;
-use crate::shards::{Entry, INDEX, PARTS, Partial, hexadecimal, is_shard_name};
+use crate::shards::{Entry, INDEX, JOURNAL, LOCK, PARTS, Partial, hexadecimal, is_shard_name};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// The journal of an unfinished folder.
-pub(crate) const JOURNAL: &str = "prepare.json";
-/// Locked by the process that works in the folder.
-pub(super) const LOCK: &str = "prepare.lock";
 const FORMAT: u32 = 2;
 /// The format without a sum.
 const WITHOUT_SUM: u32 = 1;

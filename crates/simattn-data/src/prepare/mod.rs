@@ -15,11 +15,11 @@ mod parts;
 mod pieces;
 mod pipeline;
 mod place;
+mod reader;
 mod seams;
 mod soundness;
 
 pub use error::PrepareError;
-pub(crate) use journal::JOURNAL;
 pub use pipeline::{Prepared, prepare};
 pub use place::check_place;
 

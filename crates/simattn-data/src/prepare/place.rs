@@ -1,9 +1,8 @@
 //! The folder that shards come to, before there is anything in it.
 
 use super::error::PrepareError;
-use super::journal::{JOURNAL, LOCK};
 use crate::made_folders::MadeFolders;
-use crate::shards::INDEX;
+use crate::shards::{INDEX, JOURNAL, LOCK};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;

@@ -2,11 +2,12 @@
 
 use super::error::PrepareError;
 use super::feed::Item;
-use super::journal::{Folder, JOURNAL, Journal, PartState};
-use super::{HELD_OUT_AGAIN, Job, OnBadInput, Side, pipeline};
+use super::journal::{Folder, Journal, PartState};
+use super::reader::read;
+use super::{HELD_OUT_AGAIN, Job, OnBadInput, Side};
 use crate::reading::{Contents, Format, InputFile, Packing, Place};
 use crate::shards::{
-    Entry, Growing, INDEX, Index, IndexedTokenizer, Shard, ShardError, TokenShards, Width,
+    Entry, Growing, INDEX, Index, IndexedTokenizer, JOURNAL, Shard, ShardError, TokenShards, Width,
     shard_name,
 };
 use rayon::prelude::*;
@@ -201,7 +202,7 @@ fn retrace(
 ) -> Result<Result<(), String>, PrepareError> {
     let (mut shares, mut bad_inputs) = ([Share::default(); 2], 0);
     let mut held_out = None;
-    let arrived = pipeline::read(
+    let arrived = read(
         job,
         inputs,
         Place::default(),

@@ -1,6 +1,6 @@
 //! Documents by what they say, whatever they are called.
 
-use super::find::InputFile;
+use super::input_file::InputFile;
 use super::{Place, ReadError, Sink, Stop, read};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;

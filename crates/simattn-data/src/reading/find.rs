@@ -2,26 +2,14 @@
 
 use super::ReadError;
 use super::file_id::FileId;
-use super::kind::{self, Format, Kind, Packing};
+use super::format::{Format, Packing};
+use super::input_file::InputFile;
+use super::kind::{self, Kind};
 use super::pattern::{is_pattern, matching};
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
-
-/// A file to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct InputFile {
-    pub(crate) path: PathBuf,
-    pub(crate) format: Format,
-    pub(crate) packing: Packing,
-    /// On the disk.
-    pub(crate) bytes: u64,
-    /// Whether all its documents are for validation.
-    pub(crate) held_out: bool,
-    /// The same for all names of one file.
-    pub(crate) id: FileId,
-}
 
 /// Something in a folder that may have been meant and is not read. `Display` is one line.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,31 +1,13 @@
 //! What a file is: by its name, and where that leaves it open, by its first lines.
 
+use super::binary::is_binary;
+use super::format::{Format, Packing};
 use super::jsonl::{LONGEST, is_object, text_of};
 use super::lines::Lines;
 use super::{ReadError, stream};
-use crate::documents::is_binary;
 use std::fs::FileType;
 use std::path::Path;
 use std::sync::Arc;
-
-/// How a file's contents are laid out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// Plain text: one document, or several between lines of `<|endoftext|>`.
-    Text,
-    /// A JSON object a line.
-    JsonLines,
-    /// Apache Parquet.
-    Parquet,
-}
-
-/// How a file is packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Packing {
-    None,
-    Gzip,
-    Zstandard,
-}
 
 /// What is to be done with a file.
 #[derive(Debug)]

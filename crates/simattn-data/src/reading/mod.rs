@@ -3,17 +3,21 @@
 //! [`find`] says which files stand behind a path and what they are, [`read`] gives their documents
 //! to a [`Sink`], a piece at a time, so that no file needs to fit into memory.
 
+mod binary;
 mod content;
 mod error;
 mod file_id;
 mod find;
+mod format;
 mod gzip;
+mod input_file;
 mod jsonl;
 mod kind;
 mod lines;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod pattern;
+mod place;
 mod sink;
 mod stream;
 mod text;
@@ -23,13 +27,14 @@ pub(crate) use content::{Contents, content_key};
 pub(crate) use error::ReadError;
 pub(crate) use file_id::FileId;
 pub use find::PassedOver;
-pub(crate) use find::{Found, InputFile, find};
-pub(crate) use kind::{Format, Packing};
+pub(crate) use find::{Found, find};
+pub(crate) use format::{Format, Packing};
+pub(crate) use input_file::InputFile;
+pub(crate) use place::Place;
 pub(crate) use sink::{Sink, Stop};
-pub(crate) use text::whole;
+pub(crate) use text::{SEPARATOR, whole};
 
 use lines::Lines;
-use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -37,18 +42,6 @@ use std::sync::atomic::AtomicU64;
 /// The field of JSON lines, or the column of Parquet files, that holds the text where nobody names
 /// another.
 pub const TEXT_FIELD: &str = "text";
-
-/// A position in the inputs, always between two documents.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Place {
-    /// Which of the input files.
-    pub(crate) file: usize,
-    /// Bytes of it, unpacked, or rows, that are behind.
-    pub(crate) offset: u64,
-    /// Lines that are behind.
-    pub(crate) line: u64,
-}
 
 /// Gives the documents of a file, from `from` on, to `sink`. `taken` is increased by the bytes that
 /// are read from the disk.

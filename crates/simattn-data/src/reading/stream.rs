@@ -1,7 +1,7 @@
 //! A file's bytes, unpacked, with a count of those taken from the disk.
 
+use super::format::Packing;
 use super::gzip::Gzip;
-use super::kind::Packing;
 use super::zstandard::Zstandard;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};

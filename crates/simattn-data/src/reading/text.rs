@@ -2,10 +2,12 @@
 
 use super::lines::Lines;
 use super::{InputFile, Packing, Place, ReadError, Sink, Stop, stream};
-use crate::documents::SEPARATOR;
 use crate::error::DataError;
 use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
+
+/// The line that separates documents in a file.
+pub(crate) const SEPARATOR: &str = "<|endoftext|>";
 
 /// Bytes of a line that are handed on before its end is known.
 const LARGEST: usize = 1 << 20;

@@ -1,47 +1,20 @@
 //! `index.json`: what a prepared folder holds.
 
 use super::error::ShardError;
+use super::file_names::{INDEX, JOURNAL, PARTS, is_shard_name, shard_name};
 use super::header::{Width, hexadecimal};
-use super::set::TokenShards;
 use super::shard::Shard;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-/// The index of a prepared folder.
-pub const INDEX: &str = "index.json";
-/// The tokenizer of its ids.
-pub const TOKENIZER: &str = "tokenizer.json";
 /// The layout that this version writes and reads.
 const FORMAT: u32 = 1;
 
-/// The two parts, as the names of their shards begin.
-pub(crate) const PARTS: [&str; 2] = ["train", "validation"];
-
-/// The name of the shard that `number` others of its part stand before.
-pub(crate) fn shard_name(part: &str, number: usize) -> String {
-    format!("{part}-{number:05}.bin")
-}
-
-/// Whether a name is one that [`shard_name`] gives.
-pub(crate) fn is_shard_name(name: &str) -> bool {
-    let number = PARTS.iter().find_map(|part| {
-        let number = name
-            .strip_prefix(part)?
-            .strip_prefix('-')?
-            .strip_suffix(".bin")?;
-        number
-            .parse()
-            .ok()
-            .filter(|&number| shard_name(part, number) == name)
-    });
-    number.is_some()
-}
-
 /// Whether a folder is one of `prepare`, finished or not.
 pub fn is_prepared(folder: &Path) -> bool {
-    [INDEX, crate::prepare::JOURNAL]
+    [INDEX, JOURNAL]
         .iter()
         .any(|name| folder.join(name).is_file())
 }
@@ -208,7 +181,8 @@ impl Index {
     }
 
     /// Reads the index of a prepared folder. Whether the shards are those that it lists is checked
-    /// where they are opened: [`Index::check`], [`TokenShards::of_part`].
+    /// where they are opened: [`Index::check`],
+    /// [`TokenShards::of_part`](super::TokenShards::of_part).
     ///
     /// # Errors
     ///
@@ -219,7 +193,7 @@ impl Index {
         let path = folder.join(INDEX);
         let text = match fs::read(&path) {
             Ok(text) => text,
-            Err(_) if folder.join(crate::prepare::JOURNAL).is_file() => {
+            Err(_) if folder.join(JOURNAL).is_file() => {
                 return Err(ShardError::Unfinished {
                     path: folder.to_owned(),
                 });
@@ -288,16 +262,27 @@ impl Index {
     }
 
     /// That every shard is there, whole by its length, and as its header says what the index says.
-    /// The ids are not read: see [`TokenShards::verify`].
+    /// The ids are not read: see [`TokenShards::verify`](super::TokenShards::verify).
     ///
     /// # Errors
     ///
     /// The first shard that is missing, or is not the one that is listed.
     pub fn check(&self, folder: &Path) -> Result<(), ShardError> {
         for (_, part) in self.parts() {
-            TokenShards::of_part(folder, self, part)?;
+            self.open(folder, part)?;
         }
         Ok(())
+    }
+
+    /// The shards of one of its parts, each checked against what the index says of it.
+    pub(super) fn open(&self, folder: &Path, part: &Part) -> Result<Vec<Shard>, ShardError> {
+        let mut shards = Vec::with_capacity(part.shards.len());
+        for entry in &part.shards {
+            let shard = Shard::open(folder.join(&entry.file))?;
+            entry.check(&shard, &self.tokenizer, self.width, INDEX)?;
+            shards.push(shard);
+        }
+        Ok(shards)
     }
 }
 
@@ -314,24 +299,4 @@ pub(crate) fn shards_in(folder: &Path) -> std::io::Result<Vec<String>> {
     }
     names.sort_unstable();
     Ok(names)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_shards_are_one_to_one_with_their_numbers() {
-        for (part, number) in [("train", 0), ("validation", 12), ("train", 123_456)] {
-            assert!(is_shard_name(&shard_name(part, number)));
-        }
-        for other in [
-            "train-1.bin",
-            "train-000001.bin",
-            "train-+0001.bin",
-            "test-00000.bin",
-        ] {
-            assert!(!is_shard_name(other), "{other}");
-        }
-    }
 }

@@ -10,6 +10,7 @@
 //! fails at night, is an error with a name instead of a signal that ends the process.
 
 mod error;
+mod file_names;
 mod foreign;
 mod header;
 mod index;
@@ -22,11 +23,12 @@ mod shard;
 mod writer;
 
 pub use error::ShardError;
+pub use file_names::{INDEX, TOKENIZER};
+pub(crate) use file_names::{JOURNAL, LOCK, PARTS, is_shard_name, shard_name};
 pub use foreign::{foreign_folder, is_foreign_folder};
 pub(crate) use header::hexadecimal;
 pub use header::{HEADER_BYTES, Header, Width};
-pub use index::{Entry, INDEX, Index, IndexedTokenizer, Part, TOKENIZER, is_prepared};
-pub(crate) use index::{PARTS, is_shard_name, shard_name};
+pub use index::{Entry, Index, IndexedTokenizer, Part, is_prepared};
 pub use set::TokenShards;
 pub use shard::Shard;
 pub(crate) use writer::{Growing, Partial, ShardWriter};

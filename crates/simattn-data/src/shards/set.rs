@@ -2,7 +2,7 @@
 
 use super::error::ShardError;
 use super::header::Width;
-use super::index::{INDEX, Index, Part};
+use super::index::{Index, Part};
 use super::shard::Shard;
 use crate::error::DataError;
 use crate::source::{TokenSource, check_range};
@@ -38,14 +38,8 @@ impl TokenShards {
     ///
     /// A shard that cannot be opened, or is not the one that is listed.
     pub fn of_part(folder: &Path, index: &Index, part: &Part) -> Result<Self, ShardError> {
-        let mut shards = Vec::with_capacity(part.shards.len());
-        for entry in &part.shards {
-            let shard = Shard::open(folder.join(&entry.file))?;
-            entry.check(&shard, &index.tokenizer, index.width, INDEX)?;
-            shards.push(shard);
-        }
         Ok(Self::join(
-            shards,
+            index.open(folder, part)?,
             part.bytes,
             part.documents,
             index.tokenizer.vocabulary,

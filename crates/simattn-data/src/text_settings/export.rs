@@ -1,6 +1,7 @@
 //! Settings as a Hugging Face folder states them.
 
-use super::{GENERATION, TOKENIZER_CONFIG, TextSettings, ids, read};
+use super::file_names::{GENERATION, TOKENIZER_CONFIG};
+use super::{TextSettings, ids, read};
 use crate::tokenizer::Tokenizer;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

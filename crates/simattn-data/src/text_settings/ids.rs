@@ -1,6 +1,6 @@
 //! Fields that name token ids.
 
-use super::read::wrong;
+use super::error::wrong;
 use crate::error::DataError;
 use serde_json::{Map, Value};
 use std::path::Path;

@@ -1,13 +1,16 @@
 //! What a model's folder says about text beside its tokenizer: the ids that begin, end and fill it,
 //! and chat templates.
 
+mod error;
 mod export;
+mod file_names;
 mod ids;
 mod read;
 mod templates;
 
 use crate::error::DataError;
 use crate::tokenizer::Tokenizer;
+use file_names::{CONFIG, GENERATION, SPECIAL_TOKENS, TEMPLATE_JSON, TOKENIZER_CONFIG, is_known};
 use ids::Ids;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -20,25 +23,6 @@ pub const TEXT_SETTINGS: &str = "text.json";
 
 /// The version of the file's form.
 const FORMAT: u32 = 1;
-
-/// `config.json` of a Hugging Face folder.
-const CONFIG: &str = "config.json";
-const GENERATION: &str = "generation_config.json";
-const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
-const SPECIAL_TOKENS: &str = "special_tokens_map.json";
-const TEMPLATE: &str = "chat_template.jinja";
-const TEMPLATE_JSON: &str = "chat_template.json";
-/// The folder of further templates, one file each.
-const MORE_TEMPLATES: &str = "additional_chat_templates";
-
-/// Files that are kept word for word.
-const FILES: [&str; 5] = [
-    GENERATION,
-    TOKENIZER_CONFIG,
-    SPECIAL_TOKENS,
-    TEMPLATE,
-    TEMPLATE_JSON,
-];
 
 /// What a Hugging Face folder says about text beside its tokenizer.json, kept word for word, so
 /// that it goes back as it came.
@@ -104,9 +88,9 @@ impl TextSettings {
     ///
     /// As [`TextSettings::from_hugging_face`].
     pub fn from_json(text: &str, path: &Path, vocabulary: usize) -> Result<Self, DataError> {
-        let wrong = |problem: String| read::wrong(path, "format", problem);
+        let wrong = |problem: String| error::wrong(path, "format", problem);
         let value: Value =
-            serde_json::from_str(text).map_err(|error| read::no_json(path, &error))?;
+            serde_json::from_str(text).map_err(|error| error::no_json(path, &error))?;
         match value["format"].as_u64() {
             Some(format) if format > u64::from(FORMAT) => {
                 return Err(wrong(format!(
@@ -117,9 +101,9 @@ impl TextSettings {
         }
         let stored: Stored = serde_json::from_value(value)
             .map_err(|error| wrong(format!("is not understood: {error}")))?;
-        if let Some(name) = stored.files.keys().find(|name| !read::is_known(name)) {
+        if let Some(name) = stored.files.keys().find(|name| !is_known(name)) {
             let name: String = name.chars().take(80).collect();
-            return Err(read::wrong(
+            return Err(error::wrong(
                 path,
                 "files",
                 format!("holds {name:?}, which is none of those that are kept"),
@@ -131,7 +115,7 @@ impl TextSettings {
             .find(|field| !ids::FIELDS.contains(&field.as_str()))
         {
             let field: String = field.chars().take(80).collect();
-            return Err(read::wrong(
+            return Err(error::wrong(
                 path,
                 "config",
                 format!("holds {field:?}, which names no id"),

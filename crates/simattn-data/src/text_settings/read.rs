@@ -1,29 +1,14 @@
 //! The files, each held against its form.
 
-use super::{CONFIG, FILES, MORE_TEMPLATES, ids};
+use super::error::{no_json, wrong};
+use super::file_names::{CONFIG, FILES, MORE_TEMPLATES, is_known};
+use super::ids;
 use crate::error::DataError;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
-
-/// An error about a field.
-pub(super) fn wrong(path: &Path, field: &str, problem: impl Into<String>) -> DataError {
-    DataError::TextSettings {
-        path: path.to_owned(),
-        field: field.to_owned(),
-        problem: problem.into(),
-    }
-}
-
-/// An error about a whole file.
-pub(super) fn no_json(path: &Path, error: &serde_json::Error) -> DataError {
-    DataError::Unreadable {
-        path: path.to_owned(),
-        problem: format!("not the JSON that is expected: {error}"),
-    }
-}
 
 /// The text of a file that may be missing.
 pub(super) fn optional(path: &Path) -> Result<Option<String>, DataError> {
@@ -93,19 +78,6 @@ pub(super) fn files(folder: &Path) -> Result<BTreeMap<String, String>, DataError
         }
     }
     Ok(files)
-}
-
-/// Whether a file of this name is kept. Names become paths again, so that nothing else may be one.
-pub(super) fn is_known(name: &str) -> bool {
-    FILES.contains(&name) || further_template(name).is_some()
-}
-
-/// The name of a template in the folder of further ones.
-pub(super) fn further_template(name: &str) -> Option<&str> {
-    let within = name.strip_prefix(MORE_TEMPLATES)?.strip_prefix('/')?;
-    let stem = within.strip_suffix(".jinja")?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    (!stem.is_empty() && !stem.starts_with('.') && stem.chars().all(plain)).then_some(stem)
 }
 
 /// A token as a tokenizer's configuration spells it: a text, or an object with its `content`.

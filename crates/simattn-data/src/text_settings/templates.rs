@@ -1,7 +1,7 @@
 //! Chat templates, wherever they stand.
 
-use super::read::{further_template, wrong};
-use super::{TEMPLATE, TEMPLATE_JSON, TOKENIZER_CONFIG};
+use super::error::wrong;
+use super::file_names::{TEMPLATE, TEMPLATE_JSON, TOKENIZER_CONFIG, further_template};
 use crate::error::DataError;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;

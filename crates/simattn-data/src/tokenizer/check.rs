@@ -1,7 +1,7 @@
 //! What a tokenizer.json must not ask for: what the `tokenizers` crate is known to break off on, to
 //! overflow its stack with, or to take time and memory for that no text is worth.
 
-use super::control::sides;
+use super::merge::sides;
 use serde_json::Value;
 
 /// JSON within JSON in a normalizer and the like: each level may be read twice by the crate, as one

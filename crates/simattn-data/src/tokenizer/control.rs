@@ -1,7 +1,7 @@
 //! What of a tokenizer.json is not to act on text: special tokens that a text spells, dropout, and,
 //! in the middle of a document, what is put in front of one.
 
-use super::foreign::Foreign;
+use super::merge::sides;
 use crate::hash::stable_hash;
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
@@ -36,59 +36,66 @@ pub(super) fn without_prefix(normalizer: &Value) -> Option<Value> {
     }
 }
 
+/// What [`keep_from_text`] hid.
+#[derive(Default)]
+pub(super) struct HiddenTokens {
+    /// Ids that no text may have.
+    pub(super) ids: HashSet<u32>,
+    /// What they are called, where the added tokens do not say so.
+    pub(super) names: HashMap<String, u32>,
+}
+
 /// Hides special tokens, and those that end a text, from the model: it would find some of them in a
 /// text that spells them.
 ///
 /// Of one character they stay, for there they are part of ordinary text, and so does the token for
 /// what is unknown.
 pub(super) fn keep_from_text(
-    foreign: &mut Foreign,
+    model: &mut tokenizers::Tokenizer,
     value: &Value,
     ends: &[u32],
-) -> tokenizers::Result<()> {
-    mark_ends(foreign, ends)?;
-    let unknown = unknown_token(&foreign.model, value);
+) -> tokenizers::Result<HiddenTokens> {
+    mark_ends(model, ends)?;
+    let unknown = unknown_token(model, value);
+    let mut unlisted: HashMap<String, u32> = HashMap::new();
     let mut names: HashMap<String, u32> = HashMap::new();
-    for token in foreign
-        .model
+    for token in model
         .get_added_vocabulary()
         .get_added_tokens_decoder()
         .values()
     {
         if token.special {
-            let id = foreign.model.token_to_id(&token.content);
+            let id = model.token_to_id(&token.content);
             names.extend(id.map(|id| (token.content.clone(), id)));
         }
     }
     for &id in ends {
         // Without an entry among the added tokens its form has to tell that it is no word.
-        if let Some(name) = foreign.model.id_to_token(id)
+        if let Some(name) = model.id_to_token(id)
             && !names.contains_key(&name)
             && [("<", ">"), ("[", "]")]
                 .iter()
                 .any(|(open, close)| name.starts_with(open) && name.ends_with(close))
         {
-            foreign.hidden_names.insert(name.clone(), id);
+            unlisted.insert(name.clone(), id);
             names.insert(name, id);
         }
     }
     names.retain(|name, _| name.chars().nth(1).is_some() && unknown.as_deref() != Some(name));
     let hidden = Hidden::new(names, value);
-    if let Some(model) = hidden.in_model(foreign.model.get_model(), &value["model"])? {
-        foreign.model.with_model(model);
-        foreign.hidden = hidden.names.into_values().collect();
-    } else {
-        foreign.hidden_names.clear();
-    }
-    Ok(())
+    let Some(without) = hidden.in_model(model.get_model(), &value["model"])? else {
+        return Ok(HiddenTokens::default());
+    };
+    model.with_model(without);
+    Ok(HiddenTokens {
+        ids: hidden.names.into_values().collect(),
+        names: unlisted,
+    })
 }
 
 /// Marks added tokens that end a text as special, which not every tokenizer.json does.
-fn mark_ends(foreign: &mut Foreign, ends: &[u32]) -> tokenizers::Result<()> {
-    let added = foreign
-        .model
-        .get_added_vocabulary()
-        .get_added_tokens_decoder();
+fn mark_ends(model: &mut tokenizers::Tokenizer, ends: &[u32]) -> tokenizers::Result<()> {
+    let added = model.get_added_vocabulary().get_added_tokens_decoder();
     let unmarked: Vec<_> = ends
         .iter()
         .filter_map(|id| added.get(id))
@@ -96,7 +103,7 @@ fn mark_ends(foreign: &mut Foreign, ends: &[u32]) -> tokenizers::Result<()> {
         .map(|token| token.clone().special(true))
         .collect();
     if !unmarked.is_empty() {
-        foreign.model.add_special_tokens(unmarked)?;
+        model.add_special_tokens(unmarked)?;
     }
     Ok(())
 }
@@ -216,17 +223,5 @@ impl Hidden {
         let kept: Vec<Value> = all.iter().filter(|merge| !hidden(merge)).cloned().collect();
         let dropped = all.len() - kept.len();
         (kept, dropped)
-    }
-}
-
-/// The two tokens of a merge in either form.
-pub(super) fn sides(merge: &Value) -> Option<(&str, &str)> {
-    match merge {
-        Value::String(text) => text.split_once(' '),
-        Value::Array(pair) => match pair.as_slice() {
-            [left, right] => Some((left.as_str()?, right.as_str()?)),
-            _ => None,
-        },
-        _ => None,
     }
 }

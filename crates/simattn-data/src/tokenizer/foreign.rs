@@ -3,11 +3,12 @@
 //! It trusts what a tokenizer.json says, and panics where that is not so. [`check`](super::check)
 //! refuses what is known to lead there, [`contained`] turns the rest into errors.
 
-use super::{check, control};
+use super::check;
+use super::control::{self, HiddenTokens};
 use crate::contain::one_line;
 use crate::error::DataError;
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::OnceLock;
 use tokenizers::{NormalizedString, Normalizer};
 
@@ -18,10 +19,8 @@ pub(super) struct Foreign {
     rest: OnceLock<Result<tokenizers::Tokenizer, String>>,
     /// Its normalizer, where that is another one.
     rest_normalizer: Option<Value>,
-    /// Ids that no text may have; the vocabulary hides them under other names.
-    pub(super) hidden: HashSet<u32>,
-    /// What they are called, where the added tokens do not say so.
-    pub(super) hidden_names: HashMap<String, u32>,
+    /// The vocabulary has them under other names.
+    hidden: HiddenTokens,
 }
 
 impl Foreign {
@@ -47,14 +46,14 @@ impl Foreign {
             model,
             rest: OnceLock::new(),
             rest_normalizer: control::without_prefix(&value["normalizer"]),
-            hidden: HashSet::new(),
-            hidden_names: HashMap::new(),
+            hidden: HiddenTokens::default(),
         })
     }
 
     /// Sees to it that no text has the special tokens' ids, nor `ends`.
     pub(super) fn keep_from_text(&mut self, value: &Value, ends: &[u32]) -> Result<(), String> {
-        contained(|| control::keep_from_text(self, value, ends))
+        self.hidden = contained(|| control::keep_from_text(&mut self.model, value, ends))?;
+        Ok(())
     }
 
     pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
@@ -87,7 +86,8 @@ impl Foreign {
     ) -> Result<Vec<u32>, DataError> {
         let ids = contained(|| Ok(model.encode_fast(text, false)?.get_ids().to_vec()));
         let ids = ids.map_err(failure)?;
-        if !self.hidden.is_empty() && ids.iter().any(|id| self.hidden.contains(id)) {
+        let hidden = &self.hidden.ids;
+        if !hidden.is_empty() && ids.iter().any(|id| hidden.contains(id)) {
             let problem = "the text spells the name under which a special token is kept from it";
             return Err(failure(problem.to_owned()));
         }
@@ -98,7 +98,7 @@ impl Foreign {
     pub(super) fn decode(&self, ids: &[u32]) -> Result<String, DataError> {
         let model = &self.model;
         let special = |id: u32| {
-            self.hidden.contains(&id)
+            self.hidden.ids.contains(&id)
                 || model
                     .get_added_vocabulary()
                     .get_added_tokens_decoder()
@@ -118,7 +118,7 @@ impl Foreign {
     }
 
     pub(super) fn token_id(&self, token: &str) -> Option<u32> {
-        let hidden = self.hidden_names.get(token).copied();
+        let hidden = self.hidden.names.get(token).copied();
         hidden.or_else(|| self.model.token_to_id(token))
     }
 

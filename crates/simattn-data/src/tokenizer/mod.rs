@@ -7,6 +7,7 @@ mod foreign;
 pub(crate) mod foreign_tests;
 mod learn;
 mod load;
+mod merge;
 mod probe;
 #[cfg(test)]
 pub(crate) mod samples;

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use super::wanted::is_extra;
 use crate::reference::plain;
 
 fn path(place: &Path, sha: &str) -> PathBuf {
@@ -44,7 +45,7 @@ pub(super) fn cached(
     names.sort();
     names.dedup();
     // A snapshot of an earlier version, which did not fetch them.
-    names.retain(|name| !super::is_extra(name) || folder.join(name).is_file());
+    names.retain(|name| !is_extra(name) || folder.join(name).is_file());
     let safe = |name: &String| name.split('/').all(plain) && folder.join(name).is_file();
     (!names.is_empty() && names.iter().all(safe)).then_some((folder, names))
 }

@@ -1,4 +1,5 @@
 mod listing;
+mod wanted;
 
 use std::env;
 use std::fs;
@@ -11,27 +12,7 @@ use hf_hub::{Cache, Repo, RepoType};
 
 use crate::reference::plain;
 use crate::{DatasetReference, HubError, ModelReference, Repository};
-
-/// What an import reads besides the weights.
-const MODEL_FILES: [&str; 5] = [
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "generation_config.json",
-    "model.safetensors.index.json",
-];
-
-/// Whether a model's file says something of its tokens or chats that it can do without.
-fn is_extra(name: &str) -> bool {
-    let files = [
-        "special_tokens_map.json",
-        "chat_template.jinja",
-        "chat_template.json",
-    ];
-    let further = name.strip_prefix("additional_chat_templates/");
-    files.contains(&name)
-        || further.is_some_and(|name| !name.contains('/') && name.ends_with(".jinja"))
-}
+use wanted::{MODEL_FILES, is_extra};
 
 /// Where files come from and where they are kept.
 #[derive(Clone, Debug)]
