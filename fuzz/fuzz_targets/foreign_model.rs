@@ -7,6 +7,7 @@
 //! reader: crates/simattn/src/huggingface/simattn_type.rs except fields
 //! reader: crates/simattn/src/huggingface/weights.rs
 //! reader: crates/simattn/src/huggingface/layout.rs except join
+//! reader: crates/simattn/src/huggingface/form.rs
 #![no_main]
 
 use burn::tensor::Device;

@@ -5,7 +5,7 @@ use burn::{
 use simattn_kernels::ops::Normed;
 use simattn_kernels::reference::AttentionOptions;
 
-use super::{Pass, latent::LATENT_EPSILON};
+use super::{latent::LATENT_EPSILON, pass::Pass};
 use crate::{
     config::{FactorisedConfig, ModelConfig},
     init::{Draw, Initialiser},

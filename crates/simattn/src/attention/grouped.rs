@@ -5,7 +5,10 @@ use burn::{
 use simattn_kernels::ops::Normed;
 use simattn_kernels::reference::AttentionOptions;
 
-use super::{Pass, head_norm, normed};
+use super::{
+    head_norm::{head_norm, normed},
+    pass::Pass,
+};
 use crate::{config::ModelConfig, init::Initialiser, linear::Linear};
 
 /// Attention whose query heads share key/value heads: MHA (G = H), GQA (1 < G < H; arXiv

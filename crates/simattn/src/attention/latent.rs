@@ -5,7 +5,7 @@ use burn::{
 use simattn_kernels::ops::Normed;
 use simattn_kernels::reference::AttentionOptions;
 
-use super::Pass;
+use super::pass::Pass;
 use crate::{
     config::{LatentConfig, ModelConfig},
     init::{Draw, Initialiser},

@@ -2,69 +2,30 @@
 
 mod factorised;
 mod grouped;
+mod head_norm;
 mod latent;
+mod pass;
 mod sas;
 mod tensor_product;
 mod unpacking;
 
 use burn::{
-    module::{Module, Param},
+    module::Module,
     tensor::{DType, Device, Tensor, TensorData},
 };
 pub use factorised::FactorisedAttention;
 pub use grouped::GroupedAttention;
 pub use latent::LatentAttention;
+pub use pass::Pass;
 pub use sas::SasAttention;
-use simattn_kernels::{Kernels, ops::Normed, reference::RopeTable};
+use simattn_kernels::{ops::Normed, reference::RopeTable};
 pub use tensor_product::TensorProductAttention;
 pub(crate) use unpacking::Unpacking;
 
 use crate::{
     config::{AttentionConfig, ModelConfig, RopePlacement, RopeScaling},
-    init::{Draw, Initialiser},
-    precision::Precision,
+    init::Initialiser,
 };
-
-/// What all layers of one pass share.
-#[derive(Clone, Copy, Debug)]
-pub struct Pass<'a> {
-    /// Rotations of the pass's positions, for as many features as
-    /// [`ModelConfig::rotation`] says; `None` without positions.
-    pub rope: Option<&'a RopeTable>,
-    /// The implementation of the operations.
-    pub kernels: Kernels,
-    /// The float type between the norms and the residual stream.
-    pub precision: Precision,
-    /// Where sequences share tokens: how attention comes by whole ones.
-    pub(crate) unpacking: Option<&'a Unpacking>,
-}
-
-impl<'a> Pass<'a> {
-    /// A pass over whole sequences.
-    pub fn new(rope: Option<&'a RopeTable>, kernels: Kernels) -> Self {
-        Self {
-            rope,
-            kernels,
-            precision: Precision::default(),
-            unpacking: None,
-        }
-    }
-
-    /// The same in another float type.
-    pub fn with_precision(self, precision: Precision) -> Self {
-        Self { precision, ..self }
-    }
-}
-
-impl Pass<'_> {
-    /// Rotates `x` [B, T, H, D] if the model has positions.
-    fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
-        match self.rope {
-            Some(table) => self.kernels.rotate(x, table),
-            None => x,
-        }
-    }
-}
 
 /// The rotations that a model of this configuration applies to the positions
 /// `offset .. offset + tokens`; `None` where nothing rotates.
@@ -93,33 +54,6 @@ pub(crate) fn rope_table(
         cos: table(f64::cos),
         sin: table(f64::sin),
     })
-}
-
-/// The weight of a norm over each head's features, where the configuration asks for one.
-fn head_norm(
-    config: &ModelConfig,
-    name: &str,
-    head_dim: usize,
-    init: &Initialiser,
-) -> Option<Param<Tensor<1>>> {
-    let ones = || {
-        init.at(name)
-            .parameter("weight", [head_dim], Draw::Constant(1.0))
-    };
-    config.qk_norm.then(ones)
-}
-
-/// `x` [B, T, H, D] with every head normalised, or as it is without a weight.
-fn normed(
-    x: Tensor<4>,
-    weight: &Option<Param<Tensor<1>>>,
-    epsilon: f64,
-    pass: &Pass<'_>,
-) -> Tensor<4> {
-    match weight {
-        Some(weight) => pass.kernels.rms_norm(x, weight.val(), epsilon),
-        None => x,
-    }
 }
 
 /// Any of the variants: [B, T, C] → [B, T, C], causal.

@@ -6,7 +6,10 @@ use simattn_kernels::call::{Aggregation, AttentionOptions, ExpansionOptions, Sas
 use simattn_kernels::ops::Normed;
 use simattn_kernels::reference::{Expansion, FeatureExpansion, HeadExpansion, SasWeights};
 
-use super::{Pass, head_norm, normed};
+use super::{
+    head_norm::{head_norm, normed},
+    pass::Pass,
+};
 use crate::{
     config::{ModelConfig, SasConfig},
     init::{Draw, Initialiser},

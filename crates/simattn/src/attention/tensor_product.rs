@@ -2,7 +2,7 @@ use burn::{module::Module, tensor::Tensor};
 use simattn_kernels::ops::Normed;
 use simattn_kernels::reference::AttentionOptions;
 
-use super::Pass;
+use super::pass::Pass;
 use crate::{
     config::{ModelConfig, TensorProductConfig},
     init::{Draw, Initialiser},

@@ -1,9 +1,7 @@
-//! Attention over whole sequences where the tokens that they share are stored once.
+//! Whole sequences out of tokens that are stored once where sequences share them.
 
 use burn::tensor::{Int, Tensor};
-use simattn_kernels::reference::{AttentionOptions, RopeTable, SasOptions, SasWeights};
-
-use super::Pass;
+use simattn_kernels::reference::RopeTable;
 
 /// How whole sequences are made of stored tokens, and what attention gives back to those.
 #[derive(Debug)]
@@ -22,7 +20,7 @@ pub(crate) struct Unpacking {
 
 impl Unpacking {
     /// [1, N, H, D] → [sequences, length, H, D].
-    fn unpack(&self, x: Tensor<4>) -> Tensor<4> {
+    pub(super) fn unpack(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, tokens, heads, width] = x.dims();
         x.reshape([tokens, heads * width])
             .select(0, self.rows.clone())
@@ -30,61 +28,10 @@ impl Unpacking {
     }
 
     /// [sequences, length, F] → [1, N, F].
-    fn pack(&self, x: Tensor<3>) -> Tensor<3> {
+    pub(super) fn pack(&self, x: Tensor<3>) -> Tensor<3> {
         let [sequences, length, features] = x.dims();
         x.reshape([sequences * length, features])
             .select(0, self.places.clone())
             .unsqueeze::<3>()
-    }
-}
-
-impl Pass<'_> {
-    /// [`Kernels::attention`](simattn_kernels::Kernels::attention) over whole sequences: `q` [B, H,
-    /// T, D'], `k` [B, G, T, D'], `v` [B, G, T, D] → [B, H, T, D].
-    pub(super) fn attention(
-        &self,
-        q: Tensor<4>,
-        k: Tensor<4>,
-        v: Tensor<4>,
-        options: &AttentionOptions,
-    ) -> Tensor<4> {
-        let Some(unpacking) = self.unpacking else {
-            return self.kernels.attention(q, k, v, options);
-        };
-        let whole = |x: Tensor<4>| unpacking.unpack(x.swap_dims(1, 2)).swap_dims(1, 2);
-        let y = self
-            .kernels
-            .attention(whole(q), whole(k), whole(v), options);
-        let [sequences, heads, length, width] = y.dims();
-        let y = y
-            .swap_dims(1, 2)
-            .reshape([sequences, length, heads * width]);
-        let y = unpacking.pack(y);
-        let tokens = y.dims()[1];
-        y.reshape([1, tokens, heads, width]).swap_dims(1, 2)
-    }
-
-    /// [`Kernels::sas_attention`](simattn_kernels::Kernels::sas_attention) over whole sequences:
-    /// `q` [B, T, H, D], `k` and `v` [B, T, G, D] → [B, T, F].
-    pub(super) fn sas_attention(
-        &self,
-        q: Tensor<4>,
-        k: Tensor<4>,
-        v: Tensor<4>,
-        weights: &SasWeights,
-        options: &SasOptions,
-    ) -> Tensor<3> {
-        let Some(unpacking) = self.unpacking else {
-            let tables = self.rope.map(|table| (table, table));
-            return self
-                .kernels
-                .sas_attention(q, k, v, weights, tables, options);
-        };
-        let tables = unpacking.rope.as_ref().map(|table| (table, table));
-        let whole = |x| unpacking.unpack(x);
-        let y = self
-            .kernels
-            .sas_attention(whole(q), whole(k), whole(v), weights, tables, options);
-        unpacking.pack(y)
     }
 }

@@ -1,10 +1,12 @@
 //! The decoder: embedding, L pre-norm blocks, a last normalisation, the head.
 
+mod block;
 mod mlp;
 mod norm;
 mod packed;
 mod recompute;
 
+pub use block::Block;
 use burn::{
     module::{Module, Param},
     tensor::{DType, Device, Int, Tensor},
@@ -16,7 +18,7 @@ pub use recompute::Recompute;
 use simattn_kernels::Kernels;
 
 use crate::{
-    attention::{Attention, Pass, rope_table},
+    attention::{Pass, rope_table},
     config::{ModelConfig, ModelConfigError, Positions},
     init::Initialiser,
     precision::Precision,
@@ -43,21 +45,6 @@ pub struct Decoder {
     recompute: Recompute,
     #[module(skip)]
     precision: Precision,
-}
-
-/// `x + attention(norm(x))`, then `x + mlp(norm(x))`; with `parallel_residual` both at once.
-#[derive(Module, Debug)]
-pub struct Block {
-    /// Before the attention.
-    pub attention_norm: Normalisation,
-    /// The variant under study.
-    pub attention: Attention,
-    /// Before the MLP.
-    pub mlp_norm: Normalisation,
-    /// The feed-forward half.
-    pub mlp: FeedForward,
-    #[module(skip)]
-    parallel: bool,
 }
 
 impl Decoder {
@@ -215,42 +202,5 @@ impl Decoder {
 
     fn head_weight(&self) -> Tensor<2> {
         self.head.as_ref().unwrap_or(&self.embedding).val()
-    }
-}
-
-impl Block {
-    fn new(config: &ModelConfig, init: &Initialiser) -> Self {
-        let norm = |name| {
-            Normalisation::new(
-                config.norm,
-                config.width,
-                config.norm_epsilon,
-                &init.at(name),
-            )
-        };
-        Self {
-            attention_norm: norm("attention_norm"),
-            attention: Attention::new(config, &init.at("attention")),
-            mlp_norm: norm("mlp_norm"),
-            mlp: FeedForward::new(config, &init.at("mlp")),
-            parallel: config.parallel_residual,
-        }
-    }
-
-    fn forward(&self, x: Tensor<3>, pass: &Pass<'_>) -> Tensor<3> {
-        let normed = |norm: &Normalisation, x: &Tensor<3>| {
-            pass.precision.normed(norm.normed(x.clone(), pass.kernels))
-        };
-        let attention = self
-            .attention
-            .of_normed(&normed(&self.attention_norm, &x), pass);
-        let attention = pass.precision.widen(attention);
-        if self.parallel {
-            let beside = self.mlp.forward(&normed(&self.mlp_norm, &x), pass.kernels);
-            return x + attention + pass.precision.widen(beside);
-        }
-        let x = x + attention;
-        let mlp = self.mlp.forward(&normed(&self.mlp_norm, &x), pass.kernels);
-        x + pass.precision.widen(mlp)
     }
 }

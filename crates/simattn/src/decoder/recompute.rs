@@ -8,7 +8,7 @@ use simattn_kernels::{
     reference::RopeTable,
 };
 
-use super::Block;
+use super::block::Block;
 use crate::attention::Pass;
 
 /// What of the forward pass is worked out again in backward, instead of being kept for it. The

@@ -5,8 +5,9 @@ use safetensors::{Dtype, View};
 use serde_json::{Map, Value, json};
 
 use super::{
-    CONFIG, HuggingFaceError as Error, WEIGHTS,
+    HuggingFaceError as Error,
     families::Family,
+    file_names::{CONFIG, WEIGHTS},
     layout::{GPT2_PREFIX, layout},
     simattn_type,
 };

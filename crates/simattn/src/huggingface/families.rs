@@ -3,7 +3,7 @@ use serde_json::{Map, Value, json};
 use super::{
     HuggingFaceError as Error,
     fields::Fields,
-    layout::{heads, is_gelu},
+    form::{heads, is_gelu},
     rope::{Rope, written},
     simattn_type,
 };

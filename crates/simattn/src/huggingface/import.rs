@@ -6,9 +6,10 @@ use std::{
 use burn::tensor::Device;
 
 use super::{
-    CONFIG, HuggingFaceError as Error, Weights,
+    HuggingFaceError as Error, Weights,
     families::Family,
     fields::Fields,
+    file_names::CONFIG,
     layout::{GPT2_PREFIX, Layout, layout},
     simattn_type,
 };

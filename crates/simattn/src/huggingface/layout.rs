@@ -1,5 +1,5 @@
-use super::families::Family;
-use crate::config::{AttentionConfig, Mlp, ModelConfig, Norm, Positions};
+use super::{families::Family, form::heads};
+use crate::config::{ModelConfig, Norm, Positions};
 
 /// One tensor of a family's layout and the tensors of ours that it holds.
 ///
@@ -191,16 +191,6 @@ fn fused(theirs: &str, ours: &str, heads: usize, columns: usize, bias: bool) -> 
         .collect()
 }
 
-/// H, G and D of the variants that these families have.
-pub(super) fn heads(config: &ModelConfig) -> Option<[usize; 3]> {
-    match &config.attention {
-        AttentionConfig::Mha(c) => Some([c.heads, c.heads, c.head_dim]),
-        AttentionConfig::Mqa(c) => Some([c.heads, 1, c.head_dim]),
-        AttentionConfig::Gqa(c) => Some([c.heads, c.kv_heads, c.head_dim]),
-        _ => None,
-    }
-}
-
 fn llama(config: &ModelConfig, layer: usize) -> Vec<Layout> {
     let [heads, kv_heads, head_dim] = heads(config).unwrap_or_default();
     let (width, inner) = (config.width, config.mlp_width());
@@ -301,11 +291,6 @@ fn gpt2(config: &ModelConfig, prefix: &str, layer: usize) -> Vec<Layout> {
     }
     found.extend(maps);
     found
-}
-
-/// Whether an MLP is one that GPT-NeoX and GPT-2 have.
-pub(super) fn is_gelu(config: &ModelConfig) -> bool {
-    matches!(config.mlp, Mlp::Gelu | Mlp::GeluTanh)
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ mod error;
 mod export;
 mod families;
 mod fields;
+mod file_names;
+mod form;
 mod harmless;
 mod import;
 mod layout;
@@ -27,10 +29,3 @@ pub use export::{Export, FloatType, export, export_with};
 pub use families::Family;
 pub use import::{Imported, import, weight_bytes};
 pub use weights::Weights;
-
-/// The configuration's file.
-const CONFIG: &str = "config.json";
-/// The weights' file where there is one.
-const WEIGHTS: &str = "model.safetensors";
-/// Which file holds which tensor where there are several.
-const INDEX: &str = "model.safetensors.index.json";

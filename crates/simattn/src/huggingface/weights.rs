@@ -9,7 +9,10 @@ use half::{bf16, f16};
 use safetensors::{Dtype, tensor::Metadata};
 use serde::Deserialize;
 
-use super::{HuggingFaceError as Error, INDEX, WEIGHTS};
+use super::{
+    HuggingFaceError as Error,
+    file_names::{INDEX, WEIGHTS},
+};
 use crate::finite;
 
 /// The tensors of a folder: of `model.safetensors`, or of the shards that its index names.

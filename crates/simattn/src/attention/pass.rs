@@ -1,0 +1,100 @@
+//! What all layers of one pass share, and the attention that they call.
+
+use burn::tensor::Tensor;
+use simattn_kernels::{
+    Kernels,
+    reference::{AttentionOptions, RopeTable, SasOptions, SasWeights},
+};
+
+use super::unpacking::Unpacking;
+use crate::precision::Precision;
+
+/// What all layers of one pass share.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass<'a> {
+    /// Rotations of the pass's positions, for as many features as
+    /// [`ModelConfig::rotation`](crate::ModelConfig::rotation) says; `None` without positions.
+    pub rope: Option<&'a RopeTable>,
+    /// The implementation of the operations.
+    pub kernels: Kernels,
+    /// The float type between the norms and the residual stream.
+    pub precision: Precision,
+    /// Where sequences share tokens: how attention comes by whole ones.
+    pub(crate) unpacking: Option<&'a Unpacking>,
+}
+
+impl<'a> Pass<'a> {
+    /// A pass over whole sequences.
+    pub fn new(rope: Option<&'a RopeTable>, kernels: Kernels) -> Self {
+        Self {
+            rope,
+            kernels,
+            precision: Precision::default(),
+            unpacking: None,
+        }
+    }
+
+    /// The same in another float type.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+}
+
+impl Pass<'_> {
+    /// Rotates `x` [B, T, H, D] if the model has positions.
+    pub(super) fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
+        match self.rope {
+            Some(table) => self.kernels.rotate(x, table),
+            None => x,
+        }
+    }
+
+    /// [`Kernels::attention`](simattn_kernels::Kernels::attention) over whole sequences: `q` [B, H,
+    /// T, D'], `k` [B, G, T, D'], `v` [B, G, T, D] → [B, H, T, D].
+    pub(super) fn attention(
+        &self,
+        q: Tensor<4>,
+        k: Tensor<4>,
+        v: Tensor<4>,
+        options: &AttentionOptions,
+    ) -> Tensor<4> {
+        let Some(unpacking) = self.unpacking else {
+            return self.kernels.attention(q, k, v, options);
+        };
+        let whole = |x: Tensor<4>| unpacking.unpack(x.swap_dims(1, 2)).swap_dims(1, 2);
+        let y = self
+            .kernels
+            .attention(whole(q), whole(k), whole(v), options);
+        let [sequences, heads, length, width] = y.dims();
+        let y = y
+            .swap_dims(1, 2)
+            .reshape([sequences, length, heads * width]);
+        let y = unpacking.pack(y);
+        let tokens = y.dims()[1];
+        y.reshape([1, tokens, heads, width]).swap_dims(1, 2)
+    }
+
+    /// [`Kernels::sas_attention`](simattn_kernels::Kernels::sas_attention) over whole sequences:
+    /// `q` [B, T, H, D], `k` and `v` [B, T, G, D] → [B, T, F].
+    pub(super) fn sas_attention(
+        &self,
+        q: Tensor<4>,
+        k: Tensor<4>,
+        v: Tensor<4>,
+        weights: &SasWeights,
+        options: &SasOptions,
+    ) -> Tensor<3> {
+        let Some(unpacking) = self.unpacking else {
+            let tables = self.rope.map(|table| (table, table));
+            return self
+                .kernels
+                .sas_attention(q, k, v, weights, tables, options);
+        };
+        let tables = unpacking.rope.as_ref().map(|table| (table, table));
+        let whole = |x| unpacking.unpack(x);
+        let y = self
+            .kernels
+            .sas_attention(whole(q), whole(k), whole(v), weights, tables, options);
+        unpacking.pack(y)
+    }
+}
