@@ -1,22 +1,16 @@
 #[cfg(feature = "cube")]
 mod cube;
+mod state;
 
 use burn::backend::Flex;
 use burn::tensor::{DType, Device, Tensor};
+
+pub use state::AdamWState;
 
 use super::flex::{has_kernels, values};
 use crate::call::{AdamW, GroupSettings};
 use crate::cpu::adamw::{self, Parameter};
 use crate::cpu::gradient_norm::squared_sums;
-
-/// The moments of one parameter; zeros of its shape before the first step.
-#[derive(Clone, Debug)]
-pub struct AdamWState<const D: usize> {
-    /// The running mean of gradients.
-    pub first_moment: Tensor<D>,
-    /// The running mean of squared gradients.
-    pub second_moment: Tensor<D>,
-}
 
 /// One AdamW step (arXiv 1711.05101) for one parameter; tensors without autodiff (`Tensor::inner`).
 ///
