@@ -7,8 +7,8 @@
 //! `lollipops`.
 //!
 //! A study is a `folder` with a `plan`. `running` makes the runs that the plan has and the folder
-//! does not, `step_cost` times steps, `pace` estimates how long the rest takes, `gathering` puts the
-//! results of finished runs together, and `merging` joins studies of several machines.
+//! does not, `step_timing` times steps, `pace` estimates how long the rest takes, `gathering` puts
+//! the results of finished runs together, and `merging` joins studies of several machines.
 
 mod against;
 mod as_toml;
@@ -16,6 +16,7 @@ mod certainty;
 pub(crate) mod chart;
 pub(crate) mod curves;
 pub(crate) mod description;
+mod equal;
 pub(crate) mod error;
 mod figure_data;
 pub(crate) mod figures;
@@ -41,8 +42,10 @@ pub(crate) mod running;
 pub(crate) mod scale;
 mod scatter;
 mod series;
+pub(crate) mod setting;
 pub mod statistics;
 pub(crate) mod step_cost;
+mod step_timing;
 pub mod table;
 pub(crate) mod table_text;
 pub mod verdict;

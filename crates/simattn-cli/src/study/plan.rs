@@ -9,8 +9,8 @@ use simattn_train::{Change, FREE_FIELDS, Fingerprint, RunConfig, changes, exact_
 use thiserror::Error;
 
 use super::as_toml;
+use super::equal::Equal;
 use super::matching::Candidate;
-use super::results::Equal;
 use super::step_cost::StepCosts;
 
 /// Everything that a study's results depend on.

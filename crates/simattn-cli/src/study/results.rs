@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use simattn_train::exact_json;
 
+pub use super::equal::Equal;
 use super::nan_as_null;
 use super::plan::Plan;
 pub use super::rate_search::{RateSearch, RateTry};
@@ -54,18 +55,6 @@ pub struct CorpusFacts {
     pub validation_tokens: u64,
     /// UTF-8 bytes that those targets spell: the denominator of bits per byte.
     pub validation_bytes: u64,
-}
-
-/// What was held equal between the variants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Equal {
-    /// The number of optimiser steps, and with it the tokens seen.
-    Steps,
-    /// The training FLOPs.
-    Flops,
-    /// The training seconds.
-    Time,
 }
 
 /// How every model of a study was trained.

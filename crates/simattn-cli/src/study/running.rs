@@ -1,19 +1,15 @@
 //! Makes the runs of a study, one after another, and keeps what happened.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use burn::tensor::Device;
 use simattn::Decoder;
 use simattn::cost::Cost;
-use simattn_kernels::Kernels;
 use simattn_train::run_folder::RunFolder;
 use simattn_train::{
-    Budget, Dataset, Ending, EvaluationReport, LogEntry, Meters, Observer, Resume, Resumption,
-    RunConfig, Session, SessionError, StepReport, TrainError, Trainer, compare_config,
-    compare_data, fault, read_log,
+    Budget, Ending, EvaluationReport, LogEntry, Meters, Observer, Resume, Resumption, RunConfig,
+    Session, SessionError, StepReport, TrainError, Trainer, compare_config, compare_data, fault,
+    read_log,
 };
 
 use super::error::{StudyError, io_failed};
@@ -23,34 +19,13 @@ use super::pace::Pace;
 use super::plan::{Plan, PlannedRun};
 use super::report;
 use super::results::{EvalPoint, RunResults, RunStatus, StudyResults, TrainPoint};
-use super::step_cost::{self, StepCosts};
+use super::setting::Setting;
+use super::step_cost::StepCosts;
+use super::step_timing;
 use crate::console::tell;
-use crate::machine::Machine;
 use crate::memory::Peak;
 use crate::quantity::{duration, significant};
 use crate::training_progress::TrainingProgress;
-
-/// What all runs of a study share besides their plan.
-#[derive(Debug)]
-pub(crate) struct Setting<'a> {
-    /// The tokens.
-    pub(crate) dataset: &'a Dataset,
-    /// Where they train, with autodiff.
-    pub(crate) device: Device,
-    /// The implementation of the operations.
-    pub(crate) kernels: Kernels,
-    /// This machine.
-    pub(crate) machine: Machine,
-    /// Set when the study is to stop.
-    pub(crate) stop: Arc<AtomicBool>,
-}
-
-impl Setting<'_> {
-    /// Whether the study is to stop.
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
-    }
-}
 
 /// A study as far as it has come.
 #[derive(Debug)]
@@ -152,7 +127,7 @@ impl<'a> Study<'a> {
         let plan = &folder.beginning.plan;
         if self.costs.is_none() && plan.timing_rounds > 0 {
             let rounds = plan.timing_rounds;
-            let costs = step_cost::measure(self.setting, plan, |round| {
+            let costs = step_timing::measure(self.setting, plan, |round| {
                 tell(format_args!(
                     "compare: timing the steps of all variants in turn, round {round} of {rounds}"
                 ));

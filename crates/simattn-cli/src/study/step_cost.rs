@@ -1,17 +1,9 @@
-//! What a step of each variant costs, all of them timed in turn.
+//! What a step of each variant costs, in rounds that `step_timing` measures.
 
 use serde::{Deserialize, Serialize};
-use simattn::Decoder;
-use simattn_train::{Budget, Decay, TrainError, Trainer, exact_json};
+use simattn_train::exact_json;
 
-use super::plan::{Plan, PlannedRun};
-use super::running::Setting;
 use crate::machine::Machine;
-
-/// Steps that a round makes before it times any: the first ones find caches and allocator empty.
-const WARM_UP: u64 = 1;
-/// Steps that a round times.
-const TIMED: u64 = 3;
 
 /// Seconds of a step, in rounds (A B C A B C …): round n is the same moment for all variants.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +21,23 @@ struct VariantCosts {
 }
 
 impl StepCosts {
+    /// No round yet of the variants with these names.
+    pub(super) fn new<'a>(machine: Machine, names: impl Iterator<Item = &'a str>) -> Self {
+        let variants = names.map(|name| VariantCosts {
+            name: name.to_owned(),
+            step_seconds: Vec::new(),
+        });
+        Self {
+            machine,
+            variants: variants.collect(),
+        }
+    }
+
+    /// Adds a round of the variant at `index`.
+    pub(super) fn push(&mut self, index: usize, seconds: f64) {
+        self.variants[index].step_seconds.push(seconds);
+    }
+
     /// The rounds of a variant.
     pub(crate) fn rounds(&self, name: &str) -> &[f64] {
         let found = self.variants.iter().find(|variant| variant.name == name);
@@ -56,61 +65,6 @@ impl StepCosts {
             variants: variants.collect(),
         }
     }
-}
-
-/// Times the steps of all variants in turn; None if the study was asked to stop meanwhile.
-///
-/// One model is in memory at a time: each round makes it anew, and warms it up.
-///
-/// # Errors
-/// A model that cannot be trained.
-pub(crate) fn measure(
-    setting: &Setting<'_>,
-    plan: &Plan,
-    mut round_begins: impl FnMut(u64),
-) -> Result<Option<StepCosts>, TrainError> {
-    let variants = plan.variants.iter().map(|variant| VariantCosts {
-        name: variant.name.clone(),
-        step_seconds: Vec::new(),
-    });
-    let mut costs = StepCosts {
-        machine: setting.machine.clone(),
-        variants: variants.collect(),
-    };
-    for round in 1..=plan.timing_rounds {
-        round_begins(round);
-        for (variant, costs) in costs.variants.iter_mut().enumerate() {
-            if setting.is_stopping() {
-                return Ok(None);
-            }
-            let run = PlannedRun {
-                variant,
-                seed: plan.config.seed,
-                tried: None,
-            };
-            costs.step_seconds.push(time(setting, plan, &run)?);
-        }
-    }
-    Ok(Some(costs))
-}
-
-/// Seconds of a step of a fresh model.
-fn time(setting: &Setting<'_>, plan: &Plan, run: &PlannedRun) -> Result<f64, TrainError> {
-    // A step costs the same at any rate, and at this one no model diverges.
-    let mut config = plan.config_of(run, u64::MAX, 1e-9);
-    config.train.minimum_learning_rate = None;
-    config.train.warmup_steps = Some(0);
-    config.train.decay = Decay::Constant;
-    config.train.evaluate_every = 0;
-    let decoder = Decoder::new(&config.model, config.seed, &setting.device)?;
-    let decoder = decoder.with_kernels(setting.kernels);
-    let budget = Budget::Steps(config.train.steps);
-    let mut trainer = Trainer::with_decoder(decoder, &config, setting.dataset, budget)?;
-    trainer.run_until(|trainer| trainer.step_count() == WARM_UP, &mut ())?;
-    let before = trainer.seconds();
-    let last = WARM_UP + TIMED;
-    trainer.run_until(|trainer| trainer.step_count() == last, &mut ())?;
-    Ok((trainer.seconds() - before) / TIMED as f64)
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use std::time::SystemTime;
 
 use simattn_train::model_folder::Reservation;
 
-use super::{CompareArgs, command_line, ending, show_results};
+use super::CompareArgs;
+use super::command_line::command_line;
+use super::outcome::{ending, show_results};
 use crate::console::tell;
 use crate::error::{CliError, failure, input};
 use crate::study::merging::{Part, merge};

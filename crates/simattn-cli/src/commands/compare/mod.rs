@@ -1,10 +1,11 @@
 //! `simattn compare`: the same training for several attentions, and which learns better.
 
 mod arguments;
+mod command_line;
 mod merging;
+mod outcome;
 
 use std::io::IsTerminal;
-use std::path::Path;
 use std::time::SystemTime;
 
 use burn::tensor::Device;
@@ -14,7 +15,9 @@ use simattn_train::{Dataset, RunConfig};
 
 pub(crate) use self::arguments::CompareArgs;
 use self::arguments::Place;
-use crate::console::{show, tell, tell_some, value};
+use self::command_line::command_line;
+use self::outcome::{ending, show_results};
+use crate::console::{show, tell, tell_some};
 use crate::device::{self, computes};
 use crate::error::{CliError, failure, input};
 use crate::machine::Machine;
@@ -24,11 +27,10 @@ use crate::study::error::StudyError;
 use crate::study::folder::{Beginning, FORMAT, Found, StudyFolder, costs_of_another};
 use crate::study::matching::{self, Candidate};
 use crate::study::plan::{Plan, Rates, Tolerance};
-use crate::study::results::{CorpusFacts, Equal, RunStatus, StudyResults};
-use crate::study::running::{Setting, Study};
+use crate::study::results::{CorpusFacts, Equal};
+use crate::study::running::Study;
+use crate::study::setting::Setting;
 use crate::study::step_cost::StepCosts;
-use crate::study::table::Table;
-use crate::study::verdict::verdict;
 use crate::timestamp;
 
 /// Runs the command.
@@ -220,18 +222,6 @@ fn make(
     ending(&results, &place.folder)
 }
 
-/// Says where the page is, and which runs failed, if any did.
-fn ending(study: &StudyResults, folder: &Path) -> Result<(), CliError> {
-    show(format_args!(
-        "\n{}\n",
-        value(folder.join("report.html").display())
-    ))?;
-    match failures(study) {
-        None => Ok(()),
-        Some(line) => Err(CliError::Failure(line)),
-    }
-}
-
 /// What the user can correct, or what failed.
 fn of_study(error: StudyError) -> CliError {
     match error {
@@ -270,18 +260,6 @@ fn check_plan(args: &CompareArgs, plan: &Plan, other: Option<&Plan>) -> Result<(
     }
 }
 
-/// The table and what it says.
-fn show_results(study: &StudyResults) -> Result<(), CliError> {
-    show(format_args!("{}\n", Table::new(study).to_text()))?;
-    if let Some(against) = Table::against_baseline(study) {
-        show(format_args!("{}\n", against.to_text()))?;
-    }
-    for sentence in verdict(study) {
-        show(format_args!("{sentence}\n"))?;
-    }
-    Ok(())
-}
-
 /// Refuses variants that no memory holds; they train one after the other.
 fn check_room(
     device: &Device,
@@ -302,43 +280,4 @@ fn check_room(
         room::check_on(device, &what, room::passes(&run)).map_err(input)?;
     }
     Ok(())
-}
-
-/// Which runs broke off, if any did: a study with such runs has been made, and has not succeeded.
-fn failures(study: &StudyResults) -> Option<String> {
-    let failed = study.variants.iter().flat_map(|variant| {
-        variant.runs.iter().filter_map(|run| match &run.status {
-            RunStatus::Finished => None,
-            RunStatus::Failed { reason } => {
-                Some(format!("{} with seed {}: {reason}", variant.name, run.seed))
-            }
-        })
-    });
-    let failed: Vec<String> = failed.collect();
-    let first = failed.first()?;
-    let all: usize = study
-        .variants
-        .iter()
-        .map(|variant| variant.runs.len())
-        .sum();
-    Some(format!(
-        "{} of {all} runs failed, the results say which; {first}",
-        failed.len()
-    ))
-}
-
-/// The command as it was given, so that it can be run again.
-fn command_line() -> String {
-    let words = std::env::args().skip(1).map(|word| {
-        let plain = |c: char| c.is_alphanumeric() || "-_./:=,".contains(c);
-        if !word.is_empty() && word.chars().all(plain) {
-            word
-        } else {
-            format!("'{}'", word.replace('\'', r"'\''"))
-        }
-    });
-    std::iter::once("simattn".to_owned())
-        .chain(words)
-        .collect::<Vec<_>>()
-        .join(" ")
 }
