@@ -1,11 +1,12 @@
 //! `simattn train`: one model from one configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use clap::Args;
 use simattn::Decoder;
 use simattn_data::{TextSettings, TokenizerSpec};
+use simattn_train::checkpoint::Checkpoint;
 use simattn_train::model_folder::{self, Reservation};
 use simattn_train::run_folder::RunFolder;
 use simattn_train::{
@@ -142,11 +143,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     // Once more, with the tokenizer's vocabulary.
     check_room(&device, &config)?;
     if let Some(origin) = from.map(|from| &from.folder).or(args.init.as_ref()) {
-        let rows = config.model.vocabulary;
-        let text = TextSettings::from_folder(origin, rows).map_err(input)?;
-        if !text.is_empty() {
-            dataset.text = text;
-        }
+        take_text_settings(&mut dataset, origin, config.model.vocabulary)?;
     }
     let decoder = match (from, &args.init) {
         (Some(from), _) => {
@@ -176,13 +173,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
         (None, Some(place)) => RunFolder::create_at(place).map_err(input)?,
         (None, None) => RunFolder::create(&args.out).map_err(input)?,
     };
-    tell(format_args!(
-        "{}: {} parameters, {} training tokens, {} a step",
-        config.model.attention.name(),
-        grouped(trainer.parameters() as f64),
-        grouped(dataset.train_tokens() as f64),
-        grouped(trainer.tokens_per_step() as f64)
-    ));
+    tell_size(&trainer, &dataset, &config);
     for (path, error) in &found.unusable {
         let place = folder.set_aside(path).map_err(failure)?;
         tell(format_args!(
@@ -194,14 +185,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
         tell(format_args!("train: changed as allowed: {change}"));
     }
     if let Some(from) = from {
-        if from.config.train.optimizer != config.train.optimizer {
-            tell("train: another optimizer: it starts with fresh moments");
-        }
-        let step = grouped(from.state.progress.step as f64);
-        tell(format_args!(
-            "train: continues from {} (step {step})",
-            from.folder.display()
-        ));
+        tell_origin(from, &config);
     }
     let stop = stop_on_signals().map_err(failure)?;
     let session = Session::start(trainer, folder, &config, &dataset, from, meters, stop).map_err(
@@ -237,6 +221,38 @@ fn check_room(device: &Device, config: &RunConfig) -> Result<(), CliError> {
     }
     let what = "training this model (weights, gradients and the optimizer's moments)";
     room::check_on(device, what, room::training(config)).map_err(input)
+}
+
+/// What ends a text and how a chat is written, where the folder of the weights says it.
+fn take_text_settings(dataset: &mut Dataset, origin: &Path, rows: usize) -> Result<(), CliError> {
+    let text = TextSettings::from_folder(origin, rows).map_err(input)?;
+    if !text.is_empty() {
+        dataset.text = text;
+    }
+    Ok(())
+}
+
+/// Says what is trained, and on how much.
+fn tell_size(trainer: &Trainer, dataset: &Dataset, config: &RunConfig) {
+    tell(format_args!(
+        "{}: {} parameters, {} training tokens, {} a step",
+        config.model.attention.name(),
+        grouped(trainer.parameters() as f64),
+        grouped(dataset.train_tokens() as f64),
+        grouped(trainer.tokens_per_step() as f64)
+    ));
+}
+
+/// Says what a run continues from.
+fn tell_origin(from: &Checkpoint, config: &RunConfig) {
+    if from.config.train.optimizer != config.train.optimizer {
+        tell("train: another optimizer: it starts with fresh moments");
+    }
+    let step = grouped(from.state.progress.step as f64);
+    tell(format_args!(
+        "train: continues from {} (step {step})",
+        from.folder.display()
+    ));
 }
 
 /// What came out, for standard output.

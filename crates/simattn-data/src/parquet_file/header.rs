@@ -228,7 +228,8 @@ impl<R: Read> Thrift<R> {
             }
             field = match byte >> 4 {
                 0 => self.number()?,
-                step => field + i64::from(step),
+                // A damaged field number may be as large as it likes; none of ours is.
+                step => field.wrapping_add(i64::from(step)),
             };
             match kind {
                 // The kind is the value.
@@ -295,5 +296,20 @@ impl<R: Read> Thrift<R> {
                 "its structure holds a value of kind {kind}"
             ))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PageHeader;
+
+    /// A field numbered i64::MAX, and one that is said to be the next.
+    #[test]
+    fn a_field_number_beyond_all_numbers_is_no_panic() {
+        let mut bytes = vec![0x05, 0xfe];
+        bytes.extend([0xff; 8]);
+        bytes.extend([0x01, 0, 0x15, 0, 0]);
+        let header = PageHeader::read(&bytes[..], bytes.len() as u64).unwrap();
+        assert_eq!((header.length, header.kind), (bytes.len() as u64, 0));
     }
 }

@@ -57,6 +57,13 @@ pub struct Session {
     kept: Option<(u64, PathBuf)>,
 }
 
+/// Where a session writes, and what it continues from.
+struct Place<'a> {
+    folder: RunFolder,
+    data: Fingerprint,
+    from: Option<&'a Checkpoint>,
+}
+
 impl Session {
     /// Puts a trainer into its folder. `config` has its vocabulary filled in; `from` is the
     /// checkpoint whose weights the trainer's decoder has.
@@ -86,7 +93,10 @@ impl Session {
                 Ok(data)
             });
         match restored {
-            Ok(data) => Self::in_folder(trainer, folder, config, dataset, data, from, meters, stop),
+            Ok(data) => {
+                let place = Place { folder, data, from };
+                Self::in_folder(trainer, place, config, dataset, meters, stop)
+            }
             Err(error) => {
                 folder.remove_if_empty();
                 Err(error)
@@ -95,14 +105,11 @@ impl Session {
     }
 
     /// A trainer at the place that it continues from, in its folder.
-    #[expect(clippy::too_many_arguments, reason = "those of `start`")]
     fn in_folder(
         trainer: Trainer,
-        folder: RunFolder,
+        Place { folder, data, from }: Place<'_>,
         config: &RunConfig,
         dataset: &Dataset,
-        data: Fingerprint,
-        from: Option<&Checkpoint>,
         meters: Meters,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, SessionError> {
