@@ -215,6 +215,11 @@ fn shares_that_are_merged_are_the_whole_study() {
     );
     assert!(place.path("merged/report.html").is_file());
 
+    place.succeed("compare --merge merged/results.json --out drawn-again");
+    assert_same(
+        &results(&place.path("drawn-again")),
+        &results(&place.path("merged")),
+    );
     let partial = place.run("compare --merge one one --out half");
     assert!(text(&partial.stderr).contains("3 runs of this study are in none of them"));
     place.succeed("compare --config study.toml --variants mha,gqa,sas --steps 2 --out other");

@@ -81,8 +81,8 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "K/N")]
     pub only: Option<Share>,
     /// Train nothing: join folders of studies, or their results.json, that share the runs of one
-    /// plan.
-    #[arg(long, value_name = "DIR", num_args = 2.., conflicts_with_all = [
+    /// plan. A single one gets its table and page anew.
+    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = [
         "variants", "variant", "matched", "set", "config", "data", "tokenizer", "steps", "seeds",
         "equal", "tune_learning_rate", "tune_steps", "measure_steps", "costs", "only", "kernels",
         "device",
