@@ -100,8 +100,7 @@ pub(crate) fn pairs_needed(effect: f64, level: f64, chance: f64) -> Option<usize
 mod tests {
     use super::*;
 
-    /// References: an adaptive quadrature over S in SciPy 1.17 with errors below 1e-12; the first
-    /// is the paired example of the G*Power 3.1 manual (dz = 0.5, n = 34: 0.8078).
+    /// References: an adaptive quadrature over S in SciPy 1.17 with errors below 1e-12.
     #[test]
     fn power_is_that_of_the_references() {
         for (pairs, effect, tests, reference) in [
