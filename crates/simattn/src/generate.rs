@@ -1,7 +1,9 @@
 use burn::tensor::{Int, Tensor, TensorData};
 use thiserror::Error;
 
+use crate::config::ModelConfig;
 use crate::decoder::Decoder;
+use crate::decoding::{DecodeError, Logits, Running};
 
 /// A continuation that was asked for and cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -30,6 +32,9 @@ pub enum GenerateError {
         /// The model's context.
         context: usize,
     },
+    /// Tokens that a cache cannot take.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
     /// The model's scores are no numbers.
     #[error(
         "after {tokens} tokens the model's scores are not finite, although its weights are: its \
@@ -44,7 +49,8 @@ pub enum GenerateError {
 /// Continues `prompt` by the likeliest token, `count` times or until one of `ends` comes, which is
 /// not returned. Of equals the smallest id is taken. `seen` is called with every token as it comes.
 ///
-/// The plain definition: every token is computed from the whole text before it.
+/// The plain definition: every token is computed from the whole text before it, on the model's
+/// device.
 ///
 /// # Errors
 /// An empty prompt, an unknown id, or more tokens than the model's context holds;
@@ -54,10 +60,42 @@ pub fn greedy(
     prompt: &[u32],
     count: usize,
     ends: impl IntoIterator<Item = u32>,
-    mut seen: impl FnMut(u32),
+    seen: impl FnMut(u32),
 ) -> Result<Vec<u32>, GenerateError> {
-    let ends: Vec<u32> = ends.into_iter().collect();
-    let config = model.config();
+    check(model.config(), prompt, count)?;
+    let device = model.embedding.val().device();
+    let mut ids: Vec<i32> = prompt.iter().map(|&id| id as i32).collect();
+    let scores = |new: Option<u32>| {
+        ids.extend(new.map(|id| id as i32));
+        let data = TensorData::new(ids.clone(), [1, ids.len()]);
+        let scores = model.next_logits(Tensor::<2, Int>::from_data(data, &device));
+        Ok(scores.into_data().iter::<f32>().collect())
+    };
+    likeliest_of(scores, prompt.len(), count, ends, seen)
+}
+
+/// The same on a cache: every token is computed once.
+///
+/// # Errors
+/// As [`greedy`].
+pub fn greedy_on_cache(
+    model: &Running,
+    prompt: &[u32],
+    count: usize,
+    ends: impl IntoIterator<Item = u32>,
+    seen: impl FnMut(u32),
+) -> Result<Vec<u32>, GenerateError> {
+    check(model.config(), prompt, count)?;
+    let mut text = model.start();
+    let scores = |new: Option<u32>| match new {
+        None => model.extend(&mut text, prompt, Logits::Last),
+        Some(id) => model.step(&mut [&mut text], &[id]),
+    };
+    likeliest_of(scores, prompt.len(), count, ends, seen)
+}
+
+/// Refuses what cannot be continued.
+fn check(config: &ModelConfig, prompt: &[u32], count: usize) -> Result<(), GenerateError> {
     if prompt.is_empty() {
         return Err(GenerateError::Empty);
     }
@@ -75,15 +113,25 @@ pub fn greedy(
             context: config.context,
         });
     }
-    let device = model.embedding.val().device();
-    let mut ids: Vec<i32> = prompt.iter().map(|&id| id as i32).collect();
+    Ok(())
+}
+
+/// The likeliest token again and again, out of the scores behind the prompt and then behind each
+/// new token.
+fn likeliest_of(
+    mut scores: impl FnMut(Option<u32>) -> Result<Vec<f32>, DecodeError>,
+    prompt: usize,
+    count: usize,
+    ends: impl IntoIterator<Item = u32>,
+    mut seen: impl FnMut(u32),
+) -> Result<Vec<u32>, GenerateError> {
+    let ends: Vec<u32> = ends.into_iter().collect();
     let mut new = Vec::with_capacity(count);
     while new.len() < count {
-        let data = TensorData::new(ids.clone(), [1, ids.len()]);
-        let scores = model.next_logits(Tensor::<2, Int>::from_data(data, &device));
-        let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
+        let scores = scores(new.last().copied())?;
         if !scores.iter().all(|score| score.is_finite()) {
-            return Err(GenerateError::NotFinite { tokens: ids.len() });
+            let tokens = prompt + new.len();
+            return Err(GenerateError::NotFinite { tokens });
         }
         let next = likeliest(&scores);
         if ends.contains(&next) {
@@ -91,7 +139,6 @@ pub fn greedy(
         }
         seen(next);
         new.push(next);
-        ids.push(next as i32);
     }
     Ok(new)
 }

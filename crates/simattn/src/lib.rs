@@ -6,7 +6,8 @@
 //! [`attention`] layers inside. [`cost`] counts parameters and operations from the configuration
 //! alone, [`checkpoint`] writes and reads weights, [`named`] gives every parameter its name,
 //! [`huggingface`] converts from and to other makes, [`mod@upcycle`] turns a pretrained model into
-//! a SAS model of the same function, [`mod@generate`] continues a text.
+//! a SAS model of the same function, [`decoding`] runs models with caches, [`mod@generate`]
+//! continues a text.
 //!
 //! ```
 //! use burn::tensor::{Device, Int, Tensor};
@@ -34,6 +35,7 @@ pub mod checkpoint;
 mod config;
 pub mod cost;
 mod decoder;
+pub mod decoding;
 pub mod finite;
 /// Text from a model, token after token.
 pub mod generate;

@@ -7,13 +7,15 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
 use simattn::attention::Attention;
+use simattn::decoding::{AttentionCache, RunningAttention, RunningOptions};
 use simattn::init::Initialiser;
 use simattn::{Decoder, ModelConfig, Precision, named};
 use simattn_kernels::Kernels;
 use simattn_random::{Stream, stream};
 
-use super::decode::Decoding;
-use super::error::{BenchError, Disagreement};
+use super::comparison::{Comparison, Named, rms};
+use super::decode::{Decoding, runs_on_caches};
+use super::error::BenchError;
 use super::layer::{in_type, without_positions};
 use super::train::random_batch;
 use super::workload::{SEED, Sizes, Variant, Work, normals};
@@ -71,6 +73,7 @@ pub(crate) fn of(
         let model = sizes.layer(variant)?;
         let compared = match work {
             Work::Layer | Work::Train => layer(&model, sizes, subject),
+            Work::Decode if runs_on_caches(kernels, device) => on_caches(&model, sizes),
             Work::Decode => decode(&model, sizes, kernels, device),
         };
         compared.into_result(kernels, limit)?;
@@ -79,80 +82,6 @@ pub(crate) fn of(
         decoder(&odd.decoder(variant)?, &odd, subject)?.into_result(kernels, limit)?;
     }
     Ok(())
-}
-
-/// A tensor's name and its values.
-type Named = (String, Vec<f64>);
-
-/// The errors of one case, tensor by tensor.
-#[derive(Clone, Debug)]
-struct Comparison {
-    case: String,
-    errors: Vec<(String, f64)>,
-}
-
-impl Comparison {
-    /// `scale` is that of a gradient where the truth is zero and has none of its own.
-    fn new(case: String, got: &[Named], truth: &[Named], scale: f64) -> Self {
-        let errors = got.iter().zip(truth).map(|((name, got), (_, truth_here))| {
-            // The gradient of a bias may vanish, as where it shifts all scores of a query alike;
-            // what rounding leaves of it is judged beside the gradient of its weight.
-            let weight = name
-                .strip_suffix(".bias")
-                .map(|layer| format!("{layer}.weight"))
-                .and_then(|weight| truth.iter().find(|(name, _)| *name == weight));
-            let scale = scale.max(weight.map_or(0.0, |(_, values)| rms(values)));
-            (name.clone(), relative_error(got, truth_here, scale))
-        });
-        Self {
-            case,
-            errors: errors.collect(),
-        }
-    }
-
-    fn into_result(self, kernels: Kernels, limit: f64) -> Result<(), BenchError> {
-        // NaN is the worst of all.
-        let worst = self.errors.into_iter().max_by(|(_, a), (_, b)| {
-            let rank = |error: &f64| {
-                if error.is_nan() {
-                    f64::INFINITY
-                } else {
-                    *error
-                }
-            };
-            rank(a).total_cmp(&rank(b))
-        });
-        match worst {
-            Some((tensor, error)) if error.is_nan() || error > limit => Err(Disagreement {
-                kernels: match kernels {
-                    Kernels::Fast => "fast",
-                    Kernels::Reference => "reference",
-                },
-                case: self.case,
-                tensor,
-                error,
-                limit,
-            }
-            .into()),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn rms(values: &[f64]) -> f64 {
-    (values.iter().map(|x| x * x).sum::<f64>() / values.len().max(1) as f64).sqrt()
-}
-
-fn relative_error(got: &[f64], truth: &[f64], scale: f64) -> f64 {
-    if got.len() != truth.len() {
-        return f64::NAN;
-    }
-    let difference: Vec<f64> = got.iter().zip(truth).map(|(a, b)| a - b).collect();
-    let (difference, size) = (rms(&difference), rms(truth));
-    if difference == 0.0 {
-        return 0.0;
-    }
-    difference / if size > 1e-12 * scale { size } else { scale }
 }
 
 /// A layer's output, and the gradients of x and of all weights.
@@ -242,6 +171,41 @@ fn decode(model: &ModelConfig, sizes: &Sizes, kernels: Kernels, device: &Device)
         &run(exact, Kernels::Reference, &cpu, DType::F64),
         0.0,
     )
+}
+
+/// A sequence through a layer with caches: all but the last two tokens at once, those one by one
+/// beside another sequence.
+fn on_caches(model: &ModelConfig, sizes: &Sizes) -> Comparison {
+    let cpu = Device::flex();
+    let tested =
+        Attention::new(model, &Initialiser::new(model, SEED, &cpu)).map(&mut Shake::new(&cpu));
+    let exact = tested.clone().map(&mut InFloat64(&cpu));
+    let (tokens, width) = (sizes.seq, model.width);
+    let x = normals("check.x", tokens * width);
+    let data = TensorData::new(x.clone(), [1, tokens, width]);
+    let whole = Tensor::<3>::from_data(data, (&cpu, DType::F64));
+    let whole = exact.forward(whole, &without_positions(Kernels::Reference));
+    let truth = numbers(whole);
+
+    let layer = RunningAttention::new(&tested, model, RunningOptions::default());
+    let [mut cache, mut beside] = [AttentionCache::default(), AttentionCache::default()];
+    let first = tokens.saturating_sub(2);
+    let mut found = layer.extend(&mut cache, &x[..first * width]);
+    layer.extend(&mut beside, &x[..width]);
+    for token in x[first * width..].chunks(width) {
+        let both = layer.step(&mut [&mut beside, &mut cache], &[token, token].concat());
+        found.extend(&both[width..]);
+    }
+    let found: Vec<f64> = found.into_iter().map(f64::from).collect();
+    let split = |values: &[f64]| {
+        let (together, one_by_one) = values.split_at(first * width);
+        vec![
+            ("the tokens at once".to_owned(), together.to_vec()),
+            ("the tokens one by one".to_owned(), one_by_one.to_vec()),
+        ]
+    };
+    let case = format!("{} decoding at {}", model.attention.name(), shown(sizes));
+    Comparison::new(case, &split(&found), &split(&truth), 0.0)
 }
 
 fn shown(sizes: &Sizes) -> String {
@@ -340,16 +304,6 @@ impl ModuleMapper for InFloat64<'_> {
 mod tests {
     use super::*;
 
-    fn comparison(errors: &[(&str, f64)]) -> Comparison {
-        Comparison {
-            case: "a case".into(),
-            errors: errors
-                .iter()
-                .map(|&(name, error)| (name.to_owned(), error))
-                .collect(),
-        }
-    }
-
     #[test]
     fn the_kernels_agree_with_their_definitions_wherever_the_bench_looks() {
         let sizes = Sizes {
@@ -392,42 +346,5 @@ mod tests {
             // compared.
             assert!(compared.errors.iter().all(|(_, error)| *error > 0.0));
         }
-    }
-
-    #[test]
-    fn a_wrong_kernel_is_named_with_its_worst_tensor() {
-        let wrong = comparison(&[("x", 1e-7), ("q.weight", 3e-3), ("k.weight", 2e-5)]);
-        let error = wrong.into_result(Kernels::Fast, TOLERANCE).unwrap_err();
-        assert!(!error.is_input());
-        assert_eq!(
-            error.to_string(),
-            "the fast kernels are wrong and are not timed: a case: relative error 3.0e-3 in q.weight, at most \
-             1e-5 is allowed"
-        );
-    }
-
-    #[test]
-    fn nothing_that_is_not_a_number_passes() {
-        let wrong = comparison(&[("x", 1e-7), ("q.weight", f64::NAN)]);
-        let error = wrong.into_result(Kernels::Fast, TOLERANCE).unwrap_err();
-        assert!(error.to_string().contains("q.weight"), "{error}");
-        let fine = comparison(&[("x", 1e-7), ("q.weight", 9e-6)]);
-        assert!(fine.into_result(Kernels::Fast, TOLERANCE).is_ok());
-    }
-
-    #[test]
-    fn a_missing_gradient_is_an_error_and_a_vanishing_one_has_a_scale() {
-        assert!(relative_error(&[], &[1.0], 1.0).is_nan());
-        assert_eq!(relative_error(&[0.0], &[0.0], 0.0), 0.0);
-        assert_eq!(relative_error(&[1e-6], &[0.0], 2.0), 5e-7);
-        assert_eq!(relative_error(&[1.5], &[1.0], 100.0), 0.5);
-        let named = |bias: f64| {
-            vec![
-                ("the gradient of k.weight".to_owned(), vec![3.0, -3.0]),
-                ("the gradient of k.bias".to_owned(), vec![bias]),
-            ]
-        };
-        let compared = Comparison::new("".into(), &named(3e-6), &named(0.0), 0.0);
-        assert!((compared.errors[1].1 - 1e-6).abs() < 1e-12, "{compared:?}");
     }
 }

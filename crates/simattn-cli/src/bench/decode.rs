@@ -1,13 +1,15 @@
 //! One attention layer on one new token a sequence, against a cache of keys and values.
 //!
-//! SAS caches expanded keys and values: the new token alone is expanded, by plain tensor
-//! operations, and the attention over the cache is the kernels'.
+//! On the CPU that is [`simattn::decoding`], as it runs models. GPUs and the definitions go through
+//! tensor operations: SAS caches expanded keys and values, the new token alone is expanded, and the
+//! attention over the cache is the kernels'.
 
 use std::hint::black_box;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use simattn::Linear;
 use simattn::attention::Attention;
+use simattn::decoding::{AttentionCache, RunningAttention, RunningOptions};
 use simattn::init::Initialiser;
 use simattn_kernels::Kernels;
 use simattn_kernels::reference::{
@@ -34,10 +36,21 @@ pub(crate) fn bench(
     let model = sizes.layer(bench.variant)?;
     let device = bench.device.clone();
     let layer = Attention::new(&model, &Initialiser::new(&model, SEED, &device));
-    let mut decoding = Decoding::new(layer, sizes, &device, DType::F32);
-    let (times, peak) = timed(bench, || {
-        black_box(decoding.step(bench.kernels));
-    })?;
+    let (times, peak) = if runs_on_caches(bench.kernels, &device) {
+        let layer = RunningAttention::new(&layer, &model, RunningOptions::default());
+        let mut caches = filled(&layer, sizes.batch, sizes.seq - 1, sizes.width());
+        let token = normals("bench.token", sizes.batch * sizes.width());
+        timed(bench, || {
+            let mut all: Vec<&mut AttentionCache> = caches.iter_mut().collect();
+            black_box(layer.step(&mut all, &token));
+            caches.iter_mut().for_each(AttentionCache::take_back);
+        })?
+    } else {
+        let mut decoding = Decoding::new(layer, sizes, &device, DType::F32);
+        timed(bench, || {
+            black_box(decoding.step(bench.kernels));
+        })?
+    };
     let measurement = Measurement {
         what: "layer decode",
         positions: "none",
@@ -49,6 +62,30 @@ pub(crate) fn bench(
     };
     emit(&Record::new(setting, &measurement));
     Ok(())
+}
+
+/// Whether such a call is timed on [`simattn::decoding`].
+pub(super) fn runs_on_caches(kernels: Kernels, device: &Device) -> bool {
+    kernels == Kernels::Fast && *device == Device::flex()
+}
+
+/// Caches of `tokens` random tokens for each of `batch` sequences.
+fn filled(
+    layer: &RunningAttention,
+    batch: usize,
+    tokens: usize,
+    width: usize,
+) -> Vec<AttentionCache> {
+    let values = normals("bench.x", batch * tokens * width);
+    let fill = |sequence: usize| {
+        let mut cache = AttentionCache::default();
+        layer.extend(
+            &mut cache,
+            &values[sequence * tokens * width..][..tokens * width],
+        );
+        cache
+    };
+    (0..batch).map(fill).collect()
 }
 
 /// A layer, its cache and the token that comes again and again.

@@ -8,6 +8,7 @@
 
 mod call;
 pub(crate) mod check;
+mod comparison;
 mod decode;
 mod error;
 mod layer;

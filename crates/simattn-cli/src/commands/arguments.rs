@@ -3,6 +3,7 @@
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use simattn::Recompute;
+use simattn::decoding::NumberType;
 use simattn_kernels::Kernels;
 
 use crate::device::DeviceChoice;
@@ -63,6 +64,28 @@ impl From<RecomputeArg> for Recompute {
         match recompute {
             RecomputeArg::None => Self::None,
             RecomputeArg::Block => Self::Block,
+        }
+    }
+}
+
+/// Values of `--weights` and `--cache`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NumberArg {
+    /// float32.
+    F32,
+    /// bfloat16: half the memory.
+    Bf16,
+    /// Whole numbers with a scale for each output of a weight, or each head and token of a cache: a
+    /// quarter of the memory.
+    Int8,
+}
+
+impl From<NumberArg> for NumberType {
+    fn from(number: NumberArg) -> Self {
+        match number {
+            NumberArg::F32 => Self::F32,
+            NumberArg::Bf16 => Self::Bf16,
+            NumberArg::Int8 => Self::Int8,
         }
     }
 }

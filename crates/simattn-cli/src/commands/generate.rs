@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use burn::tensor::Device;
 use clap::Args;
-use simattn::generate::{GenerateError, greedy};
+use simattn::decoding::{Running, RunningOptions};
+use simattn::generate::{GenerateError, greedy, greedy_on_cache};
 
 use super::arguments::DeviceArg;
 use super::open_model::open_model;
@@ -12,7 +14,7 @@ use crate::error::{CliError, failure, input};
 
 /// Let a model continue a text.
 ///
-/// Every token is computed from the whole text before it, which is slow for long texts.
+/// On a GPU every token is computed from the whole text before it, which is slow for long texts.
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
     /// A folder that `train`, `convert from-hf` or `upcycle` wrote.
@@ -41,7 +43,12 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<(), CliError> {
     let tokenizer = &model.tokenizer;
     let prompt = tokenizer.encode(&args.prompt).map_err(input)?;
     let ends = model.text.generation_ends(tokenizer);
-    let new = greedy(&model.decoder, &prompt, args.tokens, ends, |_| {});
+    let new = if device == Device::flex() {
+        let running = Running::new(&model.decoder, RunningOptions::default());
+        greedy_on_cache(&running, &prompt, args.tokens, ends, |_| {})
+    } else {
+        greedy(&model.decoder, &prompt, args.tokens, ends, |_| {})
+    };
     let new = new.map_err(|error| match error {
         GenerateError::NotFinite { .. } => failure(error),
         _ => input(error),

@@ -8,6 +8,7 @@ pub mod adamw;
 pub mod attention;
 mod blocked;
 mod correlate;
+pub mod decoding;
 pub mod embedding;
 mod expansion;
 pub mod gradient_norm;

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// ε of the latents' RMSNorm, as in DeepSeek-V2.
-pub(super) const LATENT_EPSILON: f64 = 1e-6;
+pub(crate) const LATENT_EPSILON: f64 = 1e-6;
 
 /// Multi-head latent attention (MLA, DeepSeek-V2, arXiv 2405.04434 section 2.1).
 ///

@@ -15,9 +15,10 @@ use burn::{
 };
 pub use factorised::FactorisedAttention;
 pub use grouped::GroupedAttention;
+pub(crate) use latent::LATENT_EPSILON;
 pub use latent::LatentAttention;
 pub use pass::Pass;
-pub use sas::SasAttention;
+pub use sas::{ExpansionLayer, SasAttention};
 use simattn_kernels::{ops::Normed, reference::RopeTable};
 pub use tensor_product::TensorProductAttention;
 pub(crate) use unpacking::Unpacking;

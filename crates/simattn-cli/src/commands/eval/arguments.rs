@@ -6,7 +6,7 @@ use clap::Args;
 use simattn::{ModelConfig, Positions};
 use simattn_data::{TEXT_FIELD, Tokenizer};
 
-use super::super::arguments::DeviceArg;
+use super::super::arguments::{DeviceArg, NumberArg};
 use crate::error::CliError;
 
 /// Measure a saved model: its perplexity on a text, or its scores on tasks as in
@@ -91,6 +91,13 @@ pub(crate) struct EvalArgs {
     /// Windows that are computed together; changes the result only by rounding.
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub batch: usize,
+    /// Run the model as `generate` does, on the CPU, with weights of this type: what they cost in
+    /// perplexity.
+    #[arg(long, value_enum, requires = "data", conflicts_with_all = ["stride", "per_document"])]
+    pub weights: Option<NumberArg>,
+    /// The same for what its caches keep.
+    #[arg(long, value_enum, requires = "data", conflicts_with_all = ["stride", "per_document"])]
+    pub cache: Option<NumberArg>,
 }
 
 impl EvalArgs {

@@ -2,9 +2,15 @@
 
 use std::path::Path;
 
+use burn::tensor::Device;
+use simattn::Decoder;
+use simattn::decoding::{NumberType, Running, RunningOptions};
 use simattn_data::{TokenSet, read_documents};
 use simattn_eval::is_space;
-use simattn_train::{EvaluateError, Rolling, TextEvaluation, evaluate_rolling, evaluate_text};
+use simattn_train::{
+    EvaluateError, OnCacheError, Rolling, TextEvaluation, evaluate_rolling, evaluate_text,
+    evaluate_text_on_cache,
+};
 
 use super::super::open_model::open_model;
 use super::arguments::EvalArgs;
@@ -16,7 +22,11 @@ use crate::room;
 
 /// Measures the perplexity and prints it.
 pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
-    let device = args.device.open()?;
+    let on_cache = args.weights.is_some() || args.cache.is_some();
+    let device = match on_cache {
+        true => Device::flex(),
+        false => args.device.open()?,
+    };
     let model = open_model(&args.model, &device)?;
     let texts = read_documents(data, &args.field).map_err(input)?;
     tell_some("eval", &texts.passed_over);
@@ -41,6 +51,12 @@ pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
         }
     };
     let evaluation = match (args.per_document, args.stride) {
+        _ if on_cache => {
+            let running = running(args, &model.decoder);
+            let found = evaluate_text_on_cache(&running, &tokens, prefix, context, &mut report)
+                .map_err(input_if(OnCacheError::is_input))?;
+            Ok(found)
+        }
         (false, None) => evaluate_text(
             &model.decoder,
             &tokens,
@@ -75,6 +91,17 @@ pub(super) fn run(args: &EvalArgs, data: &Path) -> Result<(), CliError> {
     let words = documents.iter().map(|document| words(&document.text)).sum();
     show(summary(&evaluation, context, words))?;
     Ok(())
+}
+
+/// The model as `generate` runs it, in the types that were asked for.
+fn running(args: &EvalArgs, decoder: &Decoder) -> Running {
+    let number_type = |asked: Option<_>| asked.map_or(NumberType::F32, Into::into);
+    let options = RunningOptions {
+        weights: number_type(args.weights),
+        cache: number_type(args.cache),
+        ..RunningOptions::default()
+    };
+    Running::new(decoder, options)
 }
 
 /// The stride, which is the context where it was left out.

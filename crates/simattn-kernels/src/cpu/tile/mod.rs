@@ -31,6 +31,8 @@ macro_rules! unrolled_by_four {
     };
 }
 
+pub(super) use unrolled_by_four;
+
 mod operands;
 mod product;
 

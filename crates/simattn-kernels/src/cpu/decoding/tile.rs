@@ -1,0 +1,167 @@
+//! The product of decoding: rows of float32 by one panel of 32 columns.
+
+use pulp::{Simd, WithSimd};
+
+use super::number::Number;
+use crate::cpu::tile::{load, store, unrolled, unrolled_by_four};
+
+/// Columns of a panel.
+pub(super) const PANEL: usize = 32;
+
+/// Which rows of the right operand are summed over, in order: `outer` runs of `inner`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Steps {
+    /// Runs.
+    pub(super) outer: usize,
+    /// Distance between the beginnings of runs.
+    pub(super) outer_stride: usize,
+    /// Rows of a run.
+    pub(super) inner: usize,
+    /// Distance between rows.
+    pub(super) inner_stride: usize,
+}
+
+impl Steps {
+    /// `count` rows of a panel, one behind the other.
+    pub(super) fn of_panel(count: usize) -> Self {
+        Self {
+            outer: 1,
+            outer_stride: 0,
+            inner: count,
+            inner_stride: PANEL,
+        }
+    }
+}
+
+/// `target[row][column] (+)= Σ left[row][step] · right[step][column]` for the columns of a panel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tile<N> {
+    /// Rows.
+    pub(super) rows: usize,
+    /// Their values; those of a row are contiguous.
+    pub(super) left: *const f32,
+    /// Distance between rows.
+    pub(super) left_stride: usize,
+    /// The panel.
+    pub(super) right: *const N,
+    /// What is summed.
+    pub(super) steps: Steps,
+    /// Where the sums go.
+    pub(super) target: *mut f32,
+    /// Distance between rows there.
+    pub(super) target_stride: usize,
+    /// Whether the sums go on from what is there.
+    pub(super) add: bool,
+}
+
+impl<N: Number> Tile<N> {
+    /// Works it out.
+    ///
+    /// # Safety
+    /// The operands are readable and the target is writable over their whole ranges, 32 columns of
+    /// each row; the target overlaps no operand.
+    #[inline(always)]
+    pub(super) unsafe fn run<S: Simd>(self, simd: S) {
+        simd.vectorize(self);
+    }
+
+    /// M rows of V vectors from `row` and `column` on.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const V: usize, const M: usize>(
+        &self,
+        simd: S,
+        row: usize,
+        column: usize,
+    ) {
+        let lanes = S::F32_LANES;
+        let mut sums = [[simd.splat_f32s(0.0); V]; M];
+        // SAFETY: `row + M <= rows` and `column + V·lanes <= 32`: inside the operands and the
+        // target by the promise of the caller of `run`.
+        unsafe {
+            let target = self.target.add(row * self.target_stride + column);
+            if self.add {
+                unrolled!(m < M, {
+                    unrolled_by_four!(v < V, {
+                        sums[m][v] = load(simd, target.add(m * self.target_stride + v * lanes));
+                    });
+                });
+            }
+            let steps = self.steps;
+            let mut a = self.left.add(row * self.left_stride);
+            for run in 0..steps.outer {
+                let mut b = self.right.add(run * steps.outer_stride + column);
+                for _ in 0..steps.inner {
+                    let mut vectors = [simd.splat_f32s(0.0); V];
+                    unrolled_by_four!(v < V, {
+                        vectors[v] = N::load(simd, b.add(v * lanes));
+                    });
+                    unrolled!(m < M, {
+                        let value = simd.splat_f32s(*a.add(m * self.left_stride));
+                        unrolled_by_four!(v < V, {
+                            sums[m][v] = simd.mul_add_e_f32s(value, vectors[v], sums[m][v]);
+                        });
+                    });
+                    a = a.wrapping_add(1);
+                    b = b.wrapping_add(steps.inner_stride);
+                }
+            }
+            unrolled!(m < M, {
+                unrolled_by_four!(v < V, {
+                    store(
+                        simd,
+                        target.add(m * self.target_stride + v * lanes),
+                        sums[m][v],
+                    );
+                });
+            });
+        }
+    }
+}
+
+impl<N: Number> WithSimd for Tile<N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let mut row = 0;
+        while row < self.rows {
+            let left = self.rows - row;
+            // SAFETY: every tile lies inside the rows and the panel. The sizes fill the registers:
+            // accumulators, one row of the panel, one value of a row.
+            row += unsafe {
+                match S::F32_LANES {
+                    16 => match left {
+                        12.. => self.across::<S, 2, 12>(simd, row),
+                        8.. => self.across::<S, 2, 8>(simd, row),
+                        4.. => self.across::<S, 2, 4>(simd, row),
+                        3 => self.across::<S, 2, 3>(simd, row),
+                        2 => self.across::<S, 2, 2>(simd, row),
+                        _ => self.across::<S, 2, 1>(simd, row),
+                    },
+                    8 => match left {
+                        6.. => self.across::<S, 2, 6>(simd, row),
+                        3.. => self.across::<S, 2, 3>(simd, row),
+                        _ => self.across::<S, 4, 1>(simd, row),
+                    },
+                    4 => match left {
+                        4.. => self.across::<S, 4, 4>(simd, row),
+                        _ => self.across::<S, 4, 1>(simd, row),
+                    },
+                    _ => self.across::<S, 4, 1>(simd, row),
+                }
+            };
+        }
+    }
+}
+
+impl<N: Number> Tile<N> {
+    /// M rows of the whole panel, V vectors at a time; returns M.
+    #[inline(always)]
+    unsafe fn across<S: Simd, const V: usize, const M: usize>(&self, simd: S, row: usize) -> usize {
+        for column in (0..PANEL).step_by(V * S::F32_LANES) {
+            // SAFETY: the caller's promise; V vectors divide a panel.
+            unsafe { self.tile::<S, V, M>(simd, row, column) };
+        }
+        M
+    }
+}
