@@ -91,12 +91,21 @@ fn counts(lcov: &str) -> BTreeMap<PathBuf, BTreeMap<usize, bool>> {
     all
 }
 
-/// One of LLVM's tools: in the folder that `LLVM_BIN` names, or on the path.
+/// One of LLVM's tools: in the folder that `LLVM_BIN` names, else beside the compiler, where rustup
+/// puts them, else on the path.
 fn tool(name: &str) -> Command {
-    match env::var_os("LLVM_BIN") {
-        Some(folder) => Command::new(Path::new(&folder).join(name)),
-        None => Command::new(name),
-    }
+    let named = env::var_os("LLVM_BIN").map(|folder| Path::new(&folder).join(name));
+    let installed = || Some(beside_the_compiler()?.join(name)).filter(|tool| tool.is_file());
+    Command::new(named.or_else(installed).unwrap_or_else(|| name.into()))
+}
+
+/// The folder of rustup's component `llvm-tools`, which is as old as the compiler: older tools do
+/// not read its counters.
+fn beside_the_compiler() -> Option<PathBuf> {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir"]);
+    let libraries = PathBuf::from(output(rustc).ok()?.trim());
+    Some(libraries.parent()?.join("bin"))
 }
 
 fn output(mut command: Command) -> Result<String, String> {
