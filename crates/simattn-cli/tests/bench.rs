@@ -73,6 +73,28 @@ fn every_work_runs_small_with_both_implementations_and_says_the_same_things() {
     }
 }
 
+/// The form without the wider q and k says so, and has fewer parameters.
+#[test]
+fn heads_alone_can_be_expanded() {
+    let small = SMALL.replace("--expanded-head-dim 10 ", "");
+    for work in ["layer", "train", "decode"] {
+        for record in lines(&bench(&format!("{work} --heads-only {small}"))) {
+            assert_eq!(record["heads_only"], true, "{record}");
+            assert_eq!(record["variant"], "sas");
+        }
+    }
+    let parameters = |arguments: &str| {
+        let records = lines(&bench(&format!("train {arguments}")));
+        records[0]["parameters"].as_u64().expect("a number")
+    };
+    // Two maps with their biases for each of q and k: 6 to 10 and 10 to 10.
+    let maps = 2 * (6 * 10 + 10 + 10 * 10 + 10);
+    assert_eq!(
+        parameters(SMALL) - parameters(&format!("--heads-only {small}")),
+        maps
+    );
+}
+
 #[test]
 fn wrong_arguments_get_exit_code_2_and_nothing_is_measured() {
     let cases = [
@@ -85,6 +107,11 @@ fn wrong_arguments_get_exit_code_2_and_nothing_is_measured() {
         ("layer --kernel 4", "kernel_size = 4"),
         ("layer --expanded-heads 35", "expanded_heads = 35"),
         ("train --expanded-head-dim 95", "rotary"),
+        ("layer --heads-only --variant mha", "--variant sas"),
+        (
+            "layer --heads-only --expanded-head-dim 96",
+            "cannot be used with",
+        ),
         ("layer --heads 9000000000000000000", "model.width"),
         ("layer --batch 1000000 --seq 1000000", "make it smaller"),
         ("layer --against-torch python3", "--peer"),
@@ -144,6 +171,8 @@ fn both_programs_run_in_turn_and_their_ratios_come_out() {
     }
     let arguments = std::fs::read_to_string(&seen).expect("the peer ran");
     assert_eq!(arguments.lines().count(), 2, "{arguments}");
+    assert!(arguments.contains("--expanded-head-dim 10"), "{arguments}");
+    assert!(!arguments.contains("--heads-only"), "{arguments}");
     assert!(
         arguments.starts_with("layer --variant sas --batch 2 --seq 9"),
         "{arguments}"

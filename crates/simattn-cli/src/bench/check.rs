@@ -63,7 +63,10 @@ pub(crate) fn of(
     let Subject {
         kernels, device, ..
     } = subject;
-    let odd = Sizes::odd();
+    let odd = Sizes {
+        heads_only: sizes.heads_only,
+        ..Sizes::odd()
+    };
     let at_widths = Sizes {
         batch: 1,
         seq: sizes.seq.min(odd.seq),
@@ -215,12 +218,12 @@ fn shown(sizes: &Sizes) -> String {
         heads,
         expanded_heads,
         head_dim,
-        expanded_head_dim,
         kernel_size,
         ..
     } = sizes;
+    let expanded_width = sizes.expanded_width();
     format!(
-        "{batch}×{seq} tokens, heads {heads}→{expanded_heads}, width {head_dim}→{expanded_head_dim}, kernel size \
+        "{batch}×{seq} tokens, heads {heads}→{expanded_heads}, width {head_dim}→{expanded_width}, kernel size \
          {kernel_size}"
     )
 }
@@ -324,6 +327,12 @@ mod tests {
             for variant in [Variant::Sas, Variant::Mha] {
                 of(work, variant, &sizes, subject(Precision::Float32)).unwrap();
             }
+            let heads_only = Sizes {
+                heads_only: true,
+                ..sizes
+            };
+            let precision = subject(Precision::Float32);
+            of(work, Variant::Sas, &heads_only, precision).unwrap();
         }
         for work in [Work::Layer, Work::Train] {
             of(work, Variant::Sas, &sizes, subject(Precision::Bfloat16)).unwrap();

@@ -112,7 +112,7 @@ impl Decoding {
     /// A `layer` without a graph whose cache holds `sizes.seq` random tokens.
     pub(super) fn new(layer: Attention, sizes: &Sizes, device: &Device, dtype: DType) -> Self {
         let (cached_heads, width) = match &layer {
-            Attention::Sas(_) => (sizes.expanded_heads, sizes.expanded_head_dim),
+            Attention::Sas(_) => (sizes.expanded_heads, sizes.expanded_width()),
             _ => (sizes.heads, sizes.head_dim),
         };
         let (q, k, v, out, expansions) = match layer {

@@ -62,6 +62,7 @@ pub(crate) fn run(bench: &Bench, emit: &mut dyn FnMut(&Record)) -> Result<(), Be
     )?;
     let setting = Setting {
         variant: bench.variant,
+        heads_only: bench.sizes.heads_only,
         kernels: bench.kernels,
         precision: bench.precision,
         threads: bench.threads,

@@ -12,6 +12,8 @@ use super::workload::Variant;
 pub(crate) struct Setting {
     /// The attention.
     pub variant: Variant,
+    /// Whether SAS expands heads alone.
+    pub heads_only: bool,
     /// The implementation of the operations.
     pub kernels: Kernels,
     /// The float type of a pass.
@@ -50,6 +52,9 @@ pub(crate) struct Record {
     pub what: &'static str,
     /// "sas" or "mha".
     pub variant: &'static str,
+    /// Whether q and k keep the width of v, in SAS; left out where they do not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub heads_only: bool,
     /// "cpu", or the way to a GPU: "cuda", "vulkan" and so on.
     pub device: &'static str,
     /// "f32" or "bf16".
@@ -93,6 +98,7 @@ impl Record {
         Self {
             what: measurement.what,
             variant: setting.variant.name(),
+            heads_only: setting.heads_only,
             device: setting.device,
             dtype: match setting.precision {
                 Precision::Float32 => "f32",
@@ -135,6 +141,7 @@ mod tests {
         let times = Times::new(vec![0.004, 0.002, 0.003]).unwrap();
         let setting = Setting {
             variant: Variant::Sas,
+            heads_only: false,
             kernels: Kernels::Fast,
             precision: Precision::Float32,
             device: "cpu",

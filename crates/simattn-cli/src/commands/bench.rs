@@ -49,9 +49,12 @@ pub(crate) struct BenchArgs {
     /// Width of a projected head.
     #[arg(long, value_name = "D", default_value_t = 64, value_parser = at_least_one)]
     pub head_dim: usize,
-    /// Width of an expanded head's q and k (sas).
+    /// Width of an expanded head's q and k, where features are expanded (sas).
     #[arg(long, value_name = "D2", default_value_t = 96, value_parser = at_least_one)]
     pub expanded_head_dim: usize,
+    /// Expand heads alone: q, k and v all keep the width of a projected head (sas).
+    #[arg(long, conflicts_with = "expanded_head_dim")]
+    pub heads_only: bool,
     /// Kernel size of the head expansion, odd (sas).
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = at_least_one)]
     pub kernel: usize,
@@ -137,6 +140,7 @@ impl BenchArgs {
             expanded_heads: self.expanded_heads,
             head_dim: self.head_dim,
             expanded_head_dim: self.expanded_head_dim,
+            heads_only: self.heads_only,
             kernel_size: self.kernel,
             layers: self.layers,
             vocabulary: self.vocab,
@@ -151,7 +155,6 @@ impl BenchArgs {
             ("heads", self.heads),
             ("expanded-heads", self.expanded_heads),
             ("head-dim", self.head_dim),
-            ("expanded-head-dim", self.expanded_head_dim),
             ("kernel", self.kernel),
             ("layers", self.layers),
             ("vocab", self.vocab),
@@ -164,6 +167,13 @@ impl BenchArgs {
         for (name, number) in numbers {
             arguments.extend([format!("--{name}"), number.to_string()]);
         }
+        // The two exclude each other.
+        if self.heads_only {
+            arguments.push("--heads-only".to_owned());
+        } else {
+            let width = self.expanded_head_dim.to_string();
+            arguments.extend(["--expanded-head-dim".to_owned(), width]);
+        }
         arguments
     }
 }
@@ -174,6 +184,11 @@ impl BenchArgs {
 /// [`CliError::Input`] for sizes that describe no model and programs that do not exist;
 /// [`CliError::Failure`] for kernels that fail their check, and for whatever else fails.
 pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
+    if args.heads_only && args.variant == Variant::Mha {
+        return Err(input(
+            "--heads-only is for --variant sas: mha has no heads to expand",
+        ));
+    }
     if args.work == Work::Decode && args.dtype != DtypeArg::F32 {
         return Err(input("bench decode knows f32 only: leave --dtype out"));
     }
