@@ -5,8 +5,8 @@ use super::price::CostSource;
 use super::rate_search::Edge;
 use super::results::{StudyResults, VariantResults};
 use super::statistics::{Comparison, Comparisons, Finding};
-use super::table::{Better, Cell, Column, Ranked, Table, estimate, none, plain, reach};
-use crate::quantity::with_decimals;
+use super::table::{Better, Cell, Column, Ranked, Table, estimate, failed_or, none, plain, reach};
+use crate::quantity::{self, with_decimals};
 
 impl Table {
     /// Lays out `study` as differences and multiples; None where there is nothing to compare.
@@ -15,68 +15,94 @@ impl Table {
         if study.variants.len() < 2 {
             return None;
         }
-        let baseline = shortened(&one_line(study.baseline_label()), 8);
-        let heading = |first: &str, second: &str| [first.to_owned(), second.to_owned()];
         let comparisons = Comparisons::of(study);
-        let compared = |v: &VariantResults, cell: fn(&Comparison<'_>) -> Option<Ranked>| {
-            let comparison = comparisons.of_variant(&v.name);
-            comparison.and_then(cell).unwrap_or_else(none)
-        };
-        let mut columns: Vec<Column<'_>> = vec![(
-            heading("loss less", &format!("{baseline}’s")),
-            Better::Lower,
-            Box::new(|v| compared(v, |c| Some(plain(c.mean()?, signed)))),
-        )];
-        if comparisons.tests().next().is_some() {
-            let tested: [Column<'_>; 5] = [
-                (
-                    heading("95%", "interval"),
-                    Better::Neither,
-                    Box::new(|v| compared(v, |c| Some(unranked(interval(c.test?.interval))))),
-                ),
-                (
-                    heading("", "p"),
-                    Better::Neither,
-                    Box::new(|v| compared(v, |c| Some(unranked(probability(c.test?.p))))),
-                ),
-                (
-                    heading("p after", "Holm"),
-                    Better::Neither,
-                    Box::new(|v| compared(v, |c| Some(unranked(probability(c.corrected?))))),
-                ),
-                (
-                    heading("what", "remains"),
-                    Better::Neither,
-                    Box::new(|v| compared(v, |c| Some(unranked(remains(c.finding()?))))),
-                ),
-                (
-                    heading("", "seeds"),
-                    Better::Neither,
-                    Box::new(|v| compared(v, |c| Some(unranked(c.differences.len().to_string())))),
-                ),
-            ];
-            columns.extend(tested);
-        }
-        let price: [Column<'_>; 3] = [
-            (
-                heading("cost of", "a step"),
-                Better::Lower,
-                Box::new(|v| estimate(study.price(v).step, 3)),
-            ),
-            (
-                heading("× steps to", &format!("{baseline} loss")),
-                Better::Lower,
-                Box::new(|v| reach(study.price(v).steps)),
-            ),
-            (
-                heading("= time to", &format!("{baseline} loss")),
-                Better::Lower,
-                Box::new(|v| estimate(study.price(v).time, 3)),
-            ),
-        ];
-        columns.extend(price);
+        let columns = columns(study, &comparisons);
         Some(Self::laid_out(study, columns, notes(study, &comparisons)))
     }
+
+    /// Lays out `study` as a published result: sizes and losses, then differences and multiples.
+    pub(crate) fn of_results(study: &StudyResults) -> Self {
+        let comparisons = Comparisons::of(study);
+        let heading = |first: &str, second: &str| [first.to_owned(), second.to_owned()];
+        let mut all: Vec<Column<'_>> = vec![
+            (
+                heading("", "parameters"),
+                Better::Neither,
+                Box::new(|v| plain(v.parameters.total as f64, quantity::count)),
+            ),
+            (
+                heading("validation", "loss"),
+                Better::Lower,
+                Box::new(|v| failed_or(v, estimate(v.final_loss(), 5))),
+            ),
+        ];
+        all.extend(columns(study, &comparisons));
+        Self::laid_out(study, all, notes(study, &comparisons))
+    }
+}
+
+/// The columns that hold a variant against the baseline.
+fn columns<'a>(study: &'a StudyResults, comparisons: &'a Comparisons<'a>) -> Vec<Column<'a>> {
+    let baseline = shortened(&one_line(study.baseline_label()), 8);
+    let heading = |first: &str, second: &str| [first.to_owned(), second.to_owned()];
+    let compared = move |v: &VariantResults, cell: fn(&Comparison<'_>) -> Option<Ranked>| {
+        let comparison = comparisons.of_variant(&v.name);
+        comparison.and_then(cell).unwrap_or_else(none)
+    };
+    let mut columns: Vec<Column<'_>> = vec![(
+        heading("loss less", &format!("{baseline}’s")),
+        Better::Lower,
+        Box::new(move |v| compared(v, |c| Some(plain(c.mean()?, signed)))),
+    )];
+    if comparisons.tests().next().is_some() {
+        let tested: [Column<'_>; 5] = [
+            (
+                heading("95%", "interval"),
+                Better::Neither,
+                Box::new(move |v| compared(v, |c| Some(unranked(interval(c.test?.interval))))),
+            ),
+            (
+                heading("", "p"),
+                Better::Neither,
+                Box::new(move |v| compared(v, |c| Some(unranked(probability(c.test?.p))))),
+            ),
+            (
+                heading("p after", "Holm"),
+                Better::Neither,
+                Box::new(move |v| compared(v, |c| Some(unranked(probability(c.corrected?))))),
+            ),
+            (
+                heading("what", "remains"),
+                Better::Neither,
+                Box::new(move |v| compared(v, |c| Some(unranked(remains(c.finding()?))))),
+            ),
+            (
+                heading("", "seeds"),
+                Better::Neither,
+                Box::new(move |v| compared(v, |c| Some(unranked(c.differences.len().to_string())))),
+            ),
+        ];
+        columns.extend(tested);
+    }
+    let price: [Column<'_>; 3] = [
+        (
+            heading("cost of", "a step"),
+            Better::Lower,
+            Box::new(move |v| estimate(study.price(v).step, 3)),
+        ),
+        (
+            heading("× steps to", &format!("{baseline} loss")),
+            Better::Lower,
+            Box::new(move |v| reach(study.price(v).steps)),
+        ),
+        (
+            heading("= time to", &format!("{baseline} loss")),
+            Better::Lower,
+            Box::new(move |v| estimate(study.price(v).time, 3)),
+        ),
+    ];
+    columns.extend(price);
+    columns
 }
 
 fn unranked(text: String) -> Ranked {

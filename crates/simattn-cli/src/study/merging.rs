@@ -74,6 +74,11 @@ impl Part {
         })
     }
 
+    /// What it measured.
+    pub(crate) fn into_results(self) -> StudyResults {
+        self.results
+    }
+
     /// The command that began it.
     pub(crate) fn command(&self) -> &str {
         &self.results.command

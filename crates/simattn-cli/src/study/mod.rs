@@ -8,12 +8,14 @@
 //!
 //! A study is a `folder` with a `plan`. `running` makes the runs that the plan has and the folder
 //! does not, `step_timing` times steps, `pace` estimates how long the rest takes, `gathering` puts
-//! the results of finished runs together, and `merging` joins studies of several machines.
+//! the results of finished runs together, and `merging` joins studies of several machines. [`collection`] makes a
+//! page from the results of many studies.
 
 mod against;
 mod as_toml;
 mod certainty;
 pub(crate) mod chart;
+pub mod collection;
 pub(crate) mod curves;
 pub(crate) mod description;
 mod equal;
@@ -47,6 +49,7 @@ pub mod statistics;
 pub(crate) mod step_cost;
 mod step_timing;
 pub mod table;
+mod table_markdown;
 pub(crate) mod table_text;
 pub mod verdict;
 

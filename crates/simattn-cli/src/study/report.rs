@@ -19,7 +19,7 @@ use super::table::Table;
 use super::verdict::verdict;
 use super::{report_facts, report_price, report_rates};
 
-const STYLE: &str = include_str!("report.css");
+pub(super) const STYLE: &str = include_str!("report.css");
 
 /// The page for `study`.
 ///

@@ -37,12 +37,14 @@ pub(crate) fn against_baseline(page: &mut String, study: &StudyResults) {
         "<h2>The price</h2>\n<p>{}</p>\n<div class=\"charts\">\n",
         escaped(&explained)
     );
-    loss_against_cost(page, study, &baseline);
+    loss_against_cost(page, study);
     time_to_loss(page, study, &baseline);
     page.push_str("</div>\n");
 }
 
-fn loss_against_cost(page: &mut String, study: &StudyResults, baseline: &str) {
+/// Final losses against training times, the frontier marked.
+pub(super) fn losses_against_times(study: &StudyResults) -> Scatter {
+    let baseline = one_line(study.baseline_label());
     let comparisons = Comparisons::of(study);
     let point = |variant: &VariantResults| {
         let loss = variant.final_loss()?.mean;
@@ -56,13 +58,17 @@ fn loss_against_cost(page: &mut String, study: &StudyResults, baseline: &str) {
             interval: test.map(|test| test.interval.map(|end| loss + end - test.mean)),
         })
     };
-    let chart = Scatter {
+    Scatter {
         id: "cost".to_owned(),
         title: format!("Final validation loss against training time, {baseline}’s being 1"),
         horizontal: format!("training time, {baseline}’s being 1"),
         vertical: "nats per token".to_owned(),
         points: study.variants.iter().filter_map(point).collect(),
-    };
+    }
+}
+
+fn loss_against_cost(page: &mut String, study: &StudyResults) {
+    let chart = losses_against_times(study);
     let _ = write!(
         page,
         "<figure><figcaption>Final loss against training time</figcaption>\n{}",

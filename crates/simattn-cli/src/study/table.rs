@@ -205,7 +205,7 @@ fn speed(tokens_per_second: Option<Estimate>) -> Ranked {
     tokens_per_second.map_or_else(none, |estimate| plain(estimate.mean, quantity::count))
 }
 
-fn failed_or(variant: &VariantResults, cell: Ranked) -> Ranked {
+pub(super) fn failed_or(variant: &VariantResults, cell: Ranked) -> Ranked {
     if cell.1.is_none() && !variant.runs.is_empty() {
         return (
             Cell {

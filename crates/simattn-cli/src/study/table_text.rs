@@ -67,19 +67,20 @@ impl Table {
         }
         text.push_str("* best of its column\n");
         for note in &self.notes {
-            text.push_str(&wrapped(note, TEXT_WIDTH));
+            text.push_str(&wrapped(note, TEXT_WIDTH, "  "));
         }
         text
     }
 }
 
-/// `text` broken between words into lines of at most `width` characters, where words allow.
-fn wrapped(text: &str, width: usize) -> String {
+/// `text` broken between words into lines of at most `width` characters, where words allow; all
+/// lines but the first begin with `indent`.
+pub(super) fn wrapped(text: &str, width: usize, indent: &str) -> String {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let line = lines.last_mut().expect("never empty");
         if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
-            lines.push(format!("  {word}"));
+            lines.push(format!("{indent}{word}"));
         } else {
             if !line.is_empty() {
                 line.push(' ');
