@@ -83,7 +83,7 @@ pub use source::TokenSource;
 pub use spec::TokenizerSpec;
 pub use tales::{Part, Tales};
 pub use text_settings::{TEXT_SETTINGS, TextSettings};
-pub use tokenizer::{BPE_TRAINING_BYTES, Tokenizer};
+pub use tokenizer::{BPE_TRAINING_BYTES, SpecialToken, Tokenizer};
 pub use tokenset::TokenSet;
 pub use validation::ValidationSample;
 pub use windows::Cursor;

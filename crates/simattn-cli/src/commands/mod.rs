@@ -2,6 +2,9 @@
 
 mod arguments;
 mod bench;
+#[cfg(feature = "serve")]
+mod byte_size;
+mod chat;
 mod compare;
 mod convert;
 mod eval;
@@ -9,7 +12,11 @@ mod generate;
 mod info;
 mod open_model;
 mod prepare;
+mod running;
 mod runs;
+mod sampling;
+#[cfg(feature = "serve")]
+mod serve;
 mod train;
 mod upcycle;
 pub(crate) mod usage;
@@ -38,6 +45,9 @@ enum Command {
     Convert(convert::ConvertArgs),
     Upcycle(upcycle::UpcycleArgs),
     Generate(generate::GenerateArgs),
+    Chat(chat::ChatArgs),
+    #[cfg(feature = "serve")]
+    Serve(serve::ServeArgs),
 }
 
 impl Cli {
@@ -57,6 +67,9 @@ impl Cli {
             Command::Convert(args) => convert::run(args),
             Command::Upcycle(args) => upcycle::run(args),
             Command::Generate(args) => generate::run(args),
+            Command::Chat(args) => chat::run(args),
+            #[cfg(feature = "serve")]
+            Command::Serve(args) => serve::run(args),
         }
     }
 }

@@ -41,6 +41,8 @@ pub struct TextSettings {
     ids: Ids,
     /// The token that ends a text, as the tokenizer's own configuration spells it.
     end_name: Option<String>,
+    /// Tokens by what they are for, as chat templates call them.
+    named: BTreeMap<String, String>,
     templates: Vec<(String, String)>,
 }
 
@@ -154,12 +156,14 @@ impl TextSettings {
         let end_name = read::token_name(&own, "eos_token", &place(TOKENIZER_CONFIG))?.or(
             read::token_name(&special, "eos_token", &place(SPECIAL_TOKENS))?,
         );
+        let named = read::named_tokens(&[(&own, TOKENIZER_CONFIG), (&special, SPECIAL_TOKENS)]);
         let templates = templates::all(&files, &own, &object(TEMPLATE_JSON)?, place)?;
         Ok(Self {
             config,
             files,
             ids,
             end_name,
+            named,
             templates,
         })
     }
@@ -202,6 +206,11 @@ impl TextSettings {
     /// The token that ends a text, as the tokenizer's configuration spells it.
     pub(crate) fn end_name(&self) -> Option<&str> {
         self.end_name.as_deref()
+    }
+
+    /// Tokens by what they are for, such as `bos_token`, as chat templates refer to them.
+    pub fn named_tokens(&self) -> &BTreeMap<String, String> {
+        &self.named
     }
 
     /// Names and texts of the chat templates; the one without a name of its own is called

@@ -100,3 +100,17 @@ pub(super) fn token_name(
         )),
     }
 }
+
+/// Every token that the files name by what it is for; the first file goes first. What is no token
+/// is left to whoever needs it.
+pub(super) fn named_tokens(files: &[(&Map<String, Value>, &str)]) -> BTreeMap<String, String> {
+    let mut named = BTreeMap::new();
+    for (fields, file) in files {
+        for field in fields.keys().filter(|field| field.ends_with("_token")) {
+            if let Ok(Some(name)) = token_name(fields, field, Path::new(file)) {
+                named.entry(field.clone()).or_insert(name);
+            }
+        }
+    }
+    named
+}

@@ -36,6 +36,23 @@ pub(super) fn without_prefix(normalizer: &Value) -> Option<Value> {
     }
 }
 
+/// The pre-tokenizer for a text that does not come first, where that is another one.
+pub(super) fn without_first_space(pre_tokenizer: &Value) -> Option<Value> {
+    let mut inner = pre_tokenizer.clone();
+    let steps = match inner.get_mut("pretokenizers").and_then(Value::as_array_mut) {
+        Some(steps) => steps.iter_mut().collect(),
+        None => vec![&mut inner],
+    };
+    let mut changed = false;
+    for step in steps {
+        if step["type"] == "Metaspace" && step["prepend_scheme"] == "first" {
+            step["prepend_scheme"] = json!("never");
+            changed = true;
+        }
+    }
+    changed.then_some(inner)
+}
+
 /// What [`keep_from_text`] hid.
 #[derive(Default)]
 pub(super) struct HiddenTokens {

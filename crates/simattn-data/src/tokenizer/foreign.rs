@@ -5,6 +5,7 @@
 
 use super::check;
 use super::control::{self, HiddenTokens};
+use super::token_text::Spelling;
 use crate::contain::one_line;
 use crate::error::DataError;
 use serde_json::Value;
@@ -19,8 +20,13 @@ pub(super) struct Foreign {
     rest: OnceLock<Result<tokenizers::Tokenizer, String>>,
     /// Its normalizer, where that is another one.
     rest_normalizer: Option<Value>,
+    /// The same for a text after a special token, and its pre-tokenizer where that is another one.
+    after_special: OnceLock<Result<tokenizers::Tokenizer, String>>,
+    inner_pre_tokenizer: Option<Value>,
     /// The vocabulary has them under other names.
     hidden: HiddenTokens,
+    /// What its tokens stand for.
+    pub(super) spelling: Spelling,
 }
 
 impl Foreign {
@@ -42,10 +48,14 @@ impl Foreign {
             control::without_dropout(&mut model);
             Ok(model)
         })?;
+        let spelling = contained(|| Ok(Spelling::of(value, &model)))?;
         Ok(Self {
             model,
+            spelling,
             rest: OnceLock::new(),
             rest_normalizer: control::without_prefix(&value["normalizer"]),
+            after_special: OnceLock::new(),
+            inner_pre_tokenizer: control::without_first_space(&value["pre_tokenizer"]),
             hidden: HiddenTokens::default(),
         })
     }
@@ -79,6 +89,27 @@ impl Foreign {
         }
     }
 
+    /// The ids of a text after a special token, which is no beginning: some vocabularies put a
+    /// space in front of a text's first word alone.
+    pub(super) fn encode_after_special(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let Some(pre_tokenizer) = &self.inner_pre_tokenizer else {
+            return self.encode(text);
+        };
+        let inner = self.after_special.get_or_init(|| {
+            contained(|| {
+                let mut inner = self.model.clone();
+                let pre_tokenizer: tokenizers::PreTokenizerWrapper =
+                    serde_json::from_str(&pre_tokenizer.to_string())?;
+                inner.with_pre_tokenizer(Some(pre_tokenizer));
+                Ok(inner)
+            })
+        });
+        match inner {
+            Ok(inner) => self.encode_with(inner, text),
+            Err(problem) => Err(failure(problem.clone())),
+        }
+    }
+
     fn encode_with(
         &self,
         model: &tokenizers::Tokenizer,
@@ -97,20 +128,25 @@ impl Foreign {
     /// The text of ids that all have a token.
     pub(super) fn decode(&self, ids: &[u32]) -> Result<String, DataError> {
         let model = &self.model;
-        let special = |id: u32| {
-            self.hidden.ids.contains(&id)
-                || model
-                    .get_added_vocabulary()
-                    .get_added_tokens_decoder()
-                    .get(&id)
-                    .is_some_and(|token| token.special)
-        };
-        let ids: Vec<u32> = ids.iter().copied().filter(|&id| !special(id)).collect();
+        let text = |id: &u32| !self.is_special(*id);
+        let ids: Vec<u32> = ids.iter().copied().filter(text).collect();
         // Some decoders count on a token.
         if ids.is_empty() {
             return Ok(String::new());
         }
         contained(|| model.decode(&ids, true)).map_err(failure)
+    }
+
+    /// Whether a token stands for no text.
+    pub(super) fn is_special(&self, id: u32) -> bool {
+        let added = self.model.get_added_vocabulary().get_added_tokens_decoder();
+        self.hidden.ids.contains(&id) || added.get(&id).is_some_and(|token| token.special)
+    }
+
+    /// Special tokens that the added ones do not list.
+    pub(super) fn hidden_names(&self) -> impl Iterator<Item = (&str, u32)> {
+        let names = self.hidden.names.iter();
+        names.map(|(name, id)| (name.as_str(), *id))
     }
 
     pub(super) fn has_token(&self, id: u32) -> bool {

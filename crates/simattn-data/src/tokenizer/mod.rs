@@ -13,6 +13,7 @@ mod probe;
 pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
+mod token_text;
 
 use crate::byte_level::{END_OF_TEXT, END_OF_TEXT_ID, LEAST_VOCABULARY, tokenizer_json};
 use crate::documents::Document;
@@ -26,6 +27,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+pub use token_text::SpecialToken;
 
 /// Text to token ids and back.
 ///
@@ -76,6 +78,20 @@ impl Tokenizer {
     pub(crate) fn encode_rest(&self, text: &str) -> Result<Vec<u32>, DataError> {
         match &self.model {
             Some(model) => model.encode_rest(text),
+            None => self.encode(text),
+        }
+    }
+
+    /// The ids of a text that stands after a special token ([`Tokenizer::special_tokens`]): as
+    /// [`Tokenizer::encode`], but that the space which some vocabularies put in front of a text's
+    /// first word is not put in front of this one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode`].
+    pub fn encode_after_special(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        match &self.model {
+            Some(model) => model.encode_after_special(text),
             None => self.encode(text),
         }
     }

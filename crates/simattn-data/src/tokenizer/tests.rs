@@ -148,3 +148,39 @@ fn a_tokenizer_without_end_of_text_is_refused() {
     let error = Tokenizer::from_json(json.to_string().as_bytes(), "t.json").unwrap_err();
     assert!(error.to_string().starts_with("t.json: no end of text"));
 }
+
+#[test]
+fn the_bytes_of_tokens_are_the_text_that_they_add() {
+    let files = samples::all().into_iter().map(|(name, value)| {
+        let json = value.to_string();
+        (name, Tokenizer::from_json(json.as_bytes(), name).unwrap())
+    });
+    let ours = [("bytes", Tokenizer::bytes()), ("bpe", BPE.clone())];
+    for (name, tokenizer) in files.chain(ours) {
+        for text in [
+            "the cat sat on a mat",
+            "it is — a cat\n the the",
+            "on  mat é",
+        ] {
+            let ids = tokenizer.encode(text).unwrap();
+            let (first, rest) = ids.split_at(1);
+            let bytes = rest.iter().map(|&id| tokenizer.token_bytes(id).unwrap());
+            let bytes: Vec<u8> = bytes.collect::<Vec<_>>().concat();
+            let added = tokenizer.continuation(first, rest).unwrap();
+            assert_eq!(String::from_utf8_lossy(&bytes), added, "{name}: {text}");
+        }
+        for special in tokenizer.special_tokens() {
+            assert_eq!(
+                tokenizer.token_bytes(special.id),
+                Some(Vec::new()),
+                "{name}"
+            );
+            assert_eq!(
+                tokenizer.token_id(&special.name),
+                Some(special.id),
+                "{name}"
+            );
+        }
+        assert_eq!(tokenizer.token_bytes(u32::MAX), None, "{name}");
+    }
+}
