@@ -9,9 +9,8 @@ use clap::Args;
 use simattn_serve::http::{self, Model, Settings};
 use simattn_serve::scheduler::Limits;
 
-use super::arguments::DeviceArg;
 use super::byte_size::ByteSize;
-use super::running::{self, RunningModel};
+use super::running::{self, RunningArgs, RunningModel};
 use crate::console::tell;
 use crate::error::{CliError, failure, input};
 
@@ -51,9 +50,9 @@ pub(crate) struct ServeArgs {
     /// Answers that may wait; more requests are told to come again.
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub queue: u16,
-    /// Memory for running answers, such as 2GiB.
-    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
-    pub memory: ByteSize,
+    /// Memory for running answers, such as 2GiB; half of what is free unless given.
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<ByteSize>,
     /// Memory for beginnings of prompts that are kept, and for answers that are set aside.
     #[arg(long, value_name = "SIZE", default_value = "512MiB")]
     pub store: ByteSize,
@@ -67,7 +66,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "SIZE", default_value = "8MiB")]
     pub body: ByteSize,
     #[command(flatten)]
-    pub device: DeviceArg,
+    pub running: RunningArgs,
 }
 
 /// Runs the command.
@@ -101,17 +100,16 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), CliError> {
     let limits = Limits {
         rows: args.rows.into(),
         queue: args.queue.into(),
-        memory: args.memory.0,
+        memory: args.memory.map_or_else(running::memory, |memory| memory.0),
         store: args.store.0,
         ..Limits::default()
     };
-    let device = args.device.open()?;
     let RunningModel {
         scheduler,
         tokenizer,
         text,
         ..
-    } = running::start(&args.model, &device, limits)?;
+    } = running::start(&args.model, &args.running, limits)?;
     let model = Model::new(name(args)?, tokenizer, text, scheduler);
     if let Some(problem) = model.template_problem() {
         tell(format_args!("serve: no chats: {problem}"));

@@ -23,8 +23,8 @@ pub struct SpecialToken {
 pub(super) enum Spelling {
     /// Visible characters for bytes.
     ByteLevel(HashMap<char, u8>),
-    /// Text with "▁" for spaces, and `<0x0A>` for bytes.
-    Pieces,
+    /// Text with "▁" for spaces, and `<0x0A>` for bytes if the decoder knows these.
+    Pieces { bytes: bool },
     /// As the decoder says; every token after this one, which is an ordinary word.
     Decoded(Option<u32>),
 }
@@ -42,7 +42,9 @@ impl Spelling {
             let characters = byte_characters().into_iter().zip(0..=u8::MAX);
             Self::ByteLevel(characters.collect())
         } else if has("Metaspace") || has("ByteFallback") {
-            Self::Pieces
+            Self::Pieces {
+                bytes: has("ByteFallback"),
+            }
         } else {
             let word = |id: &u32| {
                 let name = model.id_to_token(*id).unwrap_or_default();
@@ -68,7 +70,7 @@ impl Foreign {
                 // An added token is spelled as it is.
                 spelled.unwrap_or_else(|| name.into_bytes())
             }
-            Spelling::Pieces => match byte_piece(&name) {
+            Spelling::Pieces { bytes } => match byte_piece(&name).filter(|_| *bytes) {
                 Some(byte) => vec![byte],
                 None => name.replace('\u{2581}', " ").into_bytes(),
             },

@@ -1,8 +1,10 @@
 //! What the scheduler needs of a model.
 
+mod cached;
 mod recompute;
 mod toy;
 
+pub use cached::Cached;
 pub use recompute::Recompute;
 pub use toy::Toy;
 

@@ -53,6 +53,7 @@ pub(super) fn read(body: &[u8], model: &Model) -> Result<Prepared, ApiError> {
     if max_tokens == 0 {
         return Err(ApiError::field("max_tokens", "at least 1 is needed"));
     }
+    model.scheduler.check_count(asked.choices)?;
     let mut prepared = Prepared::new(Shape::Chat, &asked);
     prepared.prompt_tokens = ids.len();
     for choice in 0..asked.choices {

@@ -44,21 +44,25 @@ pub(super) fn read(body: &[u8], model: &Model) -> Result<Prepared, ApiError> {
     if max_tokens == 0 && !echo {
         return Err(ApiError::field("max_tokens", "0 is for echo alone"));
     }
+    model.scheduler.check_count(prompts.len() * asked.choices)?;
     let mut prepared = Prepared::new(Shape::Completion, &asked);
     for prompt in prompts {
         let (echoed, characters) = echoed(prompt, model)?;
         prepared.prompt_tokens += echoed.ids.len();
+        let request = Request {
+            prompt: echoed.ids.clone(),
+            sampling: asked.sampling.clone(),
+            max_tokens,
+            ends: asked.ends.clone(),
+            logprobs,
+            prompt_logprobs: logprobs.filter(|_| echo),
+        };
+        // Before there are as many of it as there are choices.
+        model.scheduler.check(&request)?;
         for choice in 0..asked.choices {
-            let mut sampling = asked.sampling.clone();
-            sampling.choice = choice;
-            prepared.requests.push(Request {
-                prompt: echoed.ids.clone(),
-                sampling,
-                max_tokens,
-                ends: asked.ends.clone(),
-                logprobs,
-                prompt_logprobs: logprobs.filter(|_| echo),
-            });
+            let mut request = request.clone();
+            request.sampling.choice = choice;
+            prepared.requests.push(request);
             let offset = if echo { echoed.text.chars().count() } else { 0 };
             let output = Output::new(asked.stops.clone(), offset);
             prepared.outputs.push(output.after(characters.clone()));

@@ -113,6 +113,7 @@ impl From<SubmitError> for ApiError {
             SubmitError::TooLong { .. } | SubmitError::TooLarge { .. } => {
                 Self::wrong(message).with_code("context_length_exceeded")
             }
+            SubmitError::TooMany { .. } => Self::wrong(message).about("n"),
             SubmitError::QueueFull { .. } => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, message).with_code("queue_full")
             }

@@ -21,8 +21,11 @@ async fn said(mut stops: watch::Receiver<u32>, times: u32) {
 }
 
 fn runtime() -> io::Result<Runtime> {
-    // One thread carries bytes; what takes longer runs beside it.
-    Builder::new_current_thread().enable_all().build()
+    // One thread carries bytes; what takes longer runs in a few beside it.
+    Builder::new_current_thread()
+        .max_blocking_threads(4)
+        .enable_all()
+        .build()
 }
 
 async fn listen(

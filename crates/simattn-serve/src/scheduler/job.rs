@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_channel::Sender;
 
+use super::counters::Counters;
 use super::request::{AnswerError, Event, Finish, Request, Update};
 use crate::sampling::{History, Logprobs};
 
@@ -15,17 +16,6 @@ pub(super) struct Reader {
     pub(super) gone: AtomicBool,
     /// The thread waits until it has read something.
     pub(super) paused: AtomicBool,
-}
-
-/// What became of an answer with one more token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// It goes on.
-    Going,
-    /// It has its last token.
-    Complete,
-    /// There is no such token.
-    Failed,
 }
 
 /// Events of one answer in a turn at most.
@@ -105,13 +95,14 @@ impl Job {
         self.events.len() <= capacity / 2
     }
 
-    /// Takes the next token from the model's `logits`.
-    pub(super) fn advance(&mut self, logits: &[f32]) -> Progress {
+    /// Takes the next token from the model's `logits`. `true` if that was the last. Whatever is
+    /// counted is counted before the reader hears of it.
+    pub(super) fn advance(&mut self, logits: &[f32], counters: &Counters) -> bool {
         let id = match self.request.sampling.choose(logits, &self.history) {
             Ok(id) => id,
             Err(error) => {
-                self.fail(error.into());
-                return Progress::Failed;
+                self.fail(error.into(), counters);
+                return true;
             }
         };
         let count = self.request.logprobs;
@@ -119,31 +110,38 @@ impl Job {
         self.history.push(id);
         self.answered += 1;
         self.next = Some(id);
+        counters.answer_tokens.add(1);
         self.send(Update::Token { id, logprobs });
         let finish = if self.request.ends.contains(&id) {
             Finish::End
         } else if self.answered >= self.request.max_tokens {
             Finish::Length
         } else {
-            return Progress::Going;
+            return false;
         };
-        self.send(Update::Finished(finish));
-        Progress::Complete
+        self.finish(finish, counters);
+        true
     }
 
-    /// The prompt is computed, its last token with these `logits`.
-    pub(super) fn prompt_is_computed(&mut self, logits: &[f32]) -> Progress {
+    /// The prompt is computed, its last token with these `logits`. `true` if nothing more is wanted.
+    pub(super) fn prompt_is_computed(&mut self, logits: &[f32], counters: &Counters) -> bool {
         let logprobs = std::mem::take(&mut self.prompt_logprobs);
         let reused = self.reused;
         self.send(Update::Prompt { logprobs, reused });
         if self.request.max_tokens == 0 {
-            self.send(Update::Finished(Finish::Length));
-            return Progress::Complete;
+            self.finish(Finish::Length, counters);
+            return true;
         }
-        self.advance(logits)
+        self.advance(logits, counters)
     }
 
-    pub(super) fn fail(&mut self, error: AnswerError) {
+    fn finish(&self, finish: Finish, counters: &Counters) {
+        counters.finished.add(1);
+        self.send(Update::Finished(finish));
+    }
+
+    pub(super) fn fail(&self, error: AnswerError, counters: &Counters) {
+        counters.failed.add(1);
         self.send(Update::Failed(error));
     }
 

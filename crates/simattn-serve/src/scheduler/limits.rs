@@ -26,7 +26,7 @@ impl Default for Limits {
             queue: 256,
             memory: 1 << 30,
             store: 1 << 28,
-            prefill: 2 * BLOCK,
+            prefill: BLOCK,
         }
     }
 }

@@ -66,12 +66,15 @@ pub(super) struct Slots<'e, E: Engine> {
 }
 
 impl<E: Engine> Slots<'_, E> {
-    /// Bytes of running sequences.
+    /// Bytes of running sequences, each with its whole prompt.
     pub(super) fn running_bytes(&self) -> u64 {
         let running = self.list.iter().filter(|slot| slot.is_running());
-        running
-            .map(|slot| self.engine.bytes(slot.tokens(self.engine)))
-            .sum()
+        running.map(|slot| self.held(slot)).sum()
+    }
+
+    fn held(&self, slot: &Slot<E>) -> u64 {
+        let prompt = slot.job.request.prompt.len();
+        self.engine.bytes(slot.tokens(self.engine).max(prompt))
     }
 
     /// Bytes of sequences that were set aside.
@@ -87,20 +90,17 @@ impl<E: Engine> Slots<'_, E> {
     /// are slow first, then, if `any`, the youngest ones. `false` if it does not fit even so; of
     /// those that run, the one at `index` is never set aside.
     pub(super) fn make_room(&mut self, index: usize, tokens: usize, any: bool) -> bool {
-        let own = self.list[index].is_running();
         loop {
-            let others = self.running_bytes()
-                - if own {
-                    self.engine.bytes(self.list[index].tokens(self.engine))
-                } else {
-                    0
-                };
-            if others + self.engine.bytes(tokens) <= self.limits.memory {
-                return true;
-            }
             let running: Vec<usize> = (0..self.list.len())
                 .filter(|&other| other != index && self.list[other].is_running())
                 .collect();
+            let others: u64 = running
+                .iter()
+                .map(|&other| self.held(&self.list[other]))
+                .sum();
+            if others + self.engine.bytes(tokens) <= self.limits.memory {
+                return true;
+            }
             let slow = running
                 .iter()
                 .rev()

@@ -99,8 +99,9 @@ impl Scheduler {
     /// What the model cannot do, or [`SubmitError::QueueFull`] and others while it does too much.
     pub fn submit(&self, requests: Vec<Request>) -> Result<Answers, SubmitError> {
         let shared = &self.shared;
+        self.check_count(requests.len())?;
         for request in &requests {
-            request.check(shared.context, shared.vocabulary, shared.most_tokens)?;
+            self.check(request)?;
         }
         if shared.draining.load(Ordering::SeqCst) {
             return Err(SubmitError::Draining);
@@ -119,6 +120,27 @@ impl Scheduler {
         // A thread that has ended meanwhile drops the jobs, which their reader notices.
         let _ = self.commands.try_send(Command::Submit(jobs));
         Ok(answers)
+    }
+
+    /// Whether a request can be done at all.
+    ///
+    /// # Errors
+    /// As [`Scheduler::submit`].
+    pub fn check(&self, request: &Request) -> Result<(), SubmitError> {
+        let shared = &self.shared;
+        request.check(shared.context, shared.vocabulary, shared.most_tokens)
+    }
+
+    /// Whether so many answers can be asked for at once.
+    ///
+    /// # Errors
+    /// [`SubmitError::TooMany`].
+    pub fn check_count(&self, count: usize) -> Result<(), SubmitError> {
+        let most = self.shared.limits.queue;
+        if count > most {
+            return Err(SubmitError::TooMany { count, most });
+        }
+        Ok(())
     }
 
     /// Whether the thread of the model runs.

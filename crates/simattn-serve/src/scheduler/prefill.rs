@@ -2,9 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::job::Progress;
 use super::memory::State;
-use super::turn::{Turns, count_progress, fail};
+use super::turn::{Turns, fail};
 use crate::engine::{BLOCK, Engine, Logits};
 use crate::sampling::Logprobs;
 
@@ -104,7 +103,7 @@ impl<E: Engine> Turns<'_, E> {
         let logits = match engine.extend(sequence, ids, wanted) {
             Ok(logits) => logits,
             Err(error) => {
-                fail(&mut slot.job, &error, counters);
+                fail(&slot.job, &error, counters);
                 slot.done = true;
                 return;
             }
@@ -127,9 +126,7 @@ impl<E: Engine> Turns<'_, E> {
         }
         if is_last {
             let last = logits.len().saturating_sub(vocabulary);
-            let progress = slot.job.prompt_is_computed(&logits[last..]);
-            count_progress(progress, counters);
-            slot.done = progress != Progress::Going;
+            slot.done = slot.job.prompt_is_computed(&logits[last..], counters);
         }
     }
 }

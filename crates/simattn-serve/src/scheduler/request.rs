@@ -66,6 +66,14 @@ pub enum SubmitError {
     /// Sampling that cannot be done.
     #[error(transparent)]
     Sampling(#[from] SamplingError),
+    /// More at once than may ever wait.
+    #[error("{count} answers to one request are more than the {most} that may wait here")]
+    TooMany {
+        /// Answers asked for.
+        count: usize,
+        /// Answers that may wait.
+        most: usize,
+    },
     /// Too many wait.
     #[error("{count} more answers do not fit the queue of {most}; try again later")]
     QueueFull {

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::Command;
 use super::counters::Counters;
-use super::job::{Job, Progress};
+use super::job::Job;
 use super::limits::Limits;
 use super::memory::{Slot, Slots, State};
 use super::prefixes::Prefixes;
@@ -143,11 +143,7 @@ impl<'e, E: Engine> Turns<'e, E> {
                 let answers = jobs.par_iter_mut().zip(ends.par_iter_mut());
                 answers
                     .zip(logits.par_chunks(vocabulary))
-                    .for_each(|((job, done), row)| {
-                        let progress = job.advance(row);
-                        count_progress(progress, counters);
-                        **done = progress != Progress::Going;
-                    });
+                    .for_each(|((job, done), row)| **done = job.advance(row, counters));
             }
             Err(error) => {
                 for (job, done) in jobs.iter_mut().zip(&mut ends) {
@@ -194,22 +190,8 @@ impl<'e, E: Engine> Turns<'e, E> {
     }
 }
 
-/// Counts what became of an answer.
-pub(super) fn count_progress(progress: Progress, counters: &Counters) {
-    match progress {
-        Progress::Going => {}
-        Progress::Complete => counters.finished.add(1),
-        Progress::Failed => counters.failed.add(1),
-    }
-    counters
-        .answer_tokens
-        .add(u64::from(progress != Progress::Failed));
-}
-
 /// Ends an answer that the model failed on.
-pub(super) fn fail(job: &mut Job, error: &impl std::fmt::Display, counters: &Counters) {
-    counters.failed.add(1);
-    job.fail(AnswerError::Engine {
-        problem: error.to_string(),
-    });
+pub(super) fn fail(job: &Job, error: &impl std::fmt::Display, counters: &Counters) {
+    let problem = error.to_string();
+    job.fail(AnswerError::Engine { problem }, counters);
 }

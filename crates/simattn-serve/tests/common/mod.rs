@@ -164,7 +164,7 @@ fn request(
         },
         ends: [1, 2].into(),
         logprobs: Some(number % 4),
-        prompt_logprobs: (number % 11 == 0).then_some(1),
+        prompt_logprobs: number.is_multiple_of(11).then_some(1),
         prompt,
     }
 }

@@ -14,8 +14,7 @@ use simattn_serve::template::ChatTemplate;
 use simattn_serve::text::Output;
 use simattn_serve::writing::{Writing, Written};
 
-use super::arguments::DeviceArg;
-use super::running::{self, RunningModel, broken, refused};
+use super::running::{self, RunningArgs, RunningModel, broken, refused};
 use super::sampling::SamplingArgs;
 use crate::console::{show_content, tell};
 use crate::error::{CliError, failure, input};
@@ -39,7 +38,7 @@ pub(crate) struct ChatArgs {
     #[command(flatten)]
     pub sampling: SamplingArgs,
     #[command(flatten)]
-    pub device: DeviceArg,
+    pub running: RunningArgs,
 }
 
 /// What scores are divided by unless it is said.
@@ -59,8 +58,11 @@ fn positive(text: &str) -> Result<usize, String> {
 /// [`CliError::Input`] for a model that cannot be read or has no chat template,
 /// [`CliError::Failure`] where its scores are no numbers.
 pub(crate) fn run(args: &ChatArgs) -> Result<(), CliError> {
-    let device = args.device.open()?;
-    let model = running::start(&args.model, &device, Limits::default())?;
+    let limits = Limits {
+        memory: running::memory(),
+        ..Limits::default()
+    };
+    let model = running::start(&args.model, &args.running, limits)?;
     let template = ChatTemplate::of_model(&model.text, &model.tokenizer).map_err(input)?;
     let mut conversation = Conversation::new(template, args.system.clone());
     let mut lines = Lines::open().map_err(failure)?;

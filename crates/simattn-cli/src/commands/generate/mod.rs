@@ -12,8 +12,7 @@ use simattn_serve::scheduler::{Limits, Request};
 use simattn_serve::text::Output;
 use simattn_serve::writing::{Writing, Written};
 
-use super::arguments::DeviceArg;
-use super::running::{self, RunningModel, broken, refused};
+use super::running::{self, RunningArgs, RunningModel, broken, refused};
 use super::sampling::SamplingArgs;
 use crate::console::tell;
 use crate::error::{CliError, input};
@@ -22,7 +21,8 @@ use output::Shown;
 /// Let a model continue a text.
 ///
 /// Without options it takes the likeliest token at every step. With --top-k, --top-p, --min-p or
-/// --seed, or with a --temperature above 0, it draws.
+/// --seed, or with a --temperature above 0, it draws. On a GPU every token is computed from the
+/// whole text before it, which is slow for long texts.
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
     /// A folder that `train`, `convert from-hf` or `upcycle` wrote.
@@ -52,7 +52,7 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "N", default_value_t = 0, requires = "json")]
     pub likeliest: usize,
     #[command(flatten)]
-    pub device: DeviceArg,
+    pub running: RunningArgs,
 }
 
 /// Runs the command.
@@ -66,13 +66,13 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<(), CliError> {
         (Some(file), _) => prompts::read(file)?,
         (None, prompt) => vec![prompt.clone().unwrap_or_default()],
     };
-    let device = args.device.open()?;
     let answers = prompts.len() * usize::from(args.choices);
     let limits = Limits {
         queue: answers,
+        memory: running::memory(),
         ..Limits::default()
     };
-    let model = running::start(&args.model, &device, limits)?;
+    let model = running::start(&args.model, &args.running, limits)?;
     let draws = args.sampling.asks_to_draw();
     let temperature = if draws { 1.0 } else { 0.0 };
     let sampling = args
