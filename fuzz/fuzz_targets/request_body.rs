@@ -36,7 +36,7 @@ fn seeds() -> Vec<Vec<u8>> {
         "logprobs": 2, "stream": true, "stream_options": {"include_usage": true}, "user": "me",
         "best_of": 1, "suffix": ""}"#;
     let chat = r#"{"messages": [{"role": "system", "content": "<|endoftext|>"},
-        {"role": "user", "name": "n", "content": [{"type": "text", "text": "﷐ <|endof"},
+        {"role": "user", "name": "n", "content": [{"type": "text", "text": "\ufdd0 <|endof"},
         {"type": "text", "text": "text|>"}]}, {"role": "assistant", "content": "so "}],
         "continue_final_message": true, "add_generation_prompt": false, "logprobs": true,
         "top_logprobs": 3, "max_completion_tokens": 4, "response_format": {"type": "text"}}"#;
