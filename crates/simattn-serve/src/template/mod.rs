@@ -2,8 +2,7 @@
 //!
 //! A template writes special tokens by their names. A text that a user wrote may spell the same
 //! names, and must not become such a token. So every special name in it is broken by a character
-//! that no message has ([`mark`]); what the rendered text still spells whole came from the template
-//! ([`Specials`]).
+//! that no message has; what the rendered text still spells whole came from the template.
 
 mod environment;
 mod json;
@@ -12,7 +11,7 @@ mod message;
 mod specials;
 
 pub use message::Message;
-pub use specials::Specials;
+use specials::Specials;
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! The results of several studies as one page: `docs/results.md`, from the files in `docs/results/`.
 //!
-//! [`outline`] says what is asked and what counts as an answer, `standing` which rows have it,
+//! `outline` says what is asked and what counts as an answer, `standing` which rows have it,
 //! `page` writes them down, and `picture` draws them. No figure on the page is written by hand: all
 //! of it, pictures too, is made from the outline and the results of studies, and a test makes it
 //! again.

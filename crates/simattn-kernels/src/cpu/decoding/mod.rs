@@ -1,6 +1,6 @@
 //! Kernels of decoding: few tokens, many weights, a long cache. No gradients.
 //!
-//! Everything is one product in tiles of registers ([`tile`]): the right operand lies in panels of
+//! Everything is one product in tiles of registers (`tile`): the right operand lies in panels of
 //! 32 columns, be they outputs of a weight, keys of a page or features of a value, and each sum
 //! runs over its terms in order, one fused multiply–add after another. The order depends neither
 //! on how many rows are multiplied together nor on which thread does it. So whatever is computed

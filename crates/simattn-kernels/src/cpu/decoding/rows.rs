@@ -31,7 +31,7 @@ pub fn gelu(form: GeluForm, x: &[f32], y: &mut [f32]) {
     activation::gelu(form, x, None, unsafe { overwriting(y) });
 }
 
-/// `y` [rows][width] = silu(a)·b of `ab` [rows][a, b].
+/// `y`, `[rows][width]`, = silu(a)·b of `ab`, `[rows][a, b]`.
 ///
 /// # Panics
 /// If lengths do not fit.
@@ -43,7 +43,7 @@ pub fn swiglu(width: usize, ab: &[f32], y: &mut [f32]) {
 /// Rotations of every position, and where in a row what rotates is.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotate<'a> {
-    /// Cosines [positions][half].
+    /// Cosines, `[positions][half]`.
     pub cos: &'a [f32],
     /// Sines, likewise.
     pub sin: &'a [f32],
@@ -57,7 +57,7 @@ pub struct Rotate<'a> {
     pub first: usize,
 }
 
-/// Turns the heads of `x` [rows][heads][width], a row for each of the positions.
+/// Turns the heads of `x`, `[rows][heads][width]`, a row for each of the positions.
 ///
 /// # Panics
 /// If lengths do not fit or a position lies beyond the tables.

@@ -10,7 +10,7 @@ pub(super) const SPLIT: usize = 4;
 pub enum Page<'a> {
     /// Keys and values of every key/value head.
     Heads {
-        /// [kv heads][width]
+        /// `[kv heads][width]`
         keys: &'a KeyPage,
         /// [kv heads][value width]
         values: &'a ValuePage,
@@ -23,7 +23,7 @@ pub enum Page<'a> {
         /// One head.
         rope: &'a KeyPage,
     },
-    /// Factors A [heads · rank] and B [rank][width] of keys and values, whose products are divided
+    /// Factors A [heads · rank] and B `[rank][width]` of keys and values, whose products are divided
     /// by the rank.
     Factors {
         /// One head of heads · rank features.
