@@ -388,7 +388,7 @@ fn bodies_that_are_no_requests_are_refused_in_the_same_shape() {
     );
     let chunk = [b"8000\r\n".to_vec(), vec![b' '; 0x8000], b"\r\n".to_vec()].concat();
     for _ in 0..4 {
-        chunked.send(&chunk);
+        chunked.send_unless_refused(&chunk);
     }
     assert_eq!(chunked.read().expect("a response").status, 413);
     let head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n";
@@ -421,16 +421,19 @@ fn bodies_that_are_no_requests_are_refused_in_the_same_shape() {
 
 #[test]
 fn slow_heads_and_bodies_are_cut() {
-    let settings = Settings {
+    let with = |settings| Served::start(Toy::new(600, 259), Limits::default(), settings);
+    let served = with(Settings {
         head_time: Duration::from_millis(50),
-        body_time: Duration::from_millis(50),
         ..Settings::default()
-    };
-    let served = Served::start(Toy::new(600, 259), Limits::default(), settings);
+    });
     let mut slow = served.connect();
     slow.send(b"GET /health HTTP/1.1\r\nHost:");
     // The connection ends, with a word or without.
     assert!(slow.read_head().is_none_or(|(status, _)| status == 408));
+    let served = with(Settings {
+        body_time: Duration::from_millis(50),
+        ..Settings::default()
+    });
     let mut slow = served.connect();
     slow.send(
         b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
@@ -494,6 +497,16 @@ fn strangers_are_refused() {
     }
 }
 
+/// Answers whose work has ended, one way or the other.
+fn ended(served: &Served) -> u64 {
+    let metrics = served.get("/metrics").text();
+    let mut lines = metrics.lines();
+    let count = lines.find_map(|line| line.strip_prefix("simattn_answer_seconds_count "));
+    count
+        .and_then(|count| count.parse().ok())
+        .expect("a counter")
+}
+
 #[test]
 fn a_client_that_leaves_frees_its_place_within_a_step() {
     let (engine, permit) = Gated::new(Toy::new(600, 259));
@@ -502,37 +515,37 @@ fn a_client_that_leaves_frees_its_place_within_a_step() {
         ..Limits::default()
     };
     let served = Served::start(engine, limits, Settings::default());
+    let compute = || permit.send(()).expect("it waits");
+    let figures = || served.scheduler.counters().figures();
     let mut body = json!({ "prompt": "a", "max_tokens": 500, "ignore_eos": true });
     for stream in [false, true] {
-        let before = served.scheduler.counters().figures();
+        let (before, ended_before) = (figures(), ended(&served));
         body["stream"] = json!(stream);
         let mut leaving = served.connect();
         leaving.send_post(COMPLETIONS, body.to_string().as_bytes(), "");
-        if stream {
-            permit.send(()).expect("it waits");
-            assert_eq!(leaving.read_head().expect("a head").0, 200);
-        }
-        while served.scheduler.counters().figures().running == 0 && !stream {
-            // Once it runs, it waits for a permit.
-            permit.send(()).expect("it waits");
+        compute();
+        while figures().steps == before.steps {
             std::thread::yield_now();
         }
+        // It waits in its first step, so that only the connection can tell.
         drop(leaving);
-        // The next one cannot run before that place is free.
+        while ended(&served) == ended_before {
+            std::thread::yield_now();
+        }
         let next = std::thread::scope(|scope| {
             let next = scope.spawn(|| {
                 let asked = json!({ "prompt": "b", "max_tokens": 1, "ignore_eos": true });
                 served.answer(COMPLETIONS, &asked)
             });
-            while !next.is_finished() {
-                permit.send(()).expect("it waits");
-                std::thread::yield_now();
-            }
+            // The step that had begun, and the other one's prompt.
+            compute();
+            compute();
             next.join().expect("an answer")
         });
         assert_eq!(next["usage"]["completion_tokens"], 1);
-        let after = served.scheduler.counters().figures();
+        let after = figures();
         assert_eq!(after.cancelled - before.cancelled, 1, "{after:?}");
+        assert_eq!(after.steps - before.steps, 1, "{after:?}");
     }
 }
 

@@ -133,7 +133,12 @@ impl Connection {
             body.len()
         );
         self.send(head.as_bytes());
-        self.send(body);
+        self.send_unless_refused(body);
+    }
+
+    /// Sends what a server may have heard enough of before the end.
+    pub fn send_unless_refused(&mut self, bytes: &[u8]) {
+        let _ = self.0.get_mut().write_all(bytes);
     }
 
     /// Reads the head of a response: its status and its headers. `None` if the connection ends.
