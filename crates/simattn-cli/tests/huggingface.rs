@@ -7,7 +7,8 @@ use std::process::{Command, Output};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde_json::json;
-use simattn::generate::greedy;
+use simattn::decoding::{Running, RunningOptions};
+use simattn::generate::{greedy, greedy_on_cache};
 use simattn::huggingface::Weights;
 use simattn::{Decoder, ModelConfig};
 use simattn_data::Tokenizer;
@@ -92,6 +93,13 @@ fn compare(name: &str, model: &Decoder, reference: &Path) {
     assert!(error < TOLERANCE, "{name}: {error:.2e}");
     let written = |name| -> Vec<u32> { read(name).iter().map(|&id| id as u32).collect() };
     let new = greedy(model, &prompt, 64, None, |_| {}).expect("the prompt fits");
+    let running = Running::new(model, RunningOptions::default());
+    let on_cache = greedy_on_cache(&running, &prompt, 64, None, |_| {});
+    assert_eq!(
+        on_cache.expect("the prompt fits"),
+        new,
+        "{name}: our own cache"
+    );
     assert_eq!(new, written("greedy_uncached"), "{name}: greedy tokens");
     assert_eq!(new, written("greedy"), "{name}: greedy tokens with a cache");
 }

@@ -93,6 +93,22 @@ fn a_model_is_trained_saved_and_measured() {
     let output = rolled(&["--prefix-token", "<s>"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("--prefix-token <s>: the model's tokenizer has no"));
+    // As `generate` runs the model: the same but for rounding, and nothing narrow is exact.
+    let on_cache = |options: &[&str]| -> f64 {
+        let output = rolled(options);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let out = text(&output.stdout);
+        assert!(
+            out.contains("tokens         33\nwindows        3 of 16"),
+            "{out}"
+        );
+        let line = out.lines().find_map(|line| line.strip_prefix("perplexity"));
+        line.expect("a line").trim().parse().expect("a number")
+    };
+    assert!((on_cache(&["--weights", "f32"]) / perplexity - 1.0).abs() < 1e-3);
+    assert!((on_cache(&["--weights", "int8", "--cache", "bf16"]) / perplexity - 1.0).abs() < 0.05);
+    let output = rolled(&["--cache", "int8", "--per-document"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
     let output = rolled(&["--stride", "17"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("--stride 17 must be from 1 to the 16"));

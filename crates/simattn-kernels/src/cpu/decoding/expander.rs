@@ -297,20 +297,20 @@ fn map<S: Simd>(simd: S, map: &Map, rows: usize, from: Rows<'_>, to: &mut [f32],
         unreachable!("an expander keeps its weights in float32")
     };
     assert!(from.values.len() >= (rows - 1) * from.stride + inputs && to.len() == rows * stride);
-    for (panel, weight) in weight.chunks_exact(PANEL * inputs).enumerate() {
-        let tile = Tile {
-            rows,
-            left: from.values.as_ptr(),
-            left_stride: from.stride,
-            right: weight.as_ptr(),
-            steps: Steps::of_panel(inputs),
-            target: to[panel * PANEL..].as_mut_ptr(),
-            target_stride: stride,
-            add: true,
-        };
-        // SAFETY: rows and room were checked above, and a stride holds whole panels.
-        unsafe { tile.run(simd) };
-    }
+    let tile = Tile {
+        rows,
+        left: from.values.as_ptr(),
+        left_stride: from.stride,
+        right: weight.as_ptr(),
+        panels: map.weight.panels(),
+        panel_stride: PANEL * inputs,
+        steps: Steps::of_panel(inputs),
+        target: to.as_mut_ptr(),
+        target_stride: stride,
+        add: true,
+    };
+    // SAFETY: rows and room were checked above, and a stride holds whole panels.
+    unsafe { tile.run(simd) };
 }
 
 impl OneToken<'_> {
@@ -350,25 +350,25 @@ impl OneToken<'_> {
         let stride = plan.width.next_multiple_of(PANEL);
         assert!(self.padded.len() >= inputs * plan.padded());
         assert!(self.expanded.len() >= plan.expanded_heads * stride);
-        for column in (0..stride).step_by(PANEL) {
-            let tile = Tile {
-                rows: plan.expanded_heads,
-                left: convolution.weight.as_ptr(),
-                left_stride: inputs * taps,
-                right: self.padded[column..].as_ptr(),
-                steps: Steps {
-                    outer: taps,
-                    outer_stride: 1,
-                    inner: inputs,
-                    inner_stride: plan.padded(),
-                },
-                target: self.expanded[column..].as_mut_ptr(),
-                target_stride: stride,
-                add: true,
-            };
-            // SAFETY: a padded head holds every panel from every tap on; an expanded head holds
-            // whole panels.
-            unsafe { tile.run(simd) };
-        }
+        let tile = Tile {
+            rows: plan.expanded_heads,
+            left: convolution.weight.as_ptr(),
+            left_stride: inputs * taps,
+            right: self.padded.as_ptr(),
+            panels: stride / PANEL,
+            panel_stride: PANEL,
+            steps: Steps {
+                outer: taps,
+                outer_stride: 1,
+                inner: inputs,
+                inner_stride: plan.padded(),
+            },
+            target: self.expanded.as_mut_ptr(),
+            target_stride: stride,
+            add: true,
+        };
+        // SAFETY: a padded head holds every panel from every tap on; an expanded head holds whole
+        // panels.
+        unsafe { tile.run(simd) };
     }
 }

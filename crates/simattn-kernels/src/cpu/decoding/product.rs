@@ -142,6 +142,7 @@ impl<N: Number> WithSimd for OfPanels<'_, N> {
     fn with_simd<S: Simd>(self, simd: S) {
         let call = self.call;
         let (rows, inputs) = (call.rows, call.weight.inputs());
+        // One by one even for few rows: two panels are two streams, and memory is slower then.
         for panel in self.panels {
             let numbers = &self.numbers[panel * PANEL * inputs..][..PANEL * inputs];
             let tile = Tile {
@@ -149,6 +150,8 @@ impl<N: Number> WithSimd for OfPanels<'_, N> {
                 left: read_at(call.x.values, 0, (rows - 1) * call.x.stride + inputs),
                 left_stride: call.x.stride,
                 right: numbers.as_ptr(),
+                panels: 1,
+                panel_stride: 0,
                 steps: Steps::of_panel(inputs),
                 target: self.sums.as_mut_ptr(),
                 target_stride: PANEL,

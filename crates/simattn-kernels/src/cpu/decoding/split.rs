@@ -4,7 +4,7 @@ use pulp::{Simd, WithSimd};
 
 use super::number::{Bf16, Number};
 use super::page_product::{
-    Sides, feature, multiply_by, multiply_head, multiply_keys, multiply_values, turn,
+    Sides, feature, multiply_by, multiply_head, multiply_keys, multiply_values, prefetch, turn,
 };
 use super::pages::{KeyPage, PAGE, Store, ValuePage};
 use super::tile::PANEL;
@@ -54,6 +54,13 @@ impl WithSimd for Split<'_> {
         let (keys, pages) = (self.keys, self.pages);
         let keys_of = |page: usize| (keys - page * PAGE).min(PAGE);
         for (number, page) in pages.iter().enumerate() {
+            // A head's part of a page is too short for the hardware to see it coming.
+            if let Page::Heads { values, .. } = page {
+                prefetch(&values.store, self.kv_head);
+            }
+            if let Some(Page::Heads { keys, .. }) = pages.get(number + 1) {
+                prefetch(&keys.store, self.kv_head);
+            }
             self.scores(simd, number, page, keys_of(number));
         }
         let len = pages.len() * PAGE;

@@ -1,4 +1,4 @@
-//! The product of decoding: rows of float32 by one panel of 32 columns.
+//! The product of decoding: rows of float32 by panels of 32 columns.
 
 use pulp::{Simd, WithSimd};
 
@@ -33,7 +33,12 @@ impl Steps {
     }
 }
 
-/// `target[row][column] (+)= Σ left[row][step] · right[step][column]` for the columns of a panel.
+/// Up to so many rows two panels are multiplied at once, where there are two: one panel's sums alone
+/// would wait for each other.
+const FEW_ROWS: usize = 3;
+
+/// `target[row][column] (+)= Σ left[row][step] · right[step][column]` for the columns of some
+/// panels.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tile<N> {
     /// Rows.
@@ -42,8 +47,12 @@ pub(super) struct Tile<N> {
     pub(super) left: *const f32,
     /// Distance between rows.
     pub(super) left_stride: usize,
-    /// The panel.
+    /// The first panel.
     pub(super) right: *const N,
+    /// Panels.
+    pub(super) panels: usize,
+    /// Distance between panels.
+    pub(super) panel_stride: usize,
     /// What is summed.
     pub(super) steps: Steps,
     /// Where the sums go.
@@ -59,26 +68,33 @@ impl<N: Number> Tile<N> {
     ///
     /// # Safety
     /// The operands are readable and the target is writable over their whole ranges, 32 columns of
-    /// each row; the target overlaps no operand.
+    /// each panel and row; the target overlaps no operand.
     #[inline(always)]
     pub(super) unsafe fn run<S: Simd>(self, simd: S) {
         simd.vectorize(self);
     }
 
-    /// M rows of V vectors from `row` and `column` on.
+    /// M rows of V vectors from `row` and `column` of a panel on, with `PAIR` of two panels.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const V: usize, const M: usize>(
+    unsafe fn tile<S: Simd, const V: usize, const M: usize, const PAIR: bool>(
         &self,
         simd: S,
         row: usize,
+        panel: usize,
         column: usize,
     ) {
         let lanes = S::F32_LANES;
+        let place = |v: usize| match PAIR {
+            true => v * lanes / PANEL * self.panel_stride + v * lanes % PANEL,
+            false => v * lanes,
+        };
         let mut sums = [[simd.splat_f32s(0.0); V]; M];
-        // SAFETY: `row + M <= rows` and `column + V·lanes <= 32`: inside the operands and the
-        // target by the promise of the caller of `run`.
+        // SAFETY: `row + M <= rows`, and the vectors end with the panel or the second of a pair:
+        // inside the operands and the target by the promise of the caller of `run`.
         unsafe {
-            let target = self.target.add(row * self.target_stride + column);
+            let from = panel * PANEL + column;
+            let target = self.target.add(row * self.target_stride + from);
+            let right = self.right.add(panel * self.panel_stride + column);
             if self.add {
                 unrolled!(m < M, {
                     unrolled_by_four!(v < V, {
@@ -89,11 +105,11 @@ impl<N: Number> Tile<N> {
             let steps = self.steps;
             let mut a = self.left.add(row * self.left_stride);
             for run in 0..steps.outer {
-                let mut b = self.right.add(run * steps.outer_stride + column);
+                let mut b = right.add(run * steps.outer_stride);
                 for _ in 0..steps.inner {
                     let mut vectors = [simd.splat_f32s(0.0); V];
                     unrolled_by_four!(v < V, {
-                        vectors[v] = N::load(simd, b.add(v * lanes));
+                        vectors[v] = N::load(simd, b.add(place(v)));
                     });
                     unrolled!(m < M, {
                         let value = simd.splat_f32s(*a.add(m * self.left_stride));
@@ -123,6 +139,34 @@ impl<N: Number> WithSimd for Tile<N> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        let mut panel = 0;
+        while panel < self.panels {
+            // SAFETY: the panels are there by the promise of the caller of `run`.
+            panel += unsafe {
+                if S::F32_LANES == 16 && self.rows <= FEW_ROWS && self.panels - panel >= 2 {
+                    match self.rows {
+                        3 => self.tile::<S, 4, 3, true>(simd, 0, panel, 0),
+                        2 => self.tile::<S, 4, 2, true>(simd, 0, panel, 0),
+                        1 => self.tile::<S, 4, 1, true>(simd, 0, panel, 0),
+                        _ => {}
+                    }
+                    2
+                } else {
+                    self.one_panel(simd, panel);
+                    1
+                }
+            };
+        }
+    }
+}
+
+impl<N: Number> Tile<N> {
+    /// All rows of one panel.
+    ///
+    /// # Safety
+    /// As [`Tile::run`], for this panel.
+    #[inline(always)]
+    unsafe fn one_panel<S: Simd>(&self, simd: S, panel: usize) {
         let mut row = 0;
         while row < self.rows {
             let left = self.rows - row;
@@ -131,36 +175,42 @@ impl<N: Number> WithSimd for Tile<N> {
             row += unsafe {
                 match S::F32_LANES {
                     16 => match left {
-                        12.. => self.across::<S, 2, 12>(simd, row),
-                        8.. => self.across::<S, 2, 8>(simd, row),
-                        4.. => self.across::<S, 2, 4>(simd, row),
-                        3 => self.across::<S, 2, 3>(simd, row),
-                        2 => self.across::<S, 2, 2>(simd, row),
-                        _ => self.across::<S, 2, 1>(simd, row),
+                        12.. => self.across::<S, 2, 12>(simd, row, panel),
+                        8.. => self.across::<S, 2, 8>(simd, row, panel),
+                        4.. => self.across::<S, 2, 4>(simd, row, panel),
+                        3 => self.across::<S, 2, 3>(simd, row, panel),
+                        2 => self.across::<S, 2, 2>(simd, row, panel),
+                        _ => self.across::<S, 2, 1>(simd, row, panel),
                     },
                     8 => match left {
-                        6.. => self.across::<S, 2, 6>(simd, row),
-                        3.. => self.across::<S, 2, 3>(simd, row),
-                        _ => self.across::<S, 4, 1>(simd, row),
+                        6.. => self.across::<S, 2, 6>(simd, row, panel),
+                        3.. => self.across::<S, 2, 3>(simd, row, panel),
+                        _ => self.across::<S, 4, 1>(simd, row, panel),
                     },
                     4 => match left {
-                        4.. => self.across::<S, 4, 4>(simd, row),
-                        _ => self.across::<S, 4, 1>(simd, row),
+                        4.. => self.across::<S, 4, 4>(simd, row, panel),
+                        _ => self.across::<S, 4, 1>(simd, row, panel),
                     },
-                    _ => self.across::<S, 4, 1>(simd, row),
+                    _ => self.across::<S, 4, 1>(simd, row, panel),
                 }
             };
         }
     }
-}
 
-impl<N: Number> Tile<N> {
-    /// M rows of the whole panel, V vectors at a time; returns M.
+    /// M rows of a panel, V vectors at a time; returns M.
+    ///
+    /// # Safety
+    /// As [`Tile::run`], for these rows.
     #[inline(always)]
-    unsafe fn across<S: Simd, const V: usize, const M: usize>(&self, simd: S, row: usize) -> usize {
+    unsafe fn across<S: Simd, const V: usize, const M: usize>(
+        &self,
+        simd: S,
+        row: usize,
+        panel: usize,
+    ) -> usize {
         for column in (0..PANEL).step_by(V * S::F32_LANES) {
             // SAFETY: the caller's promise; V vectors divide a panel.
-            unsafe { self.tile::<S, V, M>(simd, row, column) };
+            unsafe { self.tile::<S, V, M, false>(simd, row, panel, column) };
         }
         M
     }

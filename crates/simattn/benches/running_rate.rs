@@ -1,7 +1,7 @@
 //! Tokens per second of decoding with random weights, beside the memory's bandwidth.
 //!
-//! `cargo bench -p simattn --bench decoding_rate -- MODEL CONTEXT… [--weights T] [--cache T]
-//! [--compact] [--rows N] [--threads N]` with MODEL one of smollm2, smollm2-sas, 125m, 125m-sas. One
+//! `cargo bench -p simattn --bench running_rate -- MODEL CONTEXT… [--weights T] [--cache T]
+//! [--compact] [--rows N] [--threads N] [--steps N]` with MODEL one of smollm2, smollm2-sas, 125m, 125m-sas. One
 //! line a context: milliseconds and tokens per second of a step, the bytes that it reads, their rate
 //! in percent of what a plain sum of a large array reads, and the rates of prefill and of
 //! restoring.
@@ -86,6 +86,7 @@ struct Asked {
     contexts: Vec<usize>,
     options: RunningOptions,
     rows: usize,
+    steps: usize,
 }
 
 fn asked() -> Result<Asked, Box<dyn Error>> {
@@ -100,6 +101,7 @@ fn asked() -> Result<Asked, Box<dyn Error>> {
         contexts: Vec::new(),
         options: RunningOptions::default(),
         rows: 1,
+        steps: 15,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -108,6 +110,7 @@ fn asked() -> Result<Asked, Box<dyn Error>> {
             // What cargo adds.
             "--bench" => {}
             "--rows" => asked.rows = value().ok_or("no rows")?.parse()?,
+            "--steps" => asked.steps = value().ok_or("no steps")?.parse()?,
             "--threads" => rayon::ThreadPoolBuilder::new()
                 .num_threads(value().ok_or("no threads")?.parse()?)
                 .build_global()?,
@@ -157,7 +160,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (mut steps, mut rates) = (Vec::new(), Vec::new());
         for _ in 0..3 {
             rates.push(bandwidth());
-            for _ in 0..5 {
+            for _ in 0..asked.steps.div_ceil(3) {
                 let mut all: Vec<&mut Sequence> = texts.iter_mut().collect();
                 let start = Instant::now();
                 model.step(&mut all, &ids)?;
@@ -170,7 +173,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let stored = model.set_aside(&texts[0]);
         let restore = fastest(1, || drop(model.restore(&stored)));
         println!(
-            "{} weights {} cache {} {:?} context {context} rows {}: {:.2} ms, {:.1} tokens/s, \
+            "{} weights {} cache {} {:?} context {context} rows {}: {:.2} ms (fastest {:.2}), {:.1} tokens/s, \
              {:.0} MB read, {:.1} of {:.1} GB/s ({:.0}%); cache {:.0} MiB a text, stored {:.0} MiB; \
              prefill {:.0} tokens/s, restored {:.0} tokens/s",
             asked.model,
@@ -179,6 +182,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             asked.options.form,
             asked.rows,
             seconds * 1e3,
+            steps[0] * 1e3,
             asked.rows as f64 / seconds,
             read / 1e6,
             read / seconds / 1e9,
