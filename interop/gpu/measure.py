@@ -24,7 +24,7 @@ TESTS = ["cube_attention", "cube_sas_attention", "cube_step_ops", "cube_losses",
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--features", default="cuda", help="Cargo features, such as cuda or cuda,autotune or vulkan")
+    parser.add_argument("--features", default="cuda", help="Cargo features, such as cuda or vulkan")
     parser.add_argument("--device", help="what --device of simattn gets; the first of the features where left out")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seq", type=int, default=1024)

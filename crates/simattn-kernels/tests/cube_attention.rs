@@ -4,6 +4,7 @@
 mod gpu;
 
 use burn::tensor::{DType, Device, Tensor};
+use gpu::layout::Rows;
 use gpu::{Named, Numbers, assert_near, read, tensor};
 use simattn_kernels::ops;
 use simattn_kernels::reference::{self, AttentionOptions};
@@ -25,6 +26,7 @@ struct Case {
     width: usize,
     value_width: usize,
     options: AttentionOptions,
+    rows: Rows,
 }
 
 impl Case {
@@ -39,6 +41,7 @@ impl Case {
             width: 24,
             value_width: 16,
             options: AttentionOptions::causal(24),
+            rows: Rows::EndToEnd,
         }
     }
 
@@ -56,12 +59,13 @@ impl Case {
         };
         let [q, k, v] = [q, k, v].map(|shape| random(shape).require_grad());
         let dy = random(y);
+        let [own_q, own_k, own_v] = [&q, &k, &v].map(|x| self.rows.of(x.clone()));
         let out = if fused {
-            ops::attention(q.clone(), k.clone(), v.clone(), &self.options)
+            ops::attention(own_q, own_k, own_v, &self.options)
         } else {
-            reference::attention(q.clone(), k.clone(), v.clone(), &self.options)
+            reference::attention(own_q, own_k, own_v, &self.options)
         };
-        let gradients = (out.clone() * dy).sum().backward();
+        let gradients = self.rows.weighted_sum(out.clone(), dy).backward();
         let of = |x: &Tensor<4>| read(x.grad(&gradients).unwrap());
         vec![
             ("output", read(out.inner())),
@@ -101,6 +105,19 @@ fn causal_attention_with_shared_heads_and_unequal_widths() {
     let Some(device) = gpu::device() else { return };
     for tokens in [1, 5, 63, 64, 65, 130] {
         Case::causal(tokens).check(&device);
+    }
+}
+
+#[test]
+fn rows_with_room_between_them() {
+    let Some(device) = gpu::device() else { return };
+    for tokens in [5, 130] {
+        let case = Case {
+            rows: Rows::Padded,
+            ..Case::causal(tokens)
+        };
+        case.check(&device);
+        case.check_halves(&device);
     }
 }
 
@@ -251,6 +268,7 @@ fn random_shapes() {
                 window: n.flip().then(|| n.between(1, 100)),
                 ..AttentionOptions::causal(width)
             },
+            rows: Rows::EndToEnd,
         };
         worst = worst.max(case.check(&device));
     }

@@ -70,3 +70,44 @@ fn the_definitions_name_no_kernel() {
     let found = arrows_up("reference", &["cpu", "cube", "ops", "kernels", "check"]);
     assert!(found.is_empty(), "arrows up:\n{}", found.join("\n"));
 }
+
+/// Burn's functions that allocate leave room between rows on some devices (CUDA, ROCm), and kernels
+/// index by hand. So `cube/tensor.rs` allocates for all launches.
+#[test]
+fn launches_allocate_in_one_place() {
+    let allocating = [
+        "numeric::",
+        ".empty(",
+        ".create(",
+        "empty_",
+        "full_",
+        "create_tensor",
+        "Tensor::empty",
+        "Tensor::zeros",
+        "Tensor::ones",
+    ];
+    let launches = files_of("ops")
+        .into_iter()
+        .filter(|file| file.ends_with("cube.rs"));
+    let mut found = Vec::new();
+    for file in files_of("cube").into_iter().chain(launches) {
+        if file.ends_with("cube/tensor.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).expect("a source file");
+        let code = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim_start().starts_with("//"));
+        for (number, line) in code {
+            if allocating.iter().any(|name| line.contains(name)) {
+                found.push(format!("{}:{}: {line}", file.display(), number + 1));
+            }
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "allocated elsewhere:\n{}",
+        found.join("\n")
+    );
+}

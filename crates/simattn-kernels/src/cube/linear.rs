@@ -1,17 +1,15 @@
-//! Linear maps on CubeCL devices: Burn's matrix product, which uses the device's matrix units, and
-//! kernels for the bias.
+//! Linear maps on CubeCL devices: products of matrices, and a kernel for the bias.
 
 use burn::tensor::{DType, Shape};
 use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
-use cubecl::zspace::Strides;
-use cubecl::zspace::metadata::Metadata;
 
+use super::columns::add_slices;
+use super::product::{product, products_in, transposed};
 use super::rows::threads;
-use super::tensor::{addresses, element, reshaped, unwritten, zeros};
+use super::tensor::{addresses, element, reshaped, unwritten};
 
 /// Adds `bias` [O] to each row of `y` [N, O] in place, one thread a value.
 #[cube(launch, address_type = "dynamic")]
@@ -21,26 +19,6 @@ fn add_bias<F: Float>(y: &mut Tensor<F>, bias: &Tensor<F>, #[define(F)] _element
     }
     let sum = f32::cast_from(y[ABSOLUTE_POS]) + f32::cast_from(bias[ABSOLUTE_POS % bias.len()]);
     y[ABSOLUTE_POS] = F::cast_from(sum);
-}
-
-/// `left` [M, K] · `right` [K, N] in `dtype`: [M, N], contiguous.
-pub(super) fn product(left: CubeTensor, right: CubeTensor, dtype: DType) -> CubeTensor {
-    let ([rows, depth], [inner, columns]) = (left.meta.shape().dims(), right.meta.shape().dims());
-    assert_eq!(depth, inner, "the axis that a product sums over");
-    if rows * columns * depth == 0 {
-        return zeros(&left, [rows, columns], dtype);
-    }
-    let out = unwritten(&left, [rows, columns], dtype);
-    matmul(left, right, Some(out), MatmulStrategy::default(), dtype)
-        .expect("Burn multiplies matrices whose shapes fit")
-}
-
-/// A matrix [M, N] seen as [N, M]; nothing moves.
-pub(super) fn transposed(x: CubeTensor) -> CubeTensor {
-    let [rows, columns] = x.meta.shape().dims();
-    let s = x.meta.strides();
-    let meta = Metadata::new(Shape::new([columns, rows]), Strides::new(&[s[1], s[0]]));
-    CubeTensor::new(x.client, x.handle, meta, x.device, x.dtype)
 }
 
 /// `x` [.., C] as a matrix [N, C].
@@ -94,7 +72,68 @@ pub(crate) fn linear_dx(dy: CubeTensor, weight: CubeTensor) -> CubeTensor {
 }
 
 /// dyᵀ · x: `dy` [.., O], `x` [.., I] → [O, I].
+///
+/// The output is small and the sum long, so one product would keep few of a device's processors
+/// busy: it is cut along the sum into slices, whose products are added in their order.
 pub(crate) fn linear_dw(dy: CubeTensor, x: CubeTensor) -> CubeTensor {
     let dtype = x.dtype;
-    product(transposed(rows_of(dy)), rows_of(x), dtype)
+    let (dy, x) = (rows_of(dy), rows_of(x));
+    let ([rows, outputs], [_, inputs]) = (dy.meta.shape().dims(), x.meta.shape().dims());
+    let slices = slices_of_sum(rows, outputs, inputs);
+    if slices == 1 {
+        return product(transposed(dy), x, dtype);
+    }
+    let each = rows / slices;
+    let partial = unwritten(&x, [slices, outputs, inputs], DType::F32);
+    products_in(
+        transposed(reshaped(dy, [slices, each, outputs])),
+        reshaped(x, [slices, each, inputs]),
+        &partial,
+    );
+    add_slices(&partial, outputs * inputs, 0, [outputs, inputs], dtype)
+}
+
+/// Into how many equal slices a sum over `rows` is cut, by the shapes alone, so that the same
+/// shapes give the same bits: enough that tiles of the output times slices are about `TILES`, but
+/// none shorter than `SHORTEST`.
+fn slices_of_sum(rows: usize, outputs: usize, inputs: usize) -> usize {
+    /// Two for each processor of a large device.
+    const TILES: usize = 264;
+    /// Values along each side of a tile.
+    const SIDE: usize = 128;
+    const SHORTEST: usize = 1024;
+    const MOST: usize = 32;
+    let tiles = outputs.div_ceil(SIDE) * inputs.div_ceil(SIDE);
+    let wanted = (TILES / tiles.max(1)).next_power_of_two().min(MOST);
+    let mut slices = wanted;
+    while slices > 1 && (rows / slices < SHORTEST || !rows.is_multiple_of(slices)) {
+        slices /= 2;
+    }
+    slices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slices_of_sum;
+
+    #[test]
+    fn long_sums_are_cut_until_the_device_is_full() {
+        // The projections, the MLP and the head of the 125M class at 32 sequences of 1,024 tokens.
+        assert_eq!(slices_of_sum(32_768, 768, 768), 8);
+        assert_eq!(slices_of_sum(32_768, 2_304, 768), 2);
+        assert_eq!(slices_of_sum(32_768, 3_072, 768), 1);
+        assert_eq!(slices_of_sum(32_768, 50_304, 768), 1);
+    }
+
+    #[test]
+    fn slices_are_equal_and_not_short() {
+        for rows in [0, 1, 1_023, 2_048, 3_000, 4_097, 6_144, 40_000] {
+            for width in [1, 64, 200, 768] {
+                let slices = slices_of_sum(rows, width, 768);
+                assert!(slices == 1 || rows % slices == 0 && rows / slices >= 1_024);
+            }
+        }
+        assert_eq!(slices_of_sum(4_096, 64, 64), 4);
+        assert_eq!(slices_of_sum(4_097, 64, 64), 1);
+    }
 }

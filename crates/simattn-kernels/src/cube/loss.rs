@@ -12,7 +12,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
-use super::linear::{product, transposed};
+use super::product::{product, transposed};
 use super::rows::{THREADS, cubes, largest_of_cube, sum_of_lanes, threads};
 use super::tensor::{addresses, element, unwritten, writable, zeros};
 use crate::call::HeadGradientsWanted;

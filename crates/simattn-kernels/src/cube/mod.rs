@@ -27,6 +27,7 @@ pub(crate) mod linear;
 pub(crate) mod loss;
 pub(crate) mod norm;
 mod normal;
+mod product;
 pub(crate) mod rotary;
 mod rows;
 pub(crate) mod sas_attention;

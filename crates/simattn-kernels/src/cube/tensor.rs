@@ -4,10 +4,14 @@ use burn::backend::cubecl::dtype_to_elem_type;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::kernel::{into_contiguous, untile};
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::calculate_cube_count_elemwise;
 use cubecl::client::Client;
 use cubecl::ir::{AddressType, ElemType};
+use cubecl::prelude::*;
 use cubecl::zspace::Strides;
 use cubecl::zspace::metadata::Metadata;
+
+use super::rows::threads;
 
 /// A tensor that kernels can index by shape and strides; most are already.
 pub(crate) fn indexable(x: CubeTensor) -> CubeTensor {
@@ -27,6 +31,10 @@ pub(crate) fn addresses(tensors: &[&CubeTensor]) -> AddressType {
 
 /// An uninitialised tensor beside `like` on its device; the kernel launched next writes every
 /// value.
+///
+/// Its rows lie end to end, which kernels that index by hand rely on. Burn's own functions leave
+/// room between rows on some devices (CUDA, ROCm), so no launch may allocate in another way;
+/// `tests/floors.rs` enforces this.
 pub(crate) fn unwritten(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTensor {
     let shape = shape.into();
     let handle = like
@@ -41,9 +49,28 @@ pub(crate) fn unwritten(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType
     )
 }
 
-/// Zeros beside `like` on its device.
+#[cube(launch, address_type = "dynamic")]
+fn clear<F: Float>(x: &mut Tensor<F>, #[define(F)] _element: ElemType) {
+    if ABSOLUTE_POS < x.len() {
+        x[ABSOLUTE_POS] = F::cast_from(f32::new(0.0));
+    }
+}
+
+/// Zeros beside `like` on its device, end to end as [`unwritten`].
 pub(crate) fn zeros(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTensor {
-    burn_cubecl::ops::numeric::zeros(like.device.clone(), shape.into(), dtype)
+    let x = unwritten(like, shape, dtype);
+    let values = x.meta.num_elements();
+    if values > 0 {
+        clear::launch(
+            &x.client,
+            calculate_cube_count_elemwise(&x.client, values, threads()),
+            threads(),
+            addresses(&[&x]),
+            x.clone().into_tensor_arg(),
+            element(&x),
+        );
+    }
+    x
 }
 
 /// A tensor that a kernel may change in place: contiguous, and held by nobody else.

@@ -4,6 +4,7 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
+use super::layout::Rows;
 use super::{Named, Numbers, assert_near, read, tensor};
 
 /// The largest RMS relative error of a value or a gradient.
@@ -12,8 +13,15 @@ pub const LIMIT: f64 = 1e-5;
 /// A function of some matrices; a row vector is [1, C].
 pub type Function<'a> = &'a dyn Fn(&[Tensor<2>]) -> Tensor<2>;
 
-/// Value and gradients of Σ f(inputs)·dy for random inputs of these shapes.
-fn evaluate(shapes: &[[usize; 2]], f: Function<'_>, device: &Device, dtype: DType) -> Named {
+/// Value and gradients of Σ f(inputs)·dy for random inputs of these shapes, whose rows lie as
+/// `rows` says.
+fn evaluate(
+    shapes: &[[usize; 2]],
+    f: Function<'_>,
+    device: &Device,
+    dtype: DType,
+    rows: Rows,
+) -> Named {
     let mut numbers = Numbers(
         shapes
             .iter()
@@ -28,9 +36,10 @@ fn evaluate(shapes: &[[usize; 2]], f: Function<'_>, device: &Device, dtype: DTyp
         .iter()
         .map(|&shape| random(shape).require_grad())
         .collect();
-    let y = f(&leaves);
+    let inputs: Vec<_> = leaves.iter().map(|leaf| rows.of(leaf.clone())).collect();
+    let y = f(&inputs);
     let dy = random(y.dims());
-    let gradients = (y.clone() * dy).sum().backward();
+    let gradients = rows.weighted_sum(y.clone(), dy).backward();
     const NAMES: [&str; 4] = ["gradient 0", "gradient 1", "gradient 2", "gradient 3"];
     let of_leaves = leaves
         .iter()
@@ -41,7 +50,7 @@ fn evaluate(shapes: &[[usize; 2]], f: Function<'_>, device: &Device, dtype: DTyp
         .collect()
 }
 
-/// `ours` on the GPU is `definition` in float64, to [`LIMIT`].
+/// `ours` on the GPU is `definition` in float64, to [`LIMIT`], however the rows of its inputs lie.
 #[track_caller]
 pub fn check(
     name: &str,
@@ -53,7 +62,7 @@ pub fn check(
     check_to(LIMIT, name, device, shapes, ours, definition);
 }
 
-/// `ours` on the GPU is `definition` in float64, to `limit`.
+/// `ours` on the GPU is `definition` in float64, to `limit`, however the rows of its inputs lie.
 #[track_caller]
 pub fn check_to(
     limit: f64,
@@ -63,13 +72,17 @@ pub fn check_to(
     ours: Function<'_>,
     definition: Function<'_>,
 ) {
-    let got = evaluate(shapes, ours, &device.clone().autodiff(), DType::F32);
-    let exact = evaluate(shapes, definition, &Device::flex().autodiff(), DType::F64);
-    let case = format!("{name} of {shapes:?}");
-    let error = assert_near(&case, &got, &exact, limit);
-    println!("{error:.1e} {case}");
-    let again = evaluate(shapes, ours, &device.clone().autodiff(), DType::F32);
-    assert!(got == again, "{case}: other bits the second time");
+    let exact = &Device::flex().autodiff();
+    let exact = evaluate(shapes, definition, exact, DType::F64, Rows::EndToEnd);
+    let device = &device.clone().autodiff();
+    for rows in Rows::ALL {
+        let got = evaluate(shapes, ours, device, DType::F32, rows);
+        let case = format!("{name} of {shapes:?}, rows {rows:?}");
+        let error = assert_near(&case, &got, &exact, limit);
+        println!("{error:.1e} {case}");
+        let again = evaluate(shapes, ours, device, DType::F32, rows);
+        assert!(got == again, "{case}: other bits the second time");
+    }
 }
 
 pub fn row(x: &Tensor<2>) -> Tensor<1> {

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod definition;
+pub mod layout;
 
 use burn::tensor::{DType, Device, DeviceType, Tensor, TensorData};
 
