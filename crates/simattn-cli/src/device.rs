@@ -21,8 +21,9 @@ pub(crate) enum DeviceChoice {
     Gpu {
         /// How it is reached.
         runtime: Runtime,
-        /// Which one, in the order that `simattn info --machine` lists them.
-        index: usize,
+        /// Which one, in the order that `simattn info --machine` lists them; where that is not said,
+        /// the first, and of several processes on this host each its own.
+        index: Option<usize>,
     },
 }
 
@@ -143,8 +144,8 @@ impl FromStr for DeviceChoice {
             _ => {}
         }
         let (name, index) = match text.split_once(':') {
-            Some((name, index)) => (name, index.parse().map_err(|_| unknown())?),
-            None => (text, 0),
+            Some((name, index)) => (name, Some(index.parse().map_err(|_| unknown())?)),
+            None => (text, None),
         };
         let runtime = Runtime::ALL.into_iter().find(|r| r.name() == name);
         let runtime = runtime.ok_or_else(unknown)?;
@@ -164,7 +165,7 @@ impl fmt::Display for DeviceChoice {
         match self {
             Self::Auto => f.write_str("auto"),
             Self::Cpu => f.write_str("cpu"),
-            Self::Gpu { runtime, index } => write!(f, "{runtime}:{index}"),
+            Self::Gpu { runtime, index } => write!(f, "{runtime}:{}", index.unwrap_or(0)),
         }
     }
 }
@@ -182,6 +183,7 @@ impl DeviceChoice {
             Self::Gpu { runtime, index } => {
                 let devices = runtime.devices().ok_or(DeviceError::NotBuilt { runtime })?;
                 let found = devices.len();
+                let index = index.unwrap_or_else(|| own_of(found));
                 let device = devices.into_iter().nth(index);
                 checked(device.ok_or(DeviceError::NotThere {
                     runtime,
@@ -237,10 +239,17 @@ pub(crate) fn name(device: &Device) -> &'static str {
 /// The first device that is a card: processors that stand in for one are slower than our own
 /// kernels for them.
 fn first_gpu() -> Option<Device> {
-    let mut devices = Runtime::ALL
+    let devices = Runtime::ALL
         .into_iter()
         .flat_map(|runtime| runtime.devices().unwrap_or_default());
-    devices.find(is_card)
+    let cards: Vec<Device> = devices.filter(is_card).collect();
+    let own = own_of(cards.len());
+    cards.into_iter().nth(own)
+}
+
+/// Which of `count` devices is this process's, where several on this host share them.
+fn own_of(count: usize) -> usize {
+    simattn_train::launch().place_on_host % count.max(1)
 }
 
 /// A device that computes what it should.
@@ -297,8 +306,9 @@ mod tests {
         let gpu = |runtime, index| Ok(DeviceChoice::Gpu { runtime, index });
         assert_eq!("auto".parse(), Ok(DeviceChoice::Auto));
         assert_eq!("cpu".parse(), Ok(DeviceChoice::Cpu));
-        assert_eq!("cuda".parse(), gpu(Runtime::Cuda, 0));
-        assert_eq!("vulkan:3".parse(), gpu(Runtime::Vulkan, 3));
+        assert_eq!("cuda".parse(), gpu(Runtime::Cuda, None));
+        assert_eq!("cuda:0".parse(), gpu(Runtime::Cuda, Some(0)));
+        assert_eq!("vulkan:3".parse(), gpu(Runtime::Vulkan, Some(3)));
         for wrong in ["", "gpu", "cuda:", "cuda:x", "cpu:0", "CUDA"] {
             assert!(wrong.parse::<DeviceChoice>().is_err(), "{wrong}");
         }
@@ -310,7 +320,7 @@ mod tests {
         assert_eq!(DeviceChoice::Auto.open(), Ok(Device::flex()));
         let error = DeviceChoice::Gpu {
             runtime: Runtime::Cuda,
-            index: 0,
+            index: None,
         }
         .open()
         .unwrap_err();

@@ -13,6 +13,23 @@ pub(crate) enum CliError {
     /// Something that went wrong on the way: exit code 1.
     #[error("{0}")]
     Failure(String),
+    /// The one or the other, which has been said already.
+    #[error("it has been said why this ends with exit code {code}")]
+    Told {
+        /// The exit code.
+        code: u8,
+    },
+}
+
+impl CliError {
+    /// The exit code of the command.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Input(_) => 2,
+            Self::Failure(_) => 1,
+            Self::Told { code } => *code,
+        }
+    }
 }
 
 /// An error that the user can correct.

@@ -44,11 +44,10 @@ pub fn run() -> ExitCode {
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            console::tell(format_args!("simattn: {error}"));
-            match error {
-                CliError::Input(_) => ExitCode::from(2),
-                CliError::Failure(_) => ExitCode::from(1),
+            if !matches!(error, CliError::Told { .. }) {
+                console::tell(format_args!("simattn: {error}"));
             }
+            ExitCode::from(error.code())
         }
     }
 }

@@ -73,14 +73,21 @@ pub(crate) fn weights(model: &ModelConfig) -> u128 {
 const FLOAT: u128 = 4;
 
 /// Bytes that training holds between two steps and in the middle of one: weights, gradients and the
-/// optimizer's moments. Passes come on top.
-pub(crate) fn training(config: &RunConfig) -> u128 {
-    let copies = match config.train.optimizer {
-        OptimizerKind::AdamW => 4,
+/// optimizer's moments, which `ranks` processes may share. Passes come on top.
+pub(crate) fn training(config: &RunConfig, ranks: usize) -> u128 {
+    let moments = match config.train.optimizer {
+        OptimizerKind::AdamW => 2,
         // One momentum for the matrices; two moments for the rest.
-        OptimizerKind::Muon => 3,
+        OptimizerKind::Muon => 1,
     };
-    weights(&config.model).saturating_mul(copies)
+    let weights = weights(&config.model);
+    let holders = if config.train.shard_optimizer {
+        ranks
+    } else {
+        1
+    };
+    let moments = weights.saturating_mul(moments) / holders.max(1) as u128;
+    weights.saturating_mul(2).saturating_add(moments)
 }
 
 /// Bytes that the passes of one micro-batch keep for backward, at least: the input of every block,

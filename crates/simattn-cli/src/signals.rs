@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// A flag that SIGINT and SIGTERM set, and SIGHUP, which a terminal sends when it closes. The second
+/// A flag that SIGINT and SIGTERM set, SIGUSR1, which `mpirun` sends on to all processes, and SIGHUP,
+/// which a terminal sends when it closes. The second
 /// SIGINT or SIGTERM ends the process at once, with the exit code that shells give: 128 and the
 /// signal's number.
 ///
@@ -19,6 +20,8 @@ pub(crate) fn stop_on_signals() -> std::io::Result<Arc<AtomicBool>> {
         flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())?;
         flag::register(signal, stop.clone())?;
     }
+    #[cfg(unix)]
+    flag::register(signal_hook::consts::SIGUSR1, stop.clone())?;
     #[cfg(target_os = "linux")]
     if !hangups_are_ignored() {
         // A closing terminal sends it, and so may its shell: the second one must not cut the save short.

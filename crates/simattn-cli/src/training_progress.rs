@@ -108,6 +108,7 @@ mod tests {
     #[test]
     fn a_step_says_loss_speed_and_time_left() {
         let report = StepReport {
+            exchange: None,
             step: 25,
             steps: 100,
             loss: 2.5,

@@ -2,7 +2,7 @@
 
 use crate::batch::Batch;
 use crate::error::DataError;
-use crate::loader::{Loader, OtherWindows, Position};
+use crate::loader::{Loader, OtherWindows, Position, Share};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -39,6 +39,19 @@ impl BackgroundLoader {
             loader,
             worker: None,
         }
+    }
+
+    /// The same, but it gives a share of every step's batches alone, as [`Loader::with_share`]. To
+    /// be called between two steps.
+    ///
+    /// # Errors
+    ///
+    /// As [`Loader::seek`].
+    pub fn with_share(mut self, share: Share) -> Result<Self, DataError> {
+        self.stop();
+        let mut loader = self.loader.clone().with_share(share);
+        loader.seek(&self.position)?;
+        Ok(Self::new(loader))
     }
 
     /// The next batch, as [`Loader::next_batch`].

@@ -73,7 +73,7 @@ pub use contain::contained;
 pub use corpus::Corpus;
 pub use documents::{Document, Texts, read_documents};
 pub use error::DataError;
-pub use loader::{Loader, OtherWindows, Position, Weighted};
+pub use loader::{Loader, OtherWindows, Position, Share, Weighted};
 pub use made_folders::{MadeFolders, NotMade};
 #[cfg(feature = "parquet")]
 pub use parquet_file::{ParquetFile, ParquetRows};

@@ -34,6 +34,29 @@ pub struct OtherWindows {
     pub tokens: Vec<Option<u64>>,
 }
 
+/// Which of a step's batches a loader gives. The others are passed over without being read, so that
+/// several processes each read their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Batches of a step before the first that is given.
+    pub first: usize,
+    /// Batches of a step that are given.
+    pub count: usize,
+    /// Batches of a step.
+    pub of: usize,
+}
+
+impl Default for Share {
+    /// All of them.
+    fn default() -> Self {
+        Self {
+            first: 0,
+            count: 1,
+            of: 1,
+        }
+    }
+}
+
 /// An endless sequence of training batches; a pure function of the sources, their weights, the
 /// shape, the seed and the position.
 ///
@@ -46,6 +69,9 @@ pub struct Loader {
     sources: Vec<(Windows, f64)>,
     batch: usize,
     context: usize,
+    share: Share,
+    /// Batches of the present step that have been given.
+    given: usize,
 }
 
 impl Loader {
@@ -98,7 +124,19 @@ impl Loader {
             sources: all,
             batch,
             context,
+            share: Share::default(),
+            given: 0,
         })
+    }
+
+    /// The same, but it gives a share of every step's batches alone. Steps begin where it stands
+    /// now, and where it is put later.
+    ///
+    /// The position between two steps is the one of a loader that gives all batches.
+    pub fn with_share(mut self, share: Share) -> Self {
+        self.share = share;
+        self.given = 0;
+        self
     }
 
     /// The next [`Batch`], always full; the position moves behind it.
@@ -107,6 +145,28 @@ impl Loader {
     ///
     /// Whatever keeps a source from being read; the position is then anywhere within the batch.
     pub fn next_batch(&mut self) -> Result<Batch, DataError> {
+        let Share { first, count, of } = self.share;
+        if self.given == 0 {
+            self.pass_over(first);
+        }
+        let batch = self.read_batch()?;
+        self.given += 1;
+        if self.given >= count {
+            self.given = 0;
+            self.pass_over(of.saturating_sub(first + count));
+        }
+        Ok(batch)
+    }
+
+    /// Moves the position behind `batches` batches that nobody reads.
+    fn pass_over(&mut self, batches: usize) {
+        for _ in 0..batches * self.batch {
+            let next = self.next_source();
+            self.sources[next].0.pass_over();
+        }
+    }
+
+    fn read_batch(&mut self) -> Result<Batch, DataError> {
         let mut batch = Batch::with_capacity(self.batch, self.context);
         while batch.batch < self.batch {
             let next = self.next_source();
@@ -154,6 +214,7 @@ impl Loader {
             windows.seek(*cursor)?;
         }
         self.sources = sources;
+        self.given = 0;
         Ok(())
     }
 
@@ -194,6 +255,7 @@ impl Loader {
             first.set_rows(left);
         }
         self.sources = sources;
+        self.given = 0;
         Ok(())
     }
 

@@ -83,21 +83,36 @@ impl Windows {
 
     /// Appends the next window to a batch.
     pub(crate) fn push_next(&mut self, batch: &mut Batch) -> Result<(), DataError> {
-        let window = loop {
+        let window = self.next_window();
+        let ids = self.read(self.epoch.first + window * self.context as u64)?;
+        batch.push(&ids);
+        self.advance();
+        Ok(())
+    }
+
+    /// Moves behind the next window without reading it.
+    pub(crate) fn pass_over(&mut self) {
+        self.next_window();
+        self.advance();
+    }
+
+    /// The next window's place in the text, in an epoch that has one left.
+    fn next_window(&mut self) -> u64 {
+        loop {
             match self.epoch.order.get(self.cursor.window) {
-                Some(window) => break window,
+                Some(window) => return window,
                 None => {
                     self.cursor.epoch += 1;
                     self.cursor.window = 0;
                     self.epoch = self.epoch_at(self.cursor.epoch);
                 }
             }
-        };
-        let ids = self.read(self.epoch.first + window * self.context as u64)?;
-        batch.push(&ids);
+        }
+    }
+
+    fn advance(&mut self) {
         self.cursor.window += 1;
         self.cursor.rows = self.cursor.rows.saturating_add(1);
-        Ok(())
     }
 
     /// The `context` tokens from the ring position `first` on, with the one before them in front.

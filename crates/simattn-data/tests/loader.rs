@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use simattn_data::{
-    BackgroundLoader, Batch, Cursor, DataError, Loader, OtherWindows, Position, TokenSet,
+    BackgroundLoader, Batch, Cursor, DataError, Loader, OtherWindows, Position, Share, TokenSet,
     TokenSource, ValidationSample, Weighted,
 };
 use std::sync::Arc;
@@ -112,6 +112,42 @@ proptest! {
             prop_assert_eq!(&resumed.next_batch().unwrap(), &next);
             prop_assert_eq!(&ahead.next_batch().unwrap(), &next);
             prop_assert_eq!(ahead.position(), &straight.position());
+        }
+    }
+
+    #[test]
+    fn shares_of_a_step_are_read_apart_and_leave_one_position(
+        of in 1_usize..7,
+        edges in (0.0_f64..1.0, 0.0_f64..1.0),
+        batch in 1_usize..4,
+        weights in proptest::collection::vec(0.1_f64..4.0, 1..3),
+        before in 0_usize..3,
+    ) {
+        let first = (edges.0 * of as f64) as usize;
+        let count = 1 + (edges.1 * (of - first) as f64) as usize;
+        let share = Share { first, count: count.min(of - first), of };
+        let sources = weights.iter().enumerate().map(|(index, &weight)| Weighted {
+            source: from(1000 * index, 53),
+            weight,
+        });
+        let sources: Vec<_> = sources.collect();
+        let all = Loader::mixed(sources, batch, 5, 11).unwrap();
+        let mut whole = all.clone();
+        for _ in 0..before * of {
+            whole.next_batch().unwrap();
+        }
+        let mut ahead = BackgroundLoader::new(all.clone()).with_share(share).unwrap();
+        ahead.seek(&whole.position()).unwrap();
+        let mut part = whole.clone().with_share(share);
+        // More than an epoch of 53 tokens.
+        for _ in 0..8 {
+            let step: Vec<Batch> = (0..of).map(|_| whole.next_batch().unwrap()).collect();
+            for expected in &step[share.first..share.first + share.count] {
+                prop_assert_eq!(&part.next_batch().unwrap(), expected);
+                prop_assert_eq!(&ahead.next_batch().unwrap(), expected);
+            }
+            prop_assert_eq!(part.position(), whole.position());
+            prop_assert_eq!(ahead.position(), &whole.position());
         }
     }
 

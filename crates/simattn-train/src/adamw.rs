@@ -1,6 +1,8 @@
 //! AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019).
 
 use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Device, Tensor};
@@ -9,8 +11,9 @@ use simattn_kernels::call;
 use simattn_kernels::cpu::adamw;
 use simattn_kernels::ops::{AdamWState, GroupSettings, adamw_step_by};
 
-use crate::flat::Flat;
+use crate::flat::{Flat, part_of, with_part};
 use crate::gradients::GradientSum;
+use crate::sharding::Shards;
 use crate::tensors::{TensorError, TensorFile};
 use simattn::checkpoint::NamedTensor;
 
@@ -76,12 +79,25 @@ pub struct AdamW {
     moments: HashMap<ParamId, Moments>,
     /// Zeros for parameters that had no gradient yet; see [`AdamW::reserve`].
     reserved: HashMap<ParamId, Moments>,
+    /// Where other ranks remember a part.
+    shards: Option<Arc<Shards>>,
 }
 
 #[derive(Debug)]
 struct Moments {
     first: Flat,
     second: Flat,
+}
+
+impl Moments {
+    /// Of no numbers.
+    fn none() -> Self {
+        let none = || Flat::Host(Vec::new());
+        Self {
+            first: none(),
+            second: none(),
+        }
+    }
 }
 
 impl AdamW {
@@ -92,7 +108,20 @@ impl AdamW {
             updates: 0,
             moments: HashMap::new(),
             reserved: HashMap::new(),
+            shards: None,
         }
+    }
+
+    /// Remembers only what this rank owns from now on. To be called before the first step.
+    pub(crate) fn shard(
+        &mut self,
+        shards: Arc<Shards>,
+        parameters: &[NamedParameter],
+        device: &Device,
+    ) {
+        self.shards = Some(shards);
+        self.reserved.clear();
+        self.reserve(parameters, device);
     }
 
     /// Takes the memory of the moments of `parameters` now. To be called before the first step:
@@ -106,7 +135,8 @@ impl AdamW {
             if self.moments.contains_key(id) {
                 continue;
             }
-            let zeros = || Flat::Host(vec![0.0; shape.iter().product()]);
+            let count = own(&self.shards, *id, shape.iter().product()).len();
+            let zeros = || Flat::Host(vec![0.0; count]);
             self.reserved.entry(*id).or_insert_with(|| Moments {
                 first: zeros(),
                 second: zeros(),
@@ -132,10 +162,14 @@ impl AdamW {
                 continue;
             };
             for (prefix, flat) in MOMENTS.iter().zip([&moments.first, &moments.second]) {
+                let count = parameter.shape.iter().product();
                 tensors.push(NamedTensor {
                     name: format!("{prefix}{}", parameter.name),
                     shape: parameter.shape.clone(),
-                    values: flat.to_numbers(),
+                    values: match &self.shards {
+                        Some(shards) => shards.gathered(parameter.id, flat, count),
+                        None => flat.to_numbers(),
+                    },
                 });
             }
         }
@@ -161,9 +195,20 @@ impl AdamW {
             if !file.contains(&first) && !file.contains(&second) {
                 continue;
             }
+            let mut take = |name: &str| {
+                let mut numbers = file.take(name, shape)?;
+                let own = own(&self.shards, *id, numbers.len());
+                numbers.truncate(own.end);
+                numbers.drain(..own.start);
+                numbers.shrink_to_fit();
+                Ok::<_, TensorError>(match numbers.is_empty() {
+                    true => Flat::Host(numbers),
+                    false => Flat::from_numbers(numbers, device),
+                })
+            };
             let moments = Moments {
-                first: Flat::from_numbers(file.take(&first, shape)?, device),
-                second: Flat::from_numbers(file.take(&second, shape)?, device),
+                first: take(&first)?,
+                second: take(&second)?,
             };
             restored.insert(*id, moments);
         }
@@ -198,8 +243,14 @@ impl AdamW {
             gradients,
             moments: &mut self.moments,
             reserved: &mut self.reserved,
+            shards: &self.shards,
         })
     }
+}
+
+/// What this rank remembers of a parameter with `count` numbers.
+fn own(shards: &Option<Arc<Shards>>, id: ParamId, count: usize) -> Range<usize> {
+    shards.as_ref().map_or(0..count, |shards| shards.own(id))
 }
 
 /// What the updates of all tensors share.
@@ -276,6 +327,7 @@ struct Updater<'a> {
     gradients: GradientSum,
     moments: &'a mut HashMap<ParamId, Moments>,
     reserved: &'a mut HashMap<ParamId, Moments>,
+    shards: &'a Option<Arc<Shards>>,
 }
 
 impl ModuleMapper for Updater<'_> {
@@ -283,6 +335,12 @@ impl ModuleMapper for Updater<'_> {
         let Some(gradient) = self.gradients.take(param.id) else {
             return param;
         };
+        let own = own(self.shards, param.id, param.lazy_shape().num_elements());
+        if own.is_empty() {
+            // Known to have moments, as on the ranks that have them.
+            self.moments.entry(param.id).or_insert_with(Moments::none);
+            return param;
+        }
         let mut scale = f64::NAN;
         if matches!(gradient, Flat::Host(_)) {
             scale = *self.host_scale.get_or_insert_with(|| self.scale.number());
@@ -300,6 +358,7 @@ impl ModuleMapper for Updater<'_> {
         } else {
             factors.config.weight_decay
         };
+        let gradient = gradient.part(own.clone());
         let moments = self.moments.entry(id).or_insert_with(|| {
             let zeros = || Moments {
                 first: gradient.zeros_like(),
@@ -316,7 +375,7 @@ impl ModuleMapper for Updater<'_> {
                 Flat::Host(first),
                 Flat::Host(second),
             ) => {
-                factors.apply(scale, decay, &mut weights, &gradient, first, second);
+                factors.apply(scale, decay, &mut weights[own], &gradient, first, second);
                 Flat::Host(weights)
             }
             (weights, gradient, first, second) => {
@@ -327,16 +386,17 @@ impl ModuleMapper for Updater<'_> {
                     first_moment: take(first),
                     second_moment: take(second),
                 };
-                let (weights, state) = factors.apply_tensors(
+                let weights = weights.into_tensor(&plain);
+                let (updated, state) = factors.apply_tensors(
                     self.scale,
                     decay,
-                    weights.into_tensor(&plain),
+                    part_of(&weights, own.clone()),
                     gradient.into_tensor(&plain),
                     state,
                 );
                 *first = Flat::Device(state.first_moment);
                 *second = Flat::Device(state.second_moment);
-                Flat::Device(weights)
+                Flat::Device(with_part(weights, own, updated))
             }
         };
         let mut tensor = updated.into_shaped::<D>(shape, &plain);

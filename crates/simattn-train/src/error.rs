@@ -61,6 +61,12 @@ pub enum TrainError {
         /// The weight, or the optimiser's tensor, that is.
         tensor: String,
     },
+    /// What is wrong shows on another rank, which says it.
+    #[error("rank {rank} says what is wrong")]
+    OnRank {
+        /// Which one.
+        rank: usize,
+    },
     /// A gradient is NaN or infinite. The weights are those before this step.
     #[error(
         "step {step}: the gradient of {tensor} is not finite, at learning rate {learning_rate:.1e}; \

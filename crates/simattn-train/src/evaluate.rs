@@ -5,6 +5,7 @@ use burn::tensor::Device;
 use simattn::Decoder;
 use simattn_data::{Batch, DataError, TokenSet, TokenSource, ValidationSample};
 
+use crate::ranks::Ranks;
 use crate::step::tensors;
 
 /// How well a model predicts some tokens.
@@ -53,7 +54,26 @@ impl Validation {
 
     /// The model's loss on the sample. Bits per byte use the bytes per token of all held-out text.
     pub fn evaluate(&self, decoder: &Decoder) -> Evaluation {
-        let (loss, tokens) = mean_loss(decoder, &self.sample.batches, |_| {});
+        self.evaluate_with(decoder, &Ranks::alone())
+    }
+
+    /// The same, each rank its part of the batches.
+    pub(crate) fn evaluate_with(&self, decoder: &Decoder, ranks: &Ranks) -> Evaluation {
+        let batches = &self.sample.batches;
+        let decoder = decoder.valid();
+        let own = &batches[ranks.part(batches.len())];
+        let losses: Vec<f64> = own
+            .iter()
+            .map(|batch| batch_loss(&decoder, batch))
+            .collect();
+        let losses = ranks.gather_numbers(&losses, "evaluating");
+        let (mut total, mut tokens) = (0.0, 0u64);
+        for (loss, batch) in losses.iter().zip(batches) {
+            let count = batch.targets.len() as u64;
+            total += loss * count as f64;
+            tokens += count;
+        }
+        let loss = total / tokens.max(1) as f64;
         Evaluation {
             tokens,
             loss,
@@ -182,20 +202,15 @@ fn windows(
     })
 }
 
-/// The mean loss over all targets of `batches`, and their number.
-fn mean_loss<B: std::borrow::Borrow<Batch>>(
-    decoder: &Decoder,
-    batches: impl IntoIterator<Item = B>,
-    progress: impl FnMut(u64),
-) -> (f64, u64) {
-    let any = |_: f64, _: u64, _: u64| Ok::<(), std::convert::Infallible>(());
-    match checked_mean_loss(decoder, batches, progress, any) {
-        Ok(found) => found,
-        Err(never) => match never {},
-    }
+/// The mean loss over a batch.
+fn batch_loss(decoder: &Decoder, batch: &Batch) -> f64 {
+    let device: Device = decoder.embedding.val().device();
+    let (inputs, targets) = tensors(batch, &device);
+    f64::from(decoder.loss(inputs, targets).into_scalar::<f32>())
 }
 
-/// The same, ended by what `check` has against a batch's loss, the tokens before it, and its own.
+/// The mean loss over all targets of `batches`, and their number; ended by what `check` has against
+/// a batch's loss, the tokens before it, and its own.
 fn checked_mean_loss<B: std::borrow::Borrow<Batch>, E>(
     decoder: &Decoder,
     batches: impl IntoIterator<Item = B>,
@@ -203,15 +218,13 @@ fn checked_mean_loss<B: std::borrow::Borrow<Batch>, E>(
     check: impl Fn(f64, u64, u64) -> Result<(), E>,
 ) -> Result<(f64, u64), E> {
     let decoder = decoder.valid();
-    let device: Device = decoder.embedding.val().device();
     let (mut total, mut tokens) = (0.0, 0u64);
     for batch in batches {
         let batch = batch.borrow();
-        let (inputs, targets) = tensors(batch, &device);
-        let loss = decoder.loss(inputs, targets).into_scalar::<f32>();
+        let loss = batch_loss(&decoder, batch);
         let count = batch.targets.len() as u64;
-        check(f64::from(loss), tokens, count)?;
-        total += f64::from(loss) * count as f64;
+        check(loss, tokens, count)?;
+        total += loss * count as f64;
         tokens += count;
         progress(tokens);
     }

@@ -3,7 +3,8 @@
 //! The environment variable `SIMATTN_FAULT` holds a list such as
 //! `hold@checkpoint.state#2,full@metrics.append#3+`: what happens, at which point, at which passing
 //! of it (from 1; with `+` at every later one too). `hold` says so on standard error and stops that
-//! thread for good, so that a test can kill the process exactly there; `full` is a full disk.
+//! thread for good, so that a test can kill the process exactly there; `full` is a full disk, `wrong`
+//! a number that is none, and `panic` a bug.
 //! Without the variable a point costs one comparison.
 
 use std::io::{self, Write};
@@ -26,13 +27,19 @@ struct Fault {
 enum Action {
     Hold,
     Full,
+    Wrong,
+    Panic,
 }
 
 /// To be called where a fault may strike.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::StorageFull`] where the variable asks for it.
+/// [`io::ErrorKind::StorageFull`] or [`io::ErrorKind::InvalidData`] where the variable asks for it.
+///
+/// # Panics
+///
+/// Where the variable asks for that.
 pub fn pass(point: &str) -> io::Result<()> {
     static FAULTS: OnceLock<Vec<Fault>> = OnceLock::new();
     let faults = FAULTS.get_or_init(|| {
@@ -46,6 +53,8 @@ pub fn pass(point: &str) -> io::Result<()> {
         }
         match fault.action {
             Action::Full => return Err(io::ErrorKind::StorageFull.into()),
+            Action::Wrong => return Err(io::ErrorKind::InvalidData.into()),
+            Action::Panic => panic!("asked to at {point}"),
             Action::Hold => {
                 let _ = writeln!(io::stderr(), "{VARIABLE}: held at {point}");
                 loop {
@@ -70,6 +79,8 @@ fn parse(entry: &str) -> Option<Fault> {
         action: match action {
             "hold" => Action::Hold,
             "full" => Action::Full,
+            "wrong" => Action::Wrong,
+            "panic" => Action::Panic,
             _ => return None,
         },
         point: point.to_owned(),

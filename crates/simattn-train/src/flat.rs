@@ -1,5 +1,7 @@
 //! A tensor's numbers in a row, in this process's memory or on a device.
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 use rayon::prelude::*;
 use simattn_kernels::cpu::gradient_norm::squared_sums;
@@ -45,6 +47,17 @@ impl Flat {
             Self::Host(numbers)
         } else {
             Self::Device(Self::Host(numbers).into_tensor(&plain))
+        }
+    }
+
+    /// Those in a range.
+    pub(crate) fn part(self, range: Range<usize>) -> Self {
+        match self {
+            Self::Host(mut numbers) if range.end == numbers.len() => {
+                Self::Host(numbers.split_off(range.start))
+            }
+            Self::Host(numbers) => Self::Host(numbers[range].to_vec()),
+            Self::Device(tensor) => Self::Device(part_of(&tensor, range)),
         }
     }
 
@@ -104,6 +117,14 @@ impl Flat {
         }
     }
 
+    /// The numbers.
+    pub(crate) fn into_numbers(self) -> Vec<f32> {
+        match self {
+            Self::Host(numbers) => numbers,
+            Self::Device(tensor) => into_numbers(tensor),
+        }
+    }
+
     /// As a tensor with one axis on `device`.
     pub(crate) fn into_tensor(self, device: &Device) -> Tensor<1> {
         match self {
@@ -122,6 +143,22 @@ impl Flat {
             Self::Device(tensor) => tensor.reshape(shape),
         }
     }
+}
+
+/// The numbers of a tensor in a range.
+pub(crate) fn part_of(tensor: &Tensor<1>, range: Range<usize>) -> Tensor<1> {
+    if range.len() == tensor.dims()[0] {
+        return tensor.clone();
+    }
+    tensor.clone().narrow(0, range.start, range.len())
+}
+
+/// A tensor with other numbers in a range.
+pub(crate) fn with_part(tensor: Tensor<1>, range: Range<usize>, part: Tensor<1>) -> Tensor<1> {
+    if range.len() == tensor.dims()[0] {
+        return part;
+    }
+    tensor.slice_assign([range], part)
 }
 
 /// The numbers of a tensor as float32.

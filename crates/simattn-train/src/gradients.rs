@@ -31,6 +31,21 @@ impl GradientSum {
         module.visit(&mut collector);
     }
 
+    /// Of these parameters, in the module's order.
+    pub(crate) fn from_entries(entries: Vec<(ParamId, Flat)>) -> Self {
+        Self { entries }
+    }
+
+    /// Adds another sum, number by number.
+    pub(crate) fn add_sum(&mut self, other: Self) {
+        for (id, flat) in other.entries {
+            match self.entries.iter_mut().find(|(entry, _)| *entry == id) {
+                Some((_, sum)) => sum.add(flat),
+                None => self.entries.push((id, flat)),
+            }
+        }
+    }
+
     /// The Euclidean norm over all gradients together, in float64 on the CPU. Not finite exactly
     /// where a gradient is not finite or a device's float32 sum overflowed.
     pub fn norm(&self) -> f64 {

@@ -1,6 +1,7 @@
 //! Muon (Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024).
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::optim::decay::WeightDecayConfig;
@@ -12,6 +13,7 @@ use simattn::named::NamedParameter;
 use crate::adamw::Scale;
 use crate::flat::Flat;
 use crate::gradients::GradientSum;
+use crate::sharding::Shards;
 use crate::tensors::{TensorError, TensorFile};
 use simattn::checkpoint::NamedTensor;
 
@@ -30,7 +32,10 @@ pub(crate) struct Muon {
     weight_decay: f64,
     /// The parameters it moves.
     members: HashSet<ParamId>,
+    /// Empty for matrices of other owners.
     velocities: HashMap<ParamId, Flat>,
+    /// Where other ranks remember the momentum of some matrices.
+    shards: Option<Arc<Shards>>,
 }
 
 /// Whether Muon moves a parameter: a matrix inside a layer, so neither embedding nor head.
@@ -55,7 +60,19 @@ impl Muon {
                 .map(|parameter| parameter.id)
                 .collect(),
             velocities: HashMap::new(),
+            shards: None,
         }
+    }
+
+    /// Remembers only the momentum of matrices that this rank owns from now on. To be called before
+    /// the first step.
+    pub(crate) fn shard(&mut self, shards: Arc<Shards>) {
+        self.shards = Some(shards);
+    }
+
+    /// Whether another rank moves a matrix.
+    fn is_elsewhere(&self, id: ParamId) -> bool {
+        (self.shards.as_ref()).is_some_and(|shards| shards.own(id).is_empty())
     }
 
     /// One update of its members; their gradients leave `gradients`, the others stay.
@@ -90,10 +107,14 @@ impl Muon {
             .iter()
             .filter_map(|parameter| {
                 let velocity = self.velocities.get(&parameter.id)?;
+                let count = parameter.shape.iter().product();
                 Some(NamedTensor {
                     name: format!("{MOMENTUM}{}", parameter.name),
                     shape: parameter.shape.clone(),
-                    values: velocity.to_numbers(),
+                    values: match &self.shards {
+                        Some(shards) => shards.gathered(parameter.id, velocity, count),
+                        None => velocity.to_numbers(),
+                    },
                 })
             })
             .collect()
@@ -110,7 +131,11 @@ impl Muon {
         for NamedParameter { id, name, shape } in parameters {
             let saved = format!("{MOMENTUM}{name}");
             if self.members.contains(id) && file.contains(&saved) {
-                let velocity = Flat::from_numbers(file.take(&saved, shape)?, device);
+                let numbers = file.take(&saved, shape)?;
+                let velocity = match self.is_elsewhere(*id) {
+                    true => Flat::Host(Vec::new()),
+                    false => Flat::from_numbers(numbers, device),
+                };
                 self.velocities.insert(*id, velocity);
             }
         }
@@ -134,6 +159,11 @@ impl ModuleMapper for Updater<'_> {
         let Some(gradient) = self.gradients.take(param.id) else {
             return param;
         };
+        if self.muon.is_elsewhere(param.id) {
+            let nothing = Flat::Host(Vec::new());
+            self.muon.velocities.insert(param.id, nothing);
+            return param;
+        }
         let (id, tensor, mapper) = param.consume();
         let device = tensor.device();
         let trains = tensor.is_require_grad();

@@ -1,5 +1,7 @@
 //! The optimiser of a run: AdamW alone, or Muon for the hidden matrices and AdamW for the rest.
 
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -8,6 +10,8 @@ use simattn::named::{self, NamedParameter};
 use crate::adamw::{AdamW, AdamWConfig, Scale};
 use crate::gradients::GradientSum;
 use crate::muon::{Muon, is_hidden_matrix};
+use crate::ranks::Ranks;
+use crate::sharding::Shards;
 use crate::tensors::{TensorError, TensorFile};
 use simattn::checkpoint::NamedTensor;
 
@@ -39,6 +43,8 @@ pub struct OptimizerConfig {
 pub struct Optimizer {
     adamw: AdamW,
     muon: Option<Muon>,
+    /// Where several ranks remember a part each.
+    shards: Option<Arc<Shards>>,
 }
 
 impl Optimizer {
@@ -53,7 +59,30 @@ impl Optimizer {
             parameters.retain(|parameter| !is_hidden_matrix(parameter));
         }
         adamw.reserve(&parameters, device);
-        Self { adamw, muon }
+        Self {
+            adamw,
+            muon,
+            shards: None,
+        }
+    }
+
+    /// Has each of `ranks` remember a share from now on. To be called before the first step, on all.
+    pub(crate) fn shard(&mut self, ranks: &Ranks, parameters: &[NamedParameter], device: &Device) {
+        let has_muon = self.muon.is_some();
+        let whole = |parameter: &NamedParameter| has_muon && is_hidden_matrix(parameter);
+        let shards = Arc::new(Shards::new(ranks, parameters, whole));
+        let mut split = parameters.to_vec();
+        split.retain(|parameter| !whole(parameter));
+        self.adamw.shard(shards.clone(), &split, device);
+        if let Some(muon) = &mut self.muon {
+            muon.shard(shards.clone());
+        }
+        self.shards = Some(shards);
+    }
+
+    /// Whether [`Self::state`] needs all ranks.
+    pub(crate) fn is_sharded(&self) -> bool {
+        self.shards.is_some()
     }
 
     /// Updates made so far.
@@ -74,7 +103,11 @@ impl Optimizer {
             Some(muon) => muon.update(module, &mut gradients, learning_rate, &scale),
             None => module,
         };
-        self.adamw.update(module, gradients, learning_rate, scale)
+        let module = self.adamw.update(module, gradients, learning_rate, scale);
+        match &self.shards {
+            Some(shards) => shards.with_owners_weights(module),
+            None => module,
+        }
     }
 
     /// As [`AdamW::take_back`].
@@ -82,7 +115,8 @@ impl Optimizer {
         self.adamw.take_back(updates);
     }
 
-    /// A copy of all that is remembered, by the names of `parameters`.
+    /// A copy of all that is remembered, by the names of `parameters`. Where it is shared between
+    /// ranks, all of them call this, and those that do not lead get tensors without numbers.
     pub fn state(&self, parameters: &[NamedParameter]) -> Vec<NamedTensor> {
         let mut tensors = self.adamw.moments(parameters);
         if let Some(muon) = &self.muon {

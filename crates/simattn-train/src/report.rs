@@ -38,6 +38,17 @@ pub struct StepReport {
     pub flops: f64,
     /// The share of the budget that is spent, 0 to 1.
     pub done: f64,
+    /// What the exchange with other ranks took, where there are any.
+    pub exchange: Option<Exchange>,
+}
+
+/// What the exchange with other ranks took in one step, as one of them sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exchange {
+    /// Seconds in which gradients were on their way, most of them during backward.
+    pub seconds: f64,
+    /// Seconds in which nothing else was done but wait for the others.
+    pub waiting: f64,
 }
 
 /// One evaluation on the fixed validation sample.

@@ -37,11 +37,12 @@ impl FromStr for Resume {
 }
 
 /// Fields of a configuration that change no number of a run, and may differ when it continues.
-pub const FREE_FIELDS: [&str; 4] = [
+pub const FREE_FIELDS: [&str; 5] = [
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "train.log_every",
     "train.recompute",
+    "train.shard_optimizer",
 ];
 
 /// Why a run cannot start where it should. `Display` is one line.

@@ -8,6 +8,7 @@ use simattn_data::Batch;
 
 use crate::error::{Origin, TrainError};
 use crate::gradients::{GradientSum, first_non_finite_weight};
+use crate::groups::GroupSums;
 
 /// What the micro-batches of one step gave.
 #[derive(Debug)]
@@ -36,41 +37,89 @@ pub fn step_gradients(
     step: u64,
     learning_rate: f64,
 ) -> Result<StepGradients, TrainError> {
-    let mut sum = GradientSum::new();
-    let mut losses = 0.0;
-    for batch in micro_batches {
-        let (inputs, targets) = tensors(batch, device);
-        let loss = decoder.loss(inputs, targets);
-        let value = f64::from(loss.clone().inner().into_scalar::<f32>());
-        if !value.is_finite() {
-            return Err(TrainError::NonFiniteLoss {
-                step,
-                loss: value,
-                origin: origin(decoder, &loss),
-                learning_rate,
+    let at = StepAt {
+        decoder,
+        device,
+        step,
+        learning_rate,
+    };
+    at.gradients(micro_batches, 1)
+}
+
+/// The model as it is before a step, and what speaks in errors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StepAt<'a> {
+    pub(crate) decoder: &'a Decoder,
+    pub(crate) device: &'a Device,
+    /// From 1.
+    pub(crate) step: u64,
+    pub(crate) learning_rate: f64,
+}
+
+impl StepAt<'_> {
+    /// [`step_gradients`] of micro-batches that are cut into `groups` equal groups.
+    pub(crate) fn gradients(
+        &self,
+        micro_batches: &[Batch],
+        groups: usize,
+    ) -> Result<StepGradients, TrainError> {
+        let mut sums = GroupSums::new(micro_batches.len().div_ceil(groups.max(1)));
+        let mut losses = 0.0;
+        for batch in micro_batches {
+            let (inputs, targets) = tensors(batch, self.device);
+            let loss = self.decoder.loss(inputs, targets);
+            let value = number(&loss);
+            if !value.is_finite() {
+                return Err(self.wrong_loss(value, origin(self.decoder, &loss)));
+            }
+            losses += value;
+            sums.add(self.decoder, loss.backward());
+        }
+        self.finish(losses, sums.finish(), micro_batches.len())
+    }
+
+    /// The sums of losses and gradients over `count` micro-batches, if they are finite.
+    pub(crate) fn finish(
+        &self,
+        losses: f64,
+        sum: GradientSum,
+        count: usize,
+    ) -> Result<StepGradients, TrainError> {
+        let count = count.max(1);
+        let norm = sum.norm() / count as f64;
+        if !norm.is_finite() {
+            let tensor = sum.first_non_finite().map_or_else(
+                || "all tensors together".to_owned(),
+                |id| name(self.decoder, id),
+            );
+            return Err(TrainError::NonFiniteGradient {
+                step: self.step,
+                tensor,
+                learning_rate: self.learning_rate,
             });
         }
-        losses += value;
-        sum.add(decoder, loss.backward());
+        Ok(StepGradients {
+            loss: losses / count as f64,
+            sum,
+            micro_batches: count,
+            norm,
+        })
     }
-    let count = micro_batches.len().max(1);
-    let norm = sum.norm() / count as f64;
-    if !norm.is_finite() {
-        let tensor = sum
-            .first_non_finite()
-            .map_or_else(|| "all tensors together".to_owned(), |id| name(decoder, id));
-        return Err(TrainError::NonFiniteGradient {
-            step,
-            tensor,
-            learning_rate,
-        });
+
+    /// A loss that is not finite.
+    pub(crate) fn wrong_loss(&self, loss: f64, origin: Origin) -> TrainError {
+        TrainError::NonFiniteLoss {
+            step: self.step,
+            loss,
+            origin,
+            learning_rate: self.learning_rate,
+        }
     }
-    Ok(StepGradients {
-        loss: losses / count as f64,
-        sum,
-        micro_batches: count,
-        norm,
-    })
+}
+
+/// The number of a loss.
+pub(crate) fn number(loss: &Tensor<1>) -> f64 {
+    f64::from(loss.clone().inner().into_scalar::<f32>())
 }
 
 /// [`StepGradients`] whose numbers stand on the device still.

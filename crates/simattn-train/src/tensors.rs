@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensors};
 use simattn::checkpoint::NamedTensor;
 
+use crate::ranks::Ranks;
+
 /// A file of tensors that cannot be used. `Display` is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum TensorError {
@@ -40,7 +42,7 @@ pub enum TensorError {
 }
 
 /// Tensors read from a file, to be taken out by name.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct TensorFile {
     path: PathBuf,
     tensors: BTreeMap<String, NamedTensor>,
@@ -83,6 +85,41 @@ impl TensorFile {
             path: path.to_owned(),
             tensors,
         })
+    }
+
+    /// The file that rank 0 has read, on all ranks; `own` is nothing on the others.
+    pub(crate) fn from_first(own: Option<Self>, ranks: &Ranks) -> Self {
+        if ranks.is_alone() {
+            return own.unwrap_or_default();
+        }
+        let own = own.unwrap_or_default();
+        let heads: Vec<(&str, &[usize])> = (own.tensors.values())
+            .map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice()))
+            .collect();
+        let doing = "sending the optimizer's moments";
+        let heads = serde_json::to_vec(&(&own.path, heads)).unwrap_or_default();
+        let heads = ranks.sent_by_first(heads, doing);
+        let (path, heads): (PathBuf, Vec<(String, Vec<usize>)>) =
+            serde_json::from_slice(&heads).unwrap_or_default();
+        let mut numbers = own.tensors;
+        let tensors = heads.into_iter().map(|(name, shape)| {
+            let count = shape.iter().product();
+            let own = numbers.remove(&name).map(|tensor| tensor.values);
+            let own = own.unwrap_or_else(|| vec![0.0; count]);
+            let values = ranks.numbers_from_first(own, doing);
+            (
+                name.clone(),
+                NamedTensor {
+                    name,
+                    shape,
+                    values,
+                },
+            )
+        });
+        Self {
+            tensors: tensors.collect(),
+            path,
+        }
     }
 
     /// Whether a tensor of this name is still there.

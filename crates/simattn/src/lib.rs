@@ -49,6 +49,6 @@ mod precision;
 pub mod upcycle;
 
 pub use config::*;
-pub use decoder::{Block, Decoder, FeedForward, Normalisation, Packed, Recompute};
+pub use decoder::{Block, Decoder, FeedForward, Normalisation, Packed, Recompute, Settled};
 pub use linear::Linear;
 pub use precision::Precision;

@@ -111,7 +111,7 @@ fn describe(config: &RunConfig) -> String {
         format!(
             "{} for the weights, at least {} to train{}",
             bytes(room::weights(model) as f64),
-            bytes(room::training(config) as f64),
+            bytes(room::training(config, 1) as f64),
             match room::available() {
                 Some(there) => format!("; {} available", bytes(there as f64)),
                 None => String::new(),

@@ -75,7 +75,16 @@ impl Tokenizer {
         Self::from_json_with(json, origin, &TextSettings::default())
     }
 
-    fn from_json_with(json: &[u8], origin: &str, text: &TextSettings) -> Result<Self, DataError> {
+    /// The same of a model with these settings, as [`Tokenizer::from_file_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::from_file`].
+    pub fn from_json_with(
+        json: &[u8],
+        origin: &str,
+        text: &TextSettings,
+    ) -> Result<Self, DataError> {
         let unusable = |problem: String| DataError::TokenizerFile {
             origin: origin.to_owned(),
             problem,

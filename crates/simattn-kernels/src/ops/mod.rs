@@ -30,6 +30,7 @@ mod gpu;
 mod linear;
 mod loss;
 mod maybe;
+mod milestone;
 mod norm;
 mod normed_linear;
 mod optimizer;
@@ -48,6 +49,7 @@ pub use embedding::embedding;
 pub(crate) use flex::on_cpu;
 pub use linear::linear;
 pub use loss::{cross_entropy, head_cross_entropy};
+pub use milestone::milestone;
 pub use norm::{layer_norm, rms_norm};
 pub use normed_linear::{Normed, normed_linear};
 pub use optimizer::{

@@ -17,7 +17,7 @@ use super::autodiff::Differentiable;
 
 /// Float tensors of any ranks, one after another: what [`recomputed`] hands to its function.
 #[derive(Clone, Debug, Default)]
-pub struct Tensors(VecDeque<DispatchTensor>);
+pub struct Tensors(pub(super) VecDeque<DispatchTensor>);
 
 impl Tensors {
     /// None yet.
@@ -68,10 +68,11 @@ const MANY: usize = 64;
 
 /// Between a backend's own tensors and those of any backend. A further backend joins by a line in
 /// [`recomputed`].
-trait Dispatched: Backend {
+pub(super) trait Dispatched: Backend {
     /// `None` for a tensor of another backend, or without autodiff.
     fn of_autodiff(tensor: DispatchTensor) -> Option<FloatTensor<Autodiff<Self>>>;
     fn of_plain(tensor: DispatchTensor) -> FloatTensor<Self>;
+    fn plain(tensor: FloatTensor<Self>) -> DispatchTensor;
     fn autodiff(tensor: FloatTensor<Autodiff<Self>>) -> DispatchTensor;
 }
 
@@ -89,6 +90,10 @@ where
             .expect("a function gives a tensor of its inputs' device")
     }
 
+    fn plain(tensor: FloatTensor<Self>) -> DispatchTensor {
+        Tensor::<1>::from_primitive::<Self>(tensor).into_dispatch()
+    }
+
     fn autodiff(tensor: FloatTensor<Autodiff<Self>>) -> DispatchTensor {
         Tensor::<1>::from_primitive::<Autodiff<Self>>(tensor).into_dispatch()
     }
@@ -96,7 +101,7 @@ where
 
 /// Burn does not compare a handle's rank with its tensor's; no operation that would is applied to
 /// these.
-fn any(tensor: DispatchTensor) -> Tensor<1> {
+pub(super) fn any(tensor: DispatchTensor) -> Tensor<1> {
     Tensor::from_dispatch(tensor)
 }
 

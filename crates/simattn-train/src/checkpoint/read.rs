@@ -8,7 +8,7 @@ use simattn::Decoder;
 
 use super::error::{CheckpointError, failed};
 use super::state::{FORMAT, State};
-use super::{CONFIG, OPTIMIZER, STATE, SUMMED, TOKENIZER, WEIGHTS, agreement, list, sums};
+use super::{CONFIG, OPTIMIZER, STATE, SUMMED, TEXT, TOKENIZER, WEIGHTS, agreement, list, sums};
 use crate::config::{RunConfig, parse_document};
 use crate::tensors::TensorFile;
 
@@ -102,6 +102,28 @@ impl Checkpoint {
     /// [`CheckpointError::Optimizer`] where the file cannot be read.
     pub fn optimizer(&self) -> Result<TensorFile, CheckpointError> {
         Ok(TensorFile::read(&self.folder.join(OPTIMIZER))?)
+    }
+
+    /// One of its small files, as text.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Io`] where it cannot be read.
+    pub fn text(&self, name: &str) -> Result<String, CheckpointError> {
+        let path = self.folder.join(name);
+        fs::read_to_string(&path).map_err(failed(&path, "read"))
+    }
+
+    /// Its `text.json`; nothing where it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Io`] where it cannot be read.
+    pub fn text_settings(&self) -> Result<String, CheckpointError> {
+        match self.folder.join(TEXT).exists() {
+            true => self.text(TEXT),
+            false => Ok(String::new()),
+        }
     }
 
     /// The file of its weights.

@@ -6,6 +6,9 @@ use std::fmt;
 use serde::Serialize;
 use toml::{Table, Value};
 
+use super::RunConfig;
+use crate::ranks::Fact;
+
 /// A field that two configurations do not agree on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -47,6 +50,14 @@ pub fn changes<T: Serialize>(before: &T, now: &T) -> Vec<Change> {
             now: now.get(name).cloned(),
         })
         .collect()
+}
+
+impl RunConfig {
+    /// Every field with its value.
+    pub fn facts(&self) -> Vec<Fact> {
+        let fields = fields(self).into_iter();
+        fields.map(|(name, value)| Fact::new(name, value)).collect()
+    }
 }
 
 /// Every value of a tree with the path that leads to it.

@@ -80,6 +80,15 @@ fn one() -> f64 {
     1.0
 }
 
+/// A configuration that does not use a field is written as before there was the field.
+fn is_one(number: &usize) -> bool {
+    *number == 1
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 /// How the weights are updated, and when they are looked at.
 ///
 /// The defaults are what the published DAPE (NeurIPS 2024) and TPA configurations share:
@@ -93,6 +102,11 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Micro-batches whose mean gradient makes one update.
     pub accumulation: usize,
+    /// Equal groups that an update's micro-batches are cut into. Gradients add up within each group
+    /// one after another, then the groups add up as a tree over neighbours. As many processes as
+    /// divide them by a power of two can share the work, and give the same bits.
+    #[serde(skip_serializing_if = "is_one")]
+    pub groups: usize,
     /// The peak learning rate.
     pub learning_rate: f64,
     /// The last learning rate; a tenth of the peak where absent.
@@ -127,6 +141,10 @@ pub struct TrainConfig {
     /// and the optimiser stay float32. On the processor bfloat16 is worked out in float32 and
     /// rounded: slower than float32.
     pub precision: Precision,
+    /// Whether each of several processes remembers the optimiser's moments of a share of the
+    /// weights alone. It changes memory and time, no number and no checkpoint.
+    #[serde(skip_serializing_if = "is_false")]
+    pub shard_optimizer: bool,
     /// Steps between two evaluations; 0 evaluates only before the first step and after the last.
     pub evaluate_every: u64,
     /// Micro-batches in the fixed validation sample.
@@ -158,6 +176,7 @@ impl Default for TrainConfig {
             steps: 1000,
             batch: 16,
             accumulation: 1,
+            groups: 1,
             learning_rate: 6e-4,
             minimum_learning_rate: None,
             warmup_steps: None,
@@ -172,6 +191,7 @@ impl Default for TrainConfig {
             clip: 1.0,
             recompute: Recompute::None,
             precision: Precision::Float32,
+            shard_optimizer: false,
             evaluate_every: 100,
             evaluation_batches: 20,
             log_every: 10,
@@ -403,6 +423,12 @@ impl TrainConfig {
         for (field, value) in sequences {
             check((1..=SEQUENCES).contains(&value), field, value, "1 to 2^20")?;
         }
+        check(
+            self.groups >= 1 && self.accumulation.is_multiple_of(self.groups),
+            "train.groups",
+            self.groups,
+            "a divisor of train.accumulation",
+        )?;
         let rate = self.learning_rate;
         check(
             rate > 0.0 && rate.is_finite(),

@@ -44,6 +44,10 @@ struct StepLine {
     mfu: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exchange_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_seconds: Option<f64>,
 }
 
 /// A line of `metrics.jsonl` about an evaluation.
@@ -125,6 +129,8 @@ impl Logs {
             tokens_per_second: tokens as f64 / seconds,
             mfu: (self.meters.peak_flops).map(|peak| flops_per_step / seconds / peak),
             memory_bytes: self.meters.memory.and_then(|memory| memory()),
+            exchange_seconds: report.exchange.map(|exchange| exchange.seconds),
+            waiting_seconds: report.exchange.map(|exchange| exchange.waiting),
         };
         let mut scalars = vec![
             ("train/loss", line.loss),
@@ -135,6 +141,10 @@ impl Logs {
         scalars.extend(line.mfu.map(|mfu| ("speed/mfu", mfu)));
         let memory = line.memory_bytes.map(|bytes| bytes as f64);
         scalars.extend(memory.map(|bytes| ("memory/resident_bytes", bytes)));
+        if let Some(exchange) = report.exchange {
+            scalars.push(("speed/exchange_seconds", exchange.seconds));
+            scalars.push(("speed/waiting_seconds", exchange.waiting));
+        }
         self.write(report.step, &line, &scalars)
     }
 

@@ -2,6 +2,7 @@
 //! asked to stop.
 
 mod error;
+mod following;
 mod record;
 mod restore;
 
@@ -21,6 +22,7 @@ use crate::run_folder::{RunFolder, Standing};
 use crate::trainer::Trainer;
 pub use error::SessionError;
 use error::last_good;
+pub use following::follow;
 use record::Record;
 
 /// How a run ended without breaking off.
@@ -192,7 +194,10 @@ impl Session {
     /// [`SessionError`] where a step cannot be made, or the last state cannot be saved.
     pub fn run(mut self, observer: &mut dyn Observer) -> Result<Ending, SessionError> {
         match self.steps(observer) {
-            Ok(ending) => Ok(ending),
+            Ok(ending) => {
+                self.trainer.end();
+                Ok(ending)
+            }
             Err(error) => {
                 if let Some(outcome) = self.saver.wait() {
                     self.note(outcome, observer);

@@ -7,6 +7,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::config::RunConfig;
 use crate::dataset::Dataset;
 use crate::fingerprint::Fingerprint;
+use crate::tensors::TensorFile;
 use crate::trainer::Trainer;
 
 /// Puts a trainer where a checkpoint stood.
@@ -18,7 +19,12 @@ pub(super) fn restore(
     data: &Fingerprint,
 ) -> Result<(), CheckpointError> {
     let same = from.config.train.optimizer == config.train.optimizer;
-    let mut optimizer = if same { Some(from.optimizer()?) } else { None };
+    let ranks = trainer.ranks();
+    let mut optimizer = None;
+    if same {
+        let read = ranks.is_first().then(|| from.optimizer()).transpose()?;
+        optimizer = Some(TensorFile::from_first(read, ranks));
+    }
     let mut progress = from.state.progress.clone();
     progress.flops.get_or_insert_with(|| {
         // Its steps were of its own size, whatever they are now.

@@ -1,5 +1,7 @@
 //! A decoder with everything that trains it, and how far it has come.
 
+mod exchange;
+mod following;
 mod stepping;
 mod unread;
 
@@ -17,6 +19,7 @@ use crate::error::TrainError;
 use crate::evaluate::Validation;
 use crate::flat::Flat;
 use crate::optimizer::Optimizer;
+use crate::ranks::{Command, Ranks};
 use crate::report::Budget;
 use crate::schedule::Schedule;
 use crate::tensors::TensorFile;
@@ -41,6 +44,8 @@ pub struct Trainer {
     seconds: f64,
     reading: Reading,
     unread: Unread,
+    /// Those that train this model together.
+    ranks: Ranks,
     /// As they were when losses were last read: steps and seconds.
     read_at: (u64, f64),
 }
@@ -109,7 +114,8 @@ impl Trainer {
         let flops_per_token = Cost::of(&model).training_flops_per_token(context);
         let device = decoder.embedding.val().device();
         let optimizer = Optimizer::new(train.optimizer(), &decoder, &device);
-        let reading = if Flat::is_host(&device) {
+        // With groups every rank reads its losses, so that one rank does too.
+        let reading = if Flat::is_host(&device) || train.groups > 1 {
             Reading::WithEachStep
         } else {
             Reading::Every(match train.log_every {
@@ -137,6 +143,7 @@ impl Trainer {
             seconds: 0.0,
             reading,
             unread: Unread::default(),
+            ranks: Ranks::alone(),
             read_at: (0, 0.0),
         })
     }
@@ -160,6 +167,9 @@ impl Trainer {
     /// A copy of everything that changes with a step.
     pub fn snapshot(&self) -> Snapshot {
         let parameters = named::parameters(self.decoder());
+        if self.optimizer.is_sharded() {
+            self.ranks.tell(Command::Gather);
+        }
         Snapshot {
             weights: simattn::checkpoint::tensors(self.decoder()),
             optimizer: self.optimizer.state(&parameters),

@@ -4,13 +4,25 @@ use std::time::Instant;
 
 use simattn_data::Batch;
 
+use super::exchange;
 use super::unread::{Numbers, Stopped, UnreadStep};
 use super::{Reading, Trainer};
 use crate::adamw::Scale;
 use crate::error::{Origin, TrainError};
 use crate::gradients::{GradientSum, clip_factor};
-use crate::report::{Budget, EvaluationReport, Observer, StepReport};
-use crate::step::{gradients_on_device, origin_of_evaluation, step_gradients};
+use crate::ranks::Command;
+use crate::report::{Budget, EvaluationReport, Exchange, Observer, StepReport};
+use crate::step::{StepAt, gradients_on_device, origin_of_evaluation};
+
+/// What a step's micro-batches give.
+struct Summed {
+    sum: GradientSum,
+    /// What to multiply the gradients by.
+    scale: Scale,
+    /// What to report.
+    numbers: Numbers,
+    exchange: Option<Exchange>,
+}
 
 impl Trainer {
     /// Evaluates, then steps and evaluates until the budget is spent; gives the last evaluation.
@@ -64,19 +76,28 @@ impl Trainer {
     /// moments are those before it, and later steps were not made. Token files that cannot be read
     /// any more.
     pub fn step(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        self.ranks.tell(Command::Step);
         let started = Instant::now();
         let learning_rate = self.schedule.learning_rate(self.step, self.steps());
         let position = self.loader.position().clone();
         let micro_batches = self.micro_batches()?;
-        let (gradients, scale, numbers) = self.gradients(&micro_batches, learning_rate)?;
-        self.decoder = self.decoder.take().map(|decoder| {
-            self.optimizer
-                .update(decoder, gradients, learning_rate, scale)
-        });
+        let Summed {
+            sum,
+            scale,
+            numbers,
+            exchange,
+        } = self.gradients(&micro_batches, learning_rate)?;
+        self.decoder = self
+            .decoder
+            .take()
+            .map(|decoder| self.optimizer.update(decoder, sum, learning_rate, scale));
         self.step += 1;
         self.seconds += started.elapsed().as_secs_f64();
         self.unread.push(UnreadStep {
-            report: self.report(learning_rate),
+            report: StepReport {
+                exchange,
+                ..self.report(learning_rate)
+            },
             numbers,
             position,
         });
@@ -86,23 +107,33 @@ impl Trainer {
         Ok(())
     }
 
-    /// The summed gradients of a step, what to multiply them by, and the numbers to report.
+    /// What a step's micro-batches give.
     fn gradients(
         &mut self,
         micro_batches: &[Batch],
         learning_rate: f64,
-    ) -> Result<(GradientSum, Scale, Numbers), TrainError> {
+    ) -> Result<Summed, TrainError> {
         let clip = self.config.clip;
         if self.reading == Reading::WithEachStep {
-            let (decoder, step) = (self.decoder(), self.step + 1);
-            let gradients =
-                step_gradients(decoder, micro_batches, &self.device, step, learning_rate)?;
+            let at = self.at(self.step + 1, learning_rate);
+            let groups = self.config.groups;
+            let (gradients, exchange) = if self.ranks.is_alone() {
+                (at.gradients(micro_batches, groups)?, None)
+            } else {
+                let shared = exchange::gradients(&at, micro_batches, groups, &self.ranks)?;
+                (shared.0, Some(shared.1))
+            };
             let scale = clip_factor(gradients.norm, clip) / gradients.micro_batches as f64;
             let numbers = Numbers::Known {
                 loss: gradients.loss,
                 norm: gradients.norm,
             };
-            return Ok((gradients.sum, scale.into(), numbers));
+            return Ok(Summed {
+                sum: gradients.sum,
+                scale: scale.into(),
+                numbers,
+                exchange,
+            });
         }
         let gradients = gradients_on_device(self.decoder(), micro_batches, &self.device);
         let scale = self.unread.scale(&gradients, micro_batches.len(), clip);
@@ -110,11 +141,28 @@ impl Trainer {
             loss: gradients.loss,
             norm: gradients.norm,
         };
-        Ok((gradients.sum, scale, numbers))
+        Ok(Summed {
+            sum: gradients.sum,
+            scale,
+            numbers,
+            exchange: None,
+        })
     }
 
+    /// The model as it is before step `step`.
+    fn at(&self, step: u64, learning_rate: f64) -> StepAt<'_> {
+        StepAt {
+            decoder: self.decoder(),
+            device: &self.device,
+            step,
+            learning_rate,
+        }
+    }
+
+    /// This rank's share of the next step's micro-batches.
     fn micro_batches(&mut self) -> Result<Vec<Batch>, TrainError> {
-        let batches = (0..self.config.accumulation).map(|_| self.loader.next_batch());
+        let own = self.ranks.part(self.config.accumulation);
+        let batches = own.map(|_| self.loader.next_batch());
         Ok(batches.collect::<Result<_, _>>()?)
     }
 
@@ -132,6 +180,7 @@ impl Trainer {
             tokens_per_second: tokens as f64 / self.seconds.max(f64::MIN_POSITIVE),
             flops: self.flops(),
             done: self.done(),
+            exchange: None,
         }
     }
 
@@ -191,7 +240,7 @@ impl Trainer {
         let again = again.map_err(TrainError::from);
         let again = again.and_then(|()| {
             let batches = self.micro_batches()?;
-            step_gradients(self.decoder(), &batches, &self.device, step, learning_rate)
+            self.at(step, learning_rate).gradients(&batches, 1)
         });
         match again {
             Err(error) => error,
@@ -213,12 +262,13 @@ impl Trainer {
     /// The model on the validation sample, now, whatever comes out. Its time is nobody's training
     /// time.
     pub fn evaluate(&self) -> EvaluationReport {
+        self.ranks.tell(Command::Evaluate);
         EvaluationReport {
             step: self.step,
             tokens: self.tokens(),
             seconds: self.seconds,
             flops: self.flops(),
-            evaluation: self.validation.evaluate(self.decoder()),
+            evaluation: self.validation.evaluate_with(self.decoder(), &self.ranks),
         }
     }
 

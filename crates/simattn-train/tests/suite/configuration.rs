@@ -68,6 +68,14 @@ fn each_defect_is_one_line_that_says_where_and_what_instead() {
             "run.toml: train.batch is 0, but must be 1 to 2^20",
         ),
         (
+            train("accumulation = 6\ngroups = 4"),
+            "run.toml: train.groups is 4, but must be a divisor of train.accumulation",
+        ),
+        (
+            train("groups = 0"),
+            "run.toml: train.groups is 0, but must be a divisor of train.accumulation",
+        ),
+        (
             train("learning_rate = -1.0"),
             "run.toml: train.learning_rate is -1, but must be a finite number above 0",
         ),
@@ -195,11 +203,15 @@ prop_compose! {
         beta1 in 0.0f64..1.0,
         clip in 0.0f64..1e10,
         evaluate_every in 0u64..1000,
+        groups in 1usize..9,
+        shard_optimizer: bool,
     ) -> TrainConfig {
         TrainConfig {
             steps,
             batch,
-            accumulation,
+            accumulation: accumulation * groups,
+            groups,
+            shard_optimizer,
             learning_rate,
             minimum_learning_rate: share.map(|share| share * learning_rate),
             warmup_steps,
@@ -237,6 +249,15 @@ proptest! {
             prop_assert_eq!(error.to_string().lines().count(), 1);
         }
     }
+}
+
+#[test]
+fn a_configuration_without_groups_is_written_as_before_there_were_any() {
+    let text = tiny().to_toml().expect("a TOML form");
+    assert!(
+        !text.contains("groups") && !text.contains("shard"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -126,6 +126,32 @@ fn one_seed_gives_one_run_bit_for_bit_whatever_the_threads() {
 }
 
 #[test]
+fn groups_change_the_order_of_additions_and_nothing_else() {
+    let mut config = tiny();
+    config.train.batch = 2;
+    config.train.accumulation = 6;
+    let run = |groups: usize| {
+        let mut config = config.clone();
+        config.train.groups = groups;
+        let mut trainer = trainer(&config, Budget::Steps(4));
+        let mut record = Record::default();
+        trainer.run(&mut record).expect("the run stays finite");
+        let losses = record.steps.iter().map(|report| report.loss);
+        (losses.collect::<Vec<_>>(), weights(trainer.decoder()))
+    };
+    let (losses, weights) = run(1);
+    for groups in [2, 3, 6] {
+        let (other, moved) = run(groups);
+        assert_eq!(losses[0].to_bits(), other[0].to_bits(), "before any update");
+        assert!(bits(&weights) != bits(&moved), "{groups} groups");
+        for (a, b) in losses.iter().zip(&other) {
+            assert!((a - b).abs() < 1e-4 * a, "{groups} groups: {a} {b}");
+        }
+        assert_eq!(bits(&moved), bits(&run(groups).1));
+    }
+}
+
+#[test]
 fn recomputing_blocks_changes_no_bit_of_a_run() {
     let mut config = tiny();
     config.train.accumulation = 2;

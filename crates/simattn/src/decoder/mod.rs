@@ -1,6 +1,7 @@
 //! The decoder: embedding, L pre-norm blocks, a last normalisation, the head.
 
 mod block;
+mod milestones;
 mod mlp;
 mod norm;
 mod packed;
@@ -11,6 +12,7 @@ use burn::{
     module::{Module, Param},
     tensor::{DType, Device, Int, Tensor},
 };
+pub use milestones::Settled;
 pub use mlp::FeedForward;
 pub use norm::Normalisation;
 pub use packed::Packed;
@@ -133,6 +135,10 @@ impl Decoder {
     /// With learned positions, if T exceeds the configuration's context: there is no vector for
     /// the places beyond it.
     pub fn hidden(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        self.hidden_telling(ids, None)
+    }
+
+    fn hidden_telling(&self, ids: Tensor<2, Int>, settled: Option<&Settled>) -> Tensor<3> {
         let tokens = ids.dims()[1];
         let weight = self.embedding.val();
         // Constants of the pass: kept off the autodiff graph, on the weights' device and type.
@@ -143,13 +149,19 @@ impl Decoder {
             let places = positions.val().narrow(0, 0, tokens);
             embedded = embedded + places.unsqueeze::<3>();
         }
-        let out = self
-            .layers
-            .iter()
-            .fold(embedded, |x, block| match self.recompute {
-                Recompute::None => block.forward(x, &pass),
-                Recompute::Block => recompute::forward(block, x, &pass),
-            });
+        let mut out = embedded;
+        for block in &self.layers {
+            if let Some(settled) = settled {
+                out = milestones::behind(out, block, settled);
+            }
+            out = match self.recompute {
+                Recompute::None => block.forward(out, &pass),
+                Recompute::Block => recompute::forward(block, out, &pass),
+            };
+        }
+        if let Some(settled) = settled {
+            out = milestones::behind(out, &(self.norm.clone(), self.head.clone()), settled);
+        }
         self.norm.forward(out, self.kernels)
     }
 
@@ -179,6 +191,21 @@ impl Decoder {
     /// Mean cross-entropy in nats per token: `inputs` and `targets` [B, T] → `[1]`.
     pub fn loss(&self, inputs: Tensor<2, Int>, targets: Tensor<2, Int>) -> Tensor<1> {
         self.cross_entropy(self.hidden(inputs), targets)
+    }
+
+    /// [`Decoder::loss`], whose backward tells `settled` of the gradients of blocks, last
+    /// normalisation and head as soon as they are complete, and keeps them no longer. Those that come
+    /// at its end stay: of the embedding, and of whatever a block changes before it uses it.
+    ///
+    /// Values and gradients are those of [`Decoder::loss`], bit for bit.
+    pub fn loss_telling(
+        &self,
+        inputs: Tensor<2, Int>,
+        targets: Tensor<2, Int>,
+        settled: &Settled,
+    ) -> Tensor<1> {
+        let hidden = self.hidden_telling(inputs, Some(settled));
+        self.cross_entropy(hidden, targets)
     }
 
     /// Mean cross-entropy of the last places alone: `inputs` [B, T] and `targets` [B, n], n ≤ T, of

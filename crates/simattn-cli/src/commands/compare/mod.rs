@@ -276,7 +276,7 @@ fn check_room(
             "training {} (weights, gradients and moments)",
             candidate.name
         );
-        room::check_on(device, &what, room::training(&run)).map_err(input)?;
+        room::check_on(device, &what, room::training(&run, 1)).map_err(input)?;
         let what = format!("a micro-batch of {}", candidate.name);
         room::check_on(device, &what, room::passes(&run)).map_err(input)?;
     }
