@@ -183,6 +183,13 @@ def runs(process):
         return False
 
 
+def left_of(ranks, until):
+    """Those that still run then; a process that was killed may take a moment to go."""
+    while any(runs(process) for process in ranks.values()) and time.monotonic() < until:
+        time.sleep(0.02)
+    return [process for process in ranks.values() if runs(process)]
+
+
 def started(command, enough, fault=""):
     env = environment(1)
     if fault:
@@ -237,7 +244,7 @@ def kill(binary, launcher, folder):
         since = time.monotonic()
         os.kill(ranks[dice.randrange(count)], signal.SIGKILL)
         seconds, _ = ended(job, since, 5, f"kill {attempt}")
-        left = [process for process in ranks.values() if runs(process)]
+        left = left_of(ranks, since + 5)
         if left:
             sys.exit(f"kill {attempt}: {left} run on")
         slowest = max(slowest, seconds)
@@ -260,7 +267,7 @@ def stop(binary, launcher, folder):
         seconds, said = ended(job, since, 8, "stop")
         if len(said) != 1 or f"rank {victim} did not answer" not in said[0]:
             sys.exit(f"stop: {said}")
-        left = [process for process in ranks.values() if runs(process)]
+        left = left_of(ranks, since + 8)
         if left:
             sys.exit(f"stop: {left} run on")
         print(f"stop, {launcher[0]}: rank {victim} named after {seconds:.1f} s at a deadline of 3: {said[0]}")
@@ -277,8 +284,7 @@ def cut(binary, folder):
         since = time.monotonic()
         subprocess.run(["ip", "-n", "simattn-host2", "link", "set", "wire2", "down"], check=True)
         seconds, said = ended(job, since, 15, "cut")
-        time.sleep(5)
-        left = [process for process in ranks.values() if runs(process)]
+        left = left_of(ranks, since + 15)
         print(f"cut: ended after {seconds:.1f} s with {job.returncode}, left running: {left or 'nothing'}; "
               f"said {said}")
 

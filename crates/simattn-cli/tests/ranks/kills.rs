@@ -77,8 +77,15 @@ fn twenty_kills_of_any_rank_change_no_byte_and_leave_no_process() {
         );
         let end = job.wait_with_output().expect("it ends");
         assert!(!end.status.success(), "attempt {attempt}: rank {rank}");
-        let left: Vec<_> = ranks.iter().filter(|(_, process)| runs(*process)).collect();
-        assert!(left.is_empty(), "{left:?} run on");
+        // A process that was killed may take a moment to go.
+        let gone = |process: u32| {
+            (0..1_000_000).any(|_| {
+                std::thread::yield_now();
+                !runs(process)
+            })
+        };
+        let left = ranks.iter().find(|(_, process)| !gone(*process));
+        assert_eq!(left, None, "attempt {attempt}: it runs on");
     }
     finish(place.ranks(4, "killed", more));
     assert!(place.result("killed") == place.result("alone"));
