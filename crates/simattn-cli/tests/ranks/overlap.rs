@@ -21,7 +21,9 @@ fn the_first_bucket_is_sent_before_the_last_gradient_is_done() {
             found.unwrap_or_else(|| panic!("no `{wanted}` in {events}"))
         };
         let last = at("gradient layers.0.attention.q.weight done");
-        assert!(at("bucket 0 sent") < last, "{events}");
+        // When the thread of MPI then gets a processor is chance.
+        assert!(at("bucket 0 given") < last, "{events}");
+        assert!(at("bucket 0 given") < at("bucket 0 sent"), "{events}");
         assert!(last < at("gradient embedding done"), "{events}");
     }
     // One step's exchange is in the log.

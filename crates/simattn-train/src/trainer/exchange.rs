@@ -121,6 +121,8 @@ struct Outgoing {
     size: usize,
     /// The bucket that is being filled.
     bucket: Vec<f32>,
+    /// Buckets that the thread of MPI was given.
+    given: usize,
     /// This rank's gradients in the order in which they went out; the sums take their place.
     sent: Vec<(ParamId, Vec<f32>)>,
     /// Where the next number that comes back belongs: an entry of `sent`, and a place in it.
@@ -143,6 +145,7 @@ impl Outgoing {
             ranks: ranks.clone(),
             size,
             bucket: Vec::with_capacity(size),
+            given: 0,
             sent: Vec::new(),
             next: (0, 0),
             names,
@@ -165,13 +168,23 @@ impl Outgoing {
             self.bucket.extend_from_slice(part);
             if self.bucket.len() == self.size {
                 let full = std::mem::replace(&mut self.bucket, Vec::with_capacity(self.size));
-                self.ranks.send_bucket(full, false);
+                self.give(full, false);
             }
         }
         self.sent.push((id, numbers));
         while let Some(sum) = self.ranks.summed_bucket(false) {
             self.take_back(&sum);
         }
+    }
+
+    /// Gives the thread of MPI a bucket, which it sends at once unless it still sends another.
+    fn give(&mut self, bucket: Vec<f32>, last: bool) {
+        let number = self.given;
+        self.ranks
+            .events()
+            .note(format_args!("bucket {number} given"));
+        self.given += 1;
+        self.ranks.send_bucket(bucket, last);
     }
 
     /// Sends what backward left for its end.
@@ -203,7 +216,7 @@ impl Outgoing {
     /// Waits for all sums; in the module's order, as on one rank.
     fn finish(&mut self, at: &StepAt<'_>) -> GradientSum {
         let bucket = std::mem::take(&mut self.bucket);
-        self.ranks.send_bucket(bucket, true);
+        self.give(bucket, true);
         while self.next.0 < self.sent.len() {
             match self.ranks.summed_bucket(true) {
                 Some(sum) => self.take_back(&sum),
