@@ -4,48 +4,30 @@
 //! [--compact] [--rows N] [--threads N] [--steps N]` with MODEL one of smollm2, smollm2-sas, 125m, 125m-sas. One
 //! line a context: milliseconds and tokens per second of a step, the bytes that it reads, their rate
 //! in percent of what a plain sum of a large array reads, and the rates of prefill and of
-//! restoring.
+//! restoring all of the context's tokens.
 
 use std::error::Error;
 use std::time::Instant;
 
 use burn::tensor::Device;
-use rayon::prelude::*;
 use serde_json::json;
 use simattn::decoding::{CacheForm, Logits, NumberType, PAGE, Running, RunningOptions, Sequence};
 use simattn::{Decoder, ModelConfig};
+use simattn_kernels::cpu::memory_rate::MemoryRate;
 
-/// The seconds of the fastest of some runs.
-fn fastest(runs: usize, mut work: impl FnMut()) -> f64 {
-    let time = || {
-        let start = Instant::now();
-        work();
-        start.elapsed().as_secs_f64()
-    };
-    std::iter::repeat_with(time)
-        .take(runs)
-        .fold(f64::INFINITY, f64::min)
+/// As in the binary: freed memory is kept.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn seconds<R>(work: impl FnOnce() -> R) -> (f64, R) {
+    let start = Instant::now();
+    let result = work();
+    (start.elapsed().as_secs_f64(), result)
 }
 
-/// Bytes per second that all threads read from an array no cache holds.
-fn bandwidth() -> f64 {
-    const LEN: usize = 1 << 27;
-    let array = vec![1u64; LEN];
-    let mut total = 0;
-    let seconds = fastest(5, || {
-        let sums = array.par_chunks(1 << 16).map(|part| {
-            let mut sums = [0u64; 16];
-            for part in part.as_chunks::<16>().0 {
-                for (sum, x) in sums.iter_mut().zip(part) {
-                    *sum = sum.wrapping_add(*x);
-                }
-            }
-            sums.iter().sum::<u64>()
-        });
-        total = sums.sum();
-    });
-    assert_eq!(total, LEN as u64);
-    (8 * LEN) as f64 / seconds
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn config(name: &str) -> Result<ModelConfig, Box<dyn Error>> {
@@ -126,72 +108,88 @@ fn asked() -> Result<Asked, Box<dyn Error>> {
     Ok(asked)
 }
 
-/// Sequences of `context` tokens, and the seconds that the first one's last page took.
+/// Sequences of `context` tokens, and the seconds that one of them took.
 fn filled(model: &Running, context: usize, rows: usize) -> (Vec<Sequence>, f64) {
     let ids: Vec<u32> = (0..context as u32).map(|i| i * 31 % 40_000).collect();
-    let last = context / PAGE * PAGE - PAGE;
-    let mut prefill = f64::INFINITY;
-    let fill = |_| {
+    let fill = || {
         let mut text = model.start();
-        let mut extend = |ids: &[u32], logits| {
-            model
-                .extend(&mut text, ids, logits)
-                .expect("tokens that fit");
-        };
-        extend(&ids[..last], Logits::None);
-        let start = Instant::now();
-        extend(&ids[last..last + PAGE], Logits::None);
-        prefill = prefill.min(start.elapsed().as_secs_f64());
-        extend(&ids[last + PAGE..], Logits::None);
-        text
+        let (time, done) = seconds(|| model.extend(&mut text, &ids, Logits::None));
+        done.expect("tokens that fit");
+        (text, time)
     };
-    ((0..rows).map(fill).collect(), prefill)
+    // The first one's memory is fresh.
+    fill();
+    let (texts, times) = (0..rows).map(|_| fill()).unzip();
+    (texts, median(times))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    // SAFETY: sets one integer option; no other thread runs yet.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
     let asked = asked()?;
     let config = config(&asked.model)?;
     let model = Running::new(&Decoder::new(&config, 1, &Device::flex())?, asked.options);
+    let memory = MemoryRate::new();
     for &context in &asked.contexts {
         let (mut texts, prefill) = filled(&model, context, asked.rows);
         let cache: usize = texts.iter().map(Sequence::bytes).sum();
-        let read = (model.bytes() + cache) as f64;
+        // What only restoring reads is kept beside the rest.
+        let unread = match model.page_bytes() > model.stored_page_bytes() {
+            true => model.stored_page_bytes() * context.div_ceil(PAGE) * asked.rows,
+            false => 0,
+        };
+        // Without a head of its own the embedding is read for the scores; else one row of it.
+        let embedding = match config.tied {
+            true => 0,
+            false => {
+                let bytes = match asked.options.weights {
+                    NumberType::F32 => 4,
+                    NumberType::Bf16 => 2,
+                    NumberType::Int8 => 1,
+                };
+                bytes * config.vocabulary * config.width
+            }
+        };
+        let read = (model.bytes() + cache - unread - embedding) as f64;
         let ids = vec![7; asked.rows];
         let (mut steps, mut rates) = (Vec::new(), Vec::new());
-        for _ in 0..3 {
-            rates.push(bandwidth());
-            for _ in 0..asked.steps.div_ceil(3) {
+        // In turn, since other programs on the machine take their share of the memory's rate.
+        const TURNS: usize = 10;
+        for _ in 0..TURNS {
+            rates.push(memory.once());
+            for _ in 0..asked.steps.div_ceil(TURNS) {
                 let mut all: Vec<&mut Sequence> = texts.iter_mut().collect();
-                let start = Instant::now();
-                model.step(&mut all, &ids)?;
-                steps.push(start.elapsed().as_secs_f64());
+                let (time, done) = seconds(|| model.step(&mut all, &ids));
+                done?;
+                steps.push(time);
             }
         }
-        steps.sort_by(f64::total_cmp);
-        let seconds = steps[steps.len() / 2];
-        let rate = rates.iter().copied().fold(0.0, f64::max);
+        let (step, rate) = (median(steps), median(rates));
         let stored = model.set_aside(&texts[0]);
-        let restore = fastest(1, || drop(model.restore(&stored)));
+        let restore = || seconds(|| model.restore(&stored)).0;
+        let restore = median((0..5).map(|_| restore()).collect());
+        let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
         println!(
-            "{} weights {} cache {} {:?} context {context} rows {}: {:.2} ms (fastest {:.2}), {:.1} tokens/s, \
-             {:.0} MB read, {:.1} of {:.1} GB/s ({:.0}%); cache {:.0} MiB a text, stored {:.0} MiB; \
-             prefill {:.0} tokens/s, restored {:.0} tokens/s",
+            "{} weights {} cache {} {:?} context {context} rows {}: {:.2} ms, {:.1} tokens/s, {:.0} MB read, \
+             {:.1} of {:.1} GB/s ({:.0}%); cache {:.0} MiB a text, stored {:.0} MiB; prefill {:.0} tokens/s, \
+             restored {:.0} tokens/s ({:.1} x)",
             asked.model,
             asked.options.weights,
             asked.options.cache,
             asked.options.form,
             asked.rows,
-            seconds * 1e3,
-            steps[0] * 1e3,
-            asked.rows as f64 / seconds,
+            step * 1e3,
+            asked.rows as f64 / step,
             read / 1e6,
-            read / seconds / 1e9,
+            read / step / 1e9,
             rate / 1e9,
-            100.0 * read / seconds / rate,
-            cache as f64 / asked.rows as f64 / f64::from(1 << 20),
-            stored.bytes() as f64 / f64::from(1 << 20),
-            PAGE as f64 / prefill,
-            context as f64 / restore,
+            100.0 * read / step / rate,
+            mib(cache) / asked.rows as f64,
+            mib(stored.bytes()),
+            context as f64 / prefill,
+            texts[0].len() as f64 / restore,
+            texts[0].len() as f64 / restore / (context as f64 / prefill),
         );
     }
     Ok(())

@@ -15,6 +15,7 @@ pub mod gradient_norm;
 pub mod linear;
 pub mod loss;
 mod memory;
+pub mod memory_rate;
 pub mod norm;
 mod online_softmax;
 pub mod output;

@@ -4,6 +4,7 @@ use pulp::Simd;
 
 use crate::call::NumberType;
 use crate::cpu::tile::load;
+use crate::cpu::vectorised::per_instruction_set;
 
 /// A number that can be widened to float32, one vector at a time.
 pub(super) trait Number: Copy + Send + Sync + 'static {
@@ -20,6 +21,7 @@ pub struct Bf16(u16);
 
 impl Bf16 {
     /// The nearest to `x`, of two the even one.
+    #[inline(always)]
     pub fn nearest(x: f32) -> Self {
         let bits = x.to_bits();
         if x.is_nan() {
@@ -153,15 +155,35 @@ impl Numbers {
     }
 }
 
-/// The largest absolute value.
-pub(super) fn largest(values: impl Iterator<Item = f32>) -> f32 {
-    values.fold(0.0, |most, value| most.max(value.abs()))
-}
+per_instruction_set! {
+    /// The largest absolute value.
+    pub(super) fn largest(values: &[f32]) -> f32 {
+        // The greatest of some numbers is the same in every order, so the lanes are on their own.
+        let (most, rest) = values.as_chunks::<16>();
+        let mut lanes = [0f32; 16];
+        for values in most {
+            for (lane, value) in lanes.iter_mut().zip(values) {
+                *lane = lane.max(value.abs());
+            }
+        }
+        let rest = rest.iter().map(|value| value.abs());
+        lanes.into_iter().chain(rest).fold(0.0, f32::max)
+    }
 
-/// `x` as a multiple of a scale whose reciprocal is `per_scale`.
-pub(super) fn whole(x: f32, per_scale: f32) -> i8 {
-    // A cast saturates, and makes 0 of NaN.
-    (x * per_scale).round_ties_even().clamp(-127.0, 127.0) as i8
+    /// Values as multiples of a scale whose reciprocal is `per_scale`.
+    pub(super) fn whole(values: &[f32], per_scale: f32, to: &mut [i8]) {
+        for (to, x) in to.iter_mut().zip(values) {
+            // A cast saturates, and makes 0 of NaN.
+            *to = (x * per_scale).round_ties_even().clamp(-127.0, 127.0) as i8;
+        }
+    }
+
+    /// Values as bfloat16.
+    pub(super) fn halves(values: &[f32], to: &mut [Bf16]) {
+        for (to, &x) in to.iter_mut().zip(values) {
+            *to = Bf16::nearest(x);
+        }
+    }
 }
 
 /// 1/scale, and 0 for a scale of 0.

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::number::{Bf16, Numbers, largest, reciprocal, whole};
+use super::number::{Bf16, Numbers, halves, largest, reciprocal, whole};
 use super::product::Rows;
 use super::tile::PANEL;
 use crate::call::NumberType;
@@ -65,32 +65,28 @@ impl Store {
         let head_len = self.head_len;
         match &mut self.numbers {
             Numbers::F32(to) => each_head(to, head_len, tokens.count, |head, to| {
-                tokens.each(head, |slot, row| {
-                    for (d, &x) in row.iter().enumerate() {
-                        to[place(slot, d)] = x;
-                    }
-                });
+                tokens.each(head, |slot, row| scatter(row, to, |d| place(slot, d)));
             }),
             Numbers::Bf16(to) => each_head(to, head_len, tokens.count, |head, to| {
+                let mut narrow = vec![Bf16::default(); tokens.width];
                 tokens.each(head, |slot, row| {
-                    for (d, &x) in row.iter().enumerate() {
-                        to[place(slot, d)] = Bf16::nearest(x);
-                    }
+                    halves(row, &mut narrow);
+                    scatter(&narrow, to, |d| place(slot, d));
                 });
             }),
             Numbers::Int8(to) => {
                 each_head(&mut self.scales, PAGE, tokens.count, |head, scales| {
                     tokens.each(head, |slot, row| {
-                        scales[slot] = Bf16::not_below(largest(row.iter().copied()) / 127.0);
+                        scales[slot] = Bf16::not_below(largest(row) / 127.0);
                     });
                 });
                 let scales = &self.scales;
                 each_head(to, head_len, tokens.count, |head, to| {
+                    let mut narrow = vec![0; tokens.width];
                     tokens.each(head, |slot, row| {
                         let per_scale = reciprocal(scales[head * PAGE + slot].wide());
-                        for (d, &x) in row.iter().enumerate() {
-                            to[place(slot, d)] = whole(x, per_scale);
-                        }
+                        whole(row, per_scale, &mut narrow);
+                        scatter(&narrow, to, |d| place(slot, d));
                     });
                 });
             }
@@ -99,15 +95,32 @@ impl Store {
 
     /// One head of one slot, widened.
     fn read(&self, head: usize, slot: usize, row: &mut [f32], place: impl Fn(usize) -> usize) {
-        let base = head * self.head_len;
-        for (d, value) in row.iter_mut().enumerate() {
-            let at = base + place(d);
-            *value = match &self.numbers {
-                Numbers::F32(from) => from[at],
-                Numbers::Bf16(from) => from[at].wide(),
-                Numbers::Int8(from) => f32::from(from[at]) * self.scales[head * PAGE + slot].wide(),
-            };
+        let part = head * self.head_len..(head + 1) * self.head_len;
+        match &self.numbers {
+            Numbers::F32(from) => gather(&from[part], row, place, |x| x),
+            Numbers::Bf16(from) => gather(&from[part], row, place, Bf16::wide),
+            Numbers::Int8(from) => {
+                let scale = self.scales[head * PAGE + slot].wide();
+                gather(&from[part], row, place, |x| f32::from(x) * scale);
+            }
         }
+    }
+}
+
+fn scatter<N: Copy>(row: &[N], to: &mut [N], place: impl Fn(usize) -> usize) {
+    for (d, &x) in row.iter().enumerate() {
+        to[place(d)] = x;
+    }
+}
+
+fn gather<N: Copy>(
+    from: &[N],
+    row: &mut [f32],
+    place: impl Fn(usize) -> usize,
+    wide: impl Fn(N) -> f32,
+) {
+    for (d, value) in row.iter_mut().enumerate() {
+        *value = wide(from[place(d)]);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::number::{Bf16, Numbers, largest, reciprocal, whole};
+use super::number::{Bf16, Numbers, halves, largest, reciprocal, whole};
 use super::tile::PANEL;
 use crate::call::NumberType;
 
@@ -25,20 +25,21 @@ impl Panels {
     pub fn new(number_type: NumberType, outputs: usize, inputs: usize, weight: &[f32]) -> Self {
         assert_eq!(weight.len(), outputs * inputs, "values of a weight");
         let scales = (number_type == NumberType::Int8).then(|| {
-            let row = |output: usize| weight[output * inputs..][..inputs].iter().copied();
             (0..outputs)
-                .map(|output| largest(row(output)) / 127.0)
+                .map(|output| largest(&weight[output * inputs..][..inputs]) / 127.0)
                 .collect::<Vec<f32>>()
         });
         let mut numbers = Numbers::zeros(number_type, outputs.div_ceil(PANEL) * PANEL * inputs);
         match &mut numbers {
-            Numbers::F32(to) => fill(to, outputs, inputs, weight, |_, x| x),
-            Numbers::Bf16(to) => fill(to, outputs, inputs, weight, |_, x| Bf16::nearest(x)),
+            Numbers::F32(to) => fill(to, outputs, inputs, weight, |_, row, to| {
+                to.copy_from_slice(row);
+            }),
+            Numbers::Bf16(to) => fill(to, outputs, inputs, weight, |_, row, to| halves(row, to)),
             Numbers::Int8(to) => {
                 let scales = scales.iter().flatten();
                 let per_scale: Vec<f32> = scales.map(|&scale| reciprocal(scale)).collect();
-                fill(to, outputs, inputs, weight, |output, x| {
-                    whole(x, per_scale[output])
+                fill(to, outputs, inputs, weight, |output, row, to| {
+                    whole(row, per_scale[output], to);
                 });
             }
         }
@@ -89,12 +90,12 @@ impl Panels {
     }
 }
 
-fn fill<N: Send>(
+fn fill<N: Copy + Default + Send>(
     to: &mut [N],
     outputs: usize,
     inputs: usize,
     weight: &[f32],
-    number: impl Fn(usize, f32) -> N + Sync,
+    narrow: impl Fn(usize, &[f32], &mut [N]) + Sync,
 ) {
     if inputs == 0 {
         return;
@@ -103,11 +104,12 @@ fn fill<N: Send>(
         .enumerate()
         .for_each(|(panel, to)| {
             let first = panel * PANEL;
+            let mut row = vec![N::default(); inputs];
             for column in 0..PANEL.min(outputs - first) {
                 let output = first + column;
-                let row = &weight[output * inputs..][..inputs];
+                narrow(output, &weight[output * inputs..][..inputs], &mut row);
                 for (step, &x) in row.iter().enumerate() {
-                    to[step * PANEL + column] = number(output, x);
+                    to[step * PANEL + column] = x;
                 }
             }
         });

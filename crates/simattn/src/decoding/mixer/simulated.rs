@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use simattn_kernels::call::{Aggregation, ExpansionOptions, NumberType, RopePlacement};
 use simattn_kernels::cpu::decoding::{
     AttendShape, Expander, KeyPage, PAGE, Rows, Run, ValuePage, attend, expand,
@@ -131,7 +132,7 @@ impl SimulatedMixer {
                 compact: slot.compact.clone(),
             }
         };
-        slots.iter().enumerate().map(restore).collect()
+        slots.par_iter().enumerate().map(restore).collect()
     }
 
     /// The page of `count` tokens from position `first` on, made of what was projected.
