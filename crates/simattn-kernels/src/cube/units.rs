@@ -10,6 +10,28 @@ use cubecl::cmma::{self, Matrix, MatrixIdent, MatrixLayout};
 use cubecl::ir::{ElemType, FloatKind};
 use cubecl::prelude::*;
 
+/// Which kernels on matrix units may be chosen: `SIMATTN_MATRIX_UNITS` in the environment, to compare
+/// them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MatrixUnits {
+    /// Those made for a device, where it has what they need.
+    Best,
+    /// Only those that run wherever there are matrix units (`portable`).
+    Portable,
+    /// None (`off`).
+    Off,
+}
+
+impl MatrixUnits {
+    pub fn chosen() -> Self {
+        match std::env::var("SIMATTN_MATRIX_UNITS").as_deref() {
+            Ok("off") => Self::Off,
+            Ok("portable") => Self::Portable,
+            _ => Self::Best,
+        }
+    }
+}
+
 /// What a plane of a device multiplies at once: [m, k] × [k, n], n being m.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Units {
@@ -30,9 +52,9 @@ impl Units {
     /// Those of a device for values of type `element`, if it has them and its planes are all of one
     /// size.
     ///
-    /// `SIMATTN_MATRIX_UNITS=off` in the environment hides them.
+    /// [`MatrixUnits::Off`] hides them.
     pub fn of(client: &Client, element: ElemType) -> Option<Self> {
-        if std::env::var_os("SIMATTN_MATRIX_UNITS").is_some_and(|value| value == "off") {
+        if MatrixUnits::chosen() == MatrixUnits::Off {
             return None;
         }
         let properties = client.properties();

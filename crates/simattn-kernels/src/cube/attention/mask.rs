@@ -63,6 +63,48 @@ pub(super) fn sees(mask: &Mask, i: usize, j: usize, #[comptime] plan: AttentionP
     seen
 }
 
+/// Whether each of `rows` queries from `i` on sees each of `columns` keys from `j` on.
+#[cube]
+pub(super) fn sees_all(
+    mask: &Mask,
+    i: usize,
+    j: usize,
+    #[comptime] rows: usize,
+    #[comptime] columns: usize,
+    #[comptime] plan: AttentionPlan,
+) -> bool {
+    let position = i + mask.offset;
+    let mut all = i + rows <= mask.queries && j + columns <= mask.keys;
+    if comptime!(plan.causal) {
+        all = all && j + columns <= position + 1;
+    }
+    if comptime!(plan.windowed) {
+        all = all && j + mask.window >= position + rows;
+    }
+    all
+}
+
+/// Whether none of `rows` queries from `i` on sees any of `columns` keys from `j` on.
+#[cube]
+pub(super) fn sees_none(
+    mask: &Mask,
+    i: usize,
+    j: usize,
+    #[comptime] rows: usize,
+    #[comptime] columns: usize,
+    #[comptime] plan: AttentionPlan,
+) -> bool {
+    let position = i + mask.offset;
+    let mut none = i >= mask.queries || j >= mask.keys;
+    if comptime!(plan.causal) {
+        none = none || j >= position + rows;
+    }
+    if comptime!(plan.windowed) {
+        none = none || j + columns + mask.window <= position + 1;
+    }
+    none
+}
+
 /// The first key that one of the queries from `first` on sees.
 #[cube]
 pub(super) fn first_key(mask: &Mask, first: usize, #[comptime] plan: AttentionPlan) -> usize {
@@ -117,4 +159,46 @@ pub(super) fn end_query(mask: &Mask, first: usize, #[comptime] plan: AttentionPl
         }
     }
     end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of a tile, against every pair in it.
+    #[test]
+    fn tiles_are_seen_whole_or_not_at_all_as_their_pairs_are() {
+        const ROWS: usize = 4;
+        const COLUMNS: usize = 3;
+        let mut said = [0, 0];
+        for case in 0..4 {
+            let plan = AttentionPlan {
+                tile: ROWS,
+                width: 16,
+                value_width: 16,
+                causal: case % 2 == 1,
+                windowed: case / 2 == 1,
+            };
+            for place in 0..5 * 2 * 13 * 14 {
+                let (offset, window) = (place % 5, [3, 9][place / 5 % 2]);
+                let (i, j) = (place / 10 % 13, place / 130);
+                let mask = Mask {
+                    queries: 11,
+                    keys: 12,
+                    offset,
+                    window,
+                };
+                let pairs = (i..i + ROWS).flat_map(|i| (j..j + COLUMNS).map(move |j| (i, j)));
+                let seen = pairs.filter(|&(i, j)| sees(&mask, i, j, plan)).count();
+                let all = sees_all(&mask, i, j, ROWS, COLUMNS, plan);
+                let none = sees_none(&mask, i, j, ROWS, COLUMNS, plan);
+                let case = format!("offset {offset}, window {window}, tile {i}, {j}, {plan:?}");
+                assert_eq!(all, seen == ROWS * COLUMNS, "{case}");
+                // A tile may be looked at in vain, where a mask and an end meet in it.
+                assert!(!none || seen == 0, "{case}");
+                said = [said[0] + usize::from(all), said[1] + usize::from(none)];
+            }
+        }
+        assert!(said.iter().all(|&count| count > 0));
+    }
 }

@@ -4,10 +4,14 @@
 //! output and one number per query. Backward works the scores out again from that number, twice:
 //! tile by tile of queries for dq, tile by tile of keys for dk and dv. No sum is divided among
 //! cubes, so none needs an atomic operation or a second buffer.
+//!
+//! Three forms of each kernel, tried in this order: `mma` on NVIDIA's tensor cores, `units` on any
+//! matrix units, and the plain one.
 
 mod backward;
 mod forward;
 mod mask;
+mod mma;
 mod units;
 
 use burn::tensor::DType;
@@ -89,7 +93,8 @@ pub(crate) fn attention_with_sums(
         numbers,
         scale: options.scale as f32,
     };
-    if !units::attend(&call, [&q, &k, &v, &out, &sums]) {
+    let tensors = [&q, &k, &v, &out, &sums];
+    if !mma::attend(&call, tensors) && !units::attend(&call, tensors) {
         forward::attention_forward::launch(
             &q.client,
             shape.cubes(shape.queries, shape.heads, plan.tile),
@@ -139,7 +144,13 @@ pub(crate) fn attention_gradients(
     let dv = unwritten_token_major(&q, [batch, kv_heads, keys, value_width], q.dtype);
     let address = addresses(&[&q, &k, &v, &out, &dq, &dk, &dv]);
     let rows = batch * heads * queries;
-    if rows > 0 {
+    let call = Call {
+        shape,
+        plan,
+        numbers,
+        scale,
+    };
+    if rows > 0 && !mma::row_deltas(&call, [&out, &dy, &deltas]) {
         let count = CubeDim::new_1d((SIDE * SIDE) as u32);
         backward::attention_deltas::launch(
             &q.client,
@@ -152,13 +163,9 @@ pub(crate) fn attention_gradients(
             element(&q),
         );
     }
-    let call = Call {
-        shape,
-        plan,
-        numbers,
-        scale,
-    };
-    if units::gradients(&call, [&q, &k, &v, &dy, &sums, &deltas], [&dq, &dk, &dv]) {
+    let tensors = [&q, &k, &v, &dy, &sums, &deltas];
+    let results = [&dq, &dk, &dv];
+    if mma::gradients(&call, tensors, results) || units::gradients(&call, tensors, results) {
         return [dq, dk, dv];
     }
     if rows > 0 {

@@ -1,13 +1,15 @@
 //! Launches every GPU kernel at least once, in every float type that the device has, and ignores
 //! what comes out.
 //!
-//! `cargo run --release -p simattn-kernels --features cuda --example launch_kernels`
+//! `cargo run --release -p simattn-kernels --features cuda --example launch_kernels [NAME ...]`
 //!
+//! With names of operations (`attention`) only those, with names of types (`bf16`) only in those.
 //! A kernel is compiled when it is first launched, so this shows which of them a device's compiler
 //! takes: a line for each operation, forward and backward, and 1 at the end if one failed.
 //! `interop/gpu/compile_for_cuda.py` runs it without a GPU.
 
-#[path = "../tests/gpu/mod.rs"]
+mod attention;
+#[path = "../../tests/gpu/mod.rs"]
 mod gpu;
 
 use std::collections::BTreeSet;
@@ -16,10 +18,7 @@ use std::process::ExitCode;
 
 use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
 use simattn_kernels::ops::{self, AdamW, AdamWState, GeluForm, GroupSettings, Normed};
-use simattn_kernels::reference::{
-    Aggregation, AttentionOptions, Expansion, ExpansionOptions, FeatureExpansion, HeadExpansion,
-    RopePlacement, RopeTable, SasOptions, SasWeights,
-};
+use simattn_kernels::reference::RopeTable;
 
 /// Tokens of a sequence: more than two tiles of 64, and no whole number of them.
 const TOKENS: usize = 150;
@@ -28,9 +27,15 @@ const MODEL: usize = 768;
 const VOCABULARY: usize = 1000;
 const BOTH_FORMS: [GeluForm; 2] = [GeluForm::Exact, GeluForm::Tanh];
 
+const TYPES: [(&str, DType); 3] = [
+    ("f32", DType::F32),
+    ("bf16", DType::BF16),
+    ("f16", DType::F16),
+];
+
 const OPERATIONS: [(&str, fn(&mut Call)); 12] = [
-    ("attention", attention),
-    ("simulated attention", simulated_attention),
+    ("attention", attention::attention),
+    ("simulated attention", attention::simulated_attention),
     ("rotation", rotation),
     ("norms", norms),
     ("norms, then linear maps", normed_maps),
@@ -44,16 +49,35 @@ const OPERATIONS: [(&str, fn(&mut Call)); 12] = [
 ];
 
 fn main() -> ExitCode {
+    let names: Vec<_> = std::env::args().skip(1).collect();
+    let types = TYPES.map(|(name, _)| name);
+    let operations = OPERATIONS.map(|(name, _)| name);
+    let known = |name: &&str| types.contains(name) || operations.contains(name);
+    if let Some(name) = names.iter().find(|name| !known(&name.as_str())) {
+        eprintln!("launch_kernels: neither a type nor an operation is called {name:?}");
+        return ExitCode::from(2);
+    }
+    // Of each kind those that are named, or all.
+    let wanted = |name: &str, kind: &[&str]| {
+        let named = |one: &&str| names.iter().any(|name| name == one);
+        named(&name) || !kind.iter().any(named)
+    };
     let Some(device) = gpu::device() else {
         return ExitCode::from(2);
     };
     let mut code = ExitCode::SUCCESS;
-    for dtype in [DType::F32, DType::BF16, DType::F16] {
+    for (type_name, dtype) in TYPES {
+        if !wanted(type_name, &types) {
+            continue;
+        }
         if !device.supports_dtype(dtype) {
             println!("{dtype:?}: the device does not have it");
             continue;
         }
         for (name, launch) in OPERATIONS {
+            if !wanted(name, &operations) {
+                continue;
+            }
             let mut call = Call::new(&device, dtype);
             if catch_unwind(AssertUnwindSafe(|| launch(&mut call))).is_err() {
                 call.failures.insert("it panicked, see above".to_owned());
@@ -141,131 +165,6 @@ fn failure<const R: usize>(x: Tensor<R>) -> Option<String> {
     let signature = pieces.next().and_then(|s| s.split([')', '(']).nth(1));
     let kernel = signature.unwrap_or("a kernel").trim();
     Some(format!("{kernel}\n    {}", message.trim()))
-}
-
-fn attention(call: &mut Call) {
-    let causal = AttentionOptions::causal(64);
-    let windowed = AttentionOptions {
-        window: Some(40),
-        offset: 20,
-        ..causal
-    };
-    let whole = AttentionOptions {
-        causal: false,
-        ..causal
-    };
-    // Widths of q and k, and of v: as published, expanded, narrow, and such as no tile divides.
-    for (width, value_width, heads) in [(64, 64, 4), (96, 64, 2), (16, 16, 2), (20, 7, 2)] {
-        for options in [causal, windowed, whole] {
-            let q = call.leaf([1, 4, TOKENS, width]);
-            let k = call.leaf([1, heads, TOKENS + options.offset, width]);
-            let v = call.leaf([1, heads, TOKENS + options.offset, value_width]);
-            let y = ops::attention(q, k, v, &options);
-            call.backward(y);
-        }
-    }
-}
-
-/// Sizes of one call of simulated attention.
-struct Simulated {
-    heads: usize,
-    kv_heads: usize,
-    expanded_heads: usize,
-    width: usize,
-    expanded_width: usize,
-    taps: usize,
-}
-
-impl Simulated {
-    fn launch(&self, call: &mut Call, of_heads: bool, of_features: bool, options: SasOptions) {
-        let Self {
-            heads,
-            kv_heads,
-            width,
-            ..
-        } = *self;
-        let mut expansion = |inputs, features| Expansion {
-            heads: of_heads.then(|| self.head_maps(call, inputs)),
-            features: (of_features && features).then(|| self.feature_maps(call)),
-        };
-        let weights = SasWeights {
-            q: expansion(heads, true),
-            k: expansion(kv_heads, true),
-            v: expansion(kv_heads, false),
-        };
-        let q = call.leaf([2, TOKENS, heads, width]);
-        let [k, v] = [0, 1].map(|_| call.leaf([2, TOKENS, kv_heads, width]));
-        let table = RopeTable::new(TOKENS, 0, width, 1e4, call.device, DType::F32);
-        let y = ops::sas_attention(q, k, v, &weights, Some((&table, &table)), &options);
-        call.backward(y);
-    }
-
-    fn head_maps(&self, call: &mut Call, inputs: usize) -> HeadExpansion {
-        let outputs = self.expanded_heads;
-        HeadExpansion {
-            first_weight: call.leaf([outputs, inputs, self.taps]),
-            first_bias: call.leaf([outputs]),
-            second_weight: call.leaf([outputs, outputs, self.taps]),
-            second_bias: call.leaf([outputs]),
-        }
-    }
-
-    fn feature_maps(&self, call: &mut Call) -> FeatureExpansion {
-        let (inputs, outputs) = (self.width, self.expanded_width);
-        FeatureExpansion {
-            first_weight: call.leaf([outputs, inputs]),
-            first_bias: call.leaf([outputs]),
-            second_weight: call.leaf([outputs, outputs]),
-            second_bias: call.leaf([outputs]),
-        }
-    }
-}
-
-fn simulated_attention(call: &mut Call) {
-    let published = Simulated {
-        heads: 12,
-        kv_heads: 12,
-        expanded_heads: 36,
-        width: 64,
-        expanded_width: 96,
-        taps: 5,
-    };
-    let options = SasOptions {
-        attention: AttentionOptions::causal(96),
-        expansion: ExpansionOptions::default(),
-        rope: RopePlacement::After,
-        aggregation: Aggregation::Peaa,
-    };
-    published.launch(call, true, true, options);
-    let small = Simulated {
-        heads: 2,
-        kv_heads: 1,
-        expanded_heads: 6,
-        width: 8,
-        expanded_width: 12,
-        taps: 3,
-    };
-    for (rope, aggregation) in [
-        (RopePlacement::Before, Aggregation::Full),
-        (RopePlacement::None, Aggregation::Peaa),
-    ] {
-        let options = SasOptions {
-            rope,
-            aggregation,
-            ..options
-        };
-        small.launch(call, true, true, options);
-    }
-    for (residual, relu) in [(true, false), (false, true), (false, false)] {
-        let expansion = ExpansionOptions { residual, relu };
-        let options = SasOptions {
-            expansion,
-            ..options
-        };
-        small.launch(call, true, true, options);
-    }
-    small.launch(call, true, false, options);
-    small.launch(call, false, true, options);
 }
 
 fn rotation(call: &mut Call) {
