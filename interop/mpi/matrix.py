@@ -296,32 +296,35 @@ def mean_seconds(run, first=2):
     return statistics.median(took)
 
 
-def overlap(binary, folder):
-    """How much of the exchange hides behind backward: the 10M preset over 1 Gb/s."""
-    config = "configs/books-10m.toml"
-    base = ["--data", "tales", "--tokenizer", "bytes", "--set", "data.tales_train_bytes=2000000",
+def overlap(binary, folder, turns=20):
+    """How much of the exchange hides behind backward: the 10M preset over 1 Gb/s.
+
+    One run, whose steps take turns: with the exchange as it is, without it (every rank goes on with
+    its own gradients, but still waits for the others' losses), and with all of it after backward.
+    """
+    last = 3 * turns + 3
+    # A fault counts the steps; step 4 is the first that is looked at.
+    faults = [f"wrong@exchange.skip#{step}" for step in range(5, last + 1, 3)]
+    faults += [f"wrong@exchange.early#{step}" for step in range(6, last + 1, 3)]
+    more = ["--data", "tales", "--tokenizer", "bytes", "--set", "data.tales_train_bytes=2000000",
             "--set", "train.evaluation_batches=1", "--set", "train.evaluate_every=0",
-            "--set", "train.checkpoint_every=0", "--peak-flops", "1e11", "--steps", "8"]
-    shared = [*base, "--set", "train.accumulation=4", "--set", "train.groups=2"]
-    own = [*base, "--set", "train.accumulation=2"]
-    # Without an exchange each process runs the two micro-batches that are its share, both at once.
-    both = [subprocess.Popen(train(binary, folder / f"own-{i}", *own, config=config), cwd=ROOT,
-                             env=environment(1), stdout=subprocess.DEVNULL,
-                             stderr=subprocess.DEVNULL) for i in (1, 2)]
-    if any(one.wait() for one in both):
-        sys.exit("overlap: a process failed")
-    without = max(mean_seconds(folder / f"own-{i}") for i in (1, 2))
+            "--set", "train.checkpoint_every=0", "--peak-flops", "1e11", "--steps", str(last),
+            "--set", "train.accumulation=4", "--set", "train.groups=2"]
     with Hosts("1gbit") as two:
         run = folder / "over-the-wire"
-        finish([*two.mpirun(2), *train(binary, run, *shared, config=config)])
-        late = folder / "late"
-        finish([*two.mpirun(2, "-x", "SIMATTN_FAULT=wrong@exchange.early"),
-                *train(binary, late, *shared, config=config)])
-    both = mean_seconds(run)
-    alone = statistics.median(line["waiting_seconds"] for line in steps(late)[2:])
-    share = 1 - (both - without) / alone
-    print(f"overlap: a step takes {both:.3f} s with the exchange and {without:.3f} s without; the "
-          f"exchange alone takes {alone:.3f} s; hidden: {share:.0%}")
+        start = two.mpirun(2, "-x", f"SIMATTN_FAULT={','.join(faults)}")
+        finish([*start, *train(binary, run, *more, config="configs/books-10m.toml")])
+    lines = steps(run)
+    took = {line["step"]: line["seconds"] - before["seconds"] for before, line in zip(lines, lines[1:])}
+    waited = {line["step"]: line["waiting_seconds"] for line in lines}
+    both, without, late = ([took[step] for step in range(first, last + 1, 3)] for first in (4, 5, 6))
+    waits = [statistics.median(waited[step] for step in range(first, last + 1, 3)) for first in (4, 5, 6)]
+    middle = [statistics.median(times) for times in (both, without, late)]
+    share = 1 - (middle[0] - middle[1]) / (middle[2] - middle[1])
+    print("overlap: a step takes {:.3f} s, {:.3f} s without the exchange and {:.3f} s with all of it after "
+          "backward; ".format(*middle)
+          + "of it rank 0 waits for the others {:.3f}, {:.3f} and {:.3f} s; ".format(*waits)
+          + f"hidden: {share:.0%} ({turns} steps of each, in turn)")
 
 
 def speed(binary, launcher, folder):
@@ -365,7 +368,7 @@ def main():
     parser.add_argument("binary", type=pathlib.Path)
     parser.add_argument("--mpich", type=pathlib.Path)
     parser.add_argument("check", nargs="*")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     binary = args.binary.resolve()
     mpich = args.mpich and args.mpich.resolve()
     launchers = [(binary, OPEN_MPI)] + ([(mpich, MPICH)] if mpich else [])

@@ -46,24 +46,26 @@ pub fn pass(point: &str) -> io::Result<()> {
         let list = std::env::var(VARIABLE).unwrap_or_default();
         list.split(',').filter_map(parse).collect()
     });
+    let mut action = None;
     for fault in faults.iter().filter(|fault| fault.point == point) {
+        // Every entry counts every passing, also where another strikes.
         let number = fault.passed.fetch_add(1, Ordering::Relaxed) + 1;
-        if number < fault.first || number > fault.last {
-            continue;
+        if (fault.first..=fault.last).contains(&number) {
+            action = action.or(Some(fault.action));
         }
-        match fault.action {
-            Action::Full => return Err(io::ErrorKind::StorageFull.into()),
-            Action::Wrong => return Err(io::ErrorKind::InvalidData.into()),
-            Action::Panic => panic!("asked to at {point}"),
-            Action::Hold => {
-                let _ = writeln!(io::stderr(), "{VARIABLE}: held at {point}");
-                loop {
-                    std::thread::park();
-                }
+    }
+    match action {
+        None => Ok(()),
+        Some(Action::Full) => Err(io::ErrorKind::StorageFull.into()),
+        Some(Action::Wrong) => Err(io::ErrorKind::InvalidData.into()),
+        Some(Action::Panic) => panic!("asked to at {point}"),
+        Some(Action::Hold) => {
+            let _ = writeln!(io::stderr(), "{VARIABLE}: held at {point}");
+            loop {
+                std::thread::park();
             }
         }
     }
-    Ok(())
 }
 
 /// One entry of the list; what is not understood does nothing.

@@ -17,8 +17,11 @@ const ROLL_CALL_TIME: Duration = Duration::from_millis(1500);
 const LONG: Duration = Duration::from_millis(500);
 /// How long a rank looks at the network without a pause while nothing else is to be done.
 const EAGER: Duration = Duration::from_millis(2);
-/// The pause otherwise: the system's buffers keep a wire busy for longer.
-const PAUSE: Duration = Duration::from_micros(100);
+/// The pause behind that.
+const SHORT_PAUSE: Duration = Duration::from_micros(100);
+/// The pause while the others compute, whose time every look takes: the system's buffers keep a
+/// wire busy for longer.
+const PAUSE: Duration = Duration::from_micros(500);
 
 /// One rank's end of all exchanges.
 pub(super) struct Waiting<'w> {
@@ -58,10 +61,10 @@ impl<'w> Waiting<'w> {
         if waited > self.shared.manners.deadline || waited > LONG && called() {
             self.call_the_roll(waited, doing);
         }
-        if waited < EAGER && self.shared.ending.is_hurried() {
-            std::thread::yield_now();
-        } else {
-            std::thread::sleep(PAUSE);
+        match self.shared.ending.is_hurried() {
+            true if waited < EAGER => std::thread::yield_now(),
+            true => std::thread::sleep(SHORT_PAUSE),
+            false => std::thread::sleep(PAUSE),
         }
     }
 
