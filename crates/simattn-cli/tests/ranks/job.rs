@@ -29,8 +29,10 @@ checkpoint_every = 2
 keep_checkpoints = 9
 "#;
 
-/// `groups = 4` with SAS.
-pub const SAS: &str = r#"--set model.attention={kind="sas",heads=4,head_dim=12,expanded_heads=8,expanded_head_dim=16,kernel_size=3}"#;
+/// The quick preset with groups, cut short.
+pub const QUICK: &str = "--tokenizer bytes --steps 3 --set train.batch=2 --set train.groups=4 \
+    --set train.evaluation_batches=3 --set train.log_every=1 --set train.checkpoint_every=3 \
+    --set data.tales_train_bytes=100000 --set data.tales_validation_bytes=20000";
 
 /// How processes are started together.
 fn launcher() -> Vec<String> {
@@ -60,6 +62,14 @@ pub fn can_start() -> bool {
 pub fn place() -> Place {
     let place = Place::empty();
     place.write("run.toml", CONFIG);
+    place
+}
+
+/// A folder with the quick preset in it; to be used with [`QUICK`].
+pub fn quick_place() -> Place {
+    let preset = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/quick.toml");
+    let place = Place::empty();
+    place.write("run.toml", fs::read_to_string(preset).expect("a preset"));
     place
 }
 
