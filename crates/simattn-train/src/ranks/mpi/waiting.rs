@@ -88,13 +88,16 @@ impl<'w> Waiting<'w> {
                 None => std::thread::sleep(Duration::from_millis(5)),
             }
         }
-        if here.first() == Some(&own) {
-            let absent = (0..count).filter(|rank| !here.contains(rank));
+        let absent: Vec<i32> = (0..count).filter(|rank| !here.contains(rank)).collect();
+        // Who was called long before the deadline and misses nobody was asleep, and was missed: the
+        // others have said so.
+        let was_missed = absent.is_empty() && waited < self.shared.manners.deadline / 2;
+        if here.first() == Some(&own) && !was_missed {
             let seconds = waited.as_secs_f64();
             (self.shared.manners.say)(&format!(
                 "rank {own}: {} did not answer for {seconds:.0} s ({doing}); the job ends, and the \
                  same command continues from the newest checkpoint",
-                named(absent.collect())
+                named(absent)
             ));
         } else {
             // The first of those that wait speaks; nobody should end it before it has.
