@@ -4,7 +4,8 @@
  * not before. With this library in the driver's place a program launches its kernels on any machine: NVRTC is the real one and
  * compiles them; what it makes is written to the folder in COMPILED_KERNELS, one file a kernel, under the kernel's name.
  *
- * It is no emulator: device memory is zeroed host memory, copies copy, launches return at once. Every result is meaningless.
+ * It is no emulator: device memory is zeroed host memory, copies copy, launches return at once. Every result is meaningless, unless
+ * it is linked with the interpreter in ../interpret_ptx, which then runs the kernels.
  * Functions that it lacks end the program with a line that names them; CubeCL 0.11.3 needs the ones below.
  *
  * The name is libcuda.so, which CubeCL looks for first, and not libcuda.so.1: NVRTC would load that one itself, and ask it for
@@ -118,11 +119,35 @@ static Result copy(Address to, Address from, size_t bytes) { return memmove((voi
 Result cuMemcpyHtoDAsync_v2(Address to, Address from, size_t bytes) { return copy(to, from, bytes); }
 Result cuMemcpyDtoHAsync_v2(Address to, Address from, size_t bytes) { return copy(to, from, bytes); }
 Result cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes) { return copy(to, from, bytes); }
-DOES_NOTHING(cuMemcpy2DAsync_v2)
+
+typedef struct { /* CUDA_MEMCPY2D, of which the host's memory is kind 1 */
+    size_t from_x, from_y;
+    int from_kind;
+    Address from_host, from_device, from_array;
+    size_t from_pitch, to_x, to_y;
+    int to_kind;
+    Address to_host, to_device, to_array;
+    size_t to_pitch, width, height;
+} Copy2D;
+
+Result cuMemcpy2DAsync_v2(const Copy2D *rows, Handle stream) {
+    (void)stream;
+    Address from = rows->from_kind == 1 ? rows->from_host : rows->from_device;
+    Address to = rows->to_kind == 1 ? rows->to_host : rows->to_device;
+    for (size_t row = 0; row < rows->height; row++)
+        copy(to + (rows->to_y + row) * rows->to_pitch + rows->to_x, from + (rows->from_y + row) * rows->from_pitch + rows->from_x,
+             rows->width);
+    return SUCCESS;
+}
+
 DOES_NOTHING(cuTensorMapEncodeTiled)
 DOES_NOTHING(cuTensorMapEncodeIm2col)
 
-/* Kernels: a module is its one kernel. */
+/* Kernels: a module is its one kernel. The interpreter is told of both, if it is there. */
+
+__attribute__((weak)) void kernel_loaded(void *kernel, const char *ptx);
+__attribute__((weak)) void kernel_launched(void *kernel, const unsigned blocks[3], const unsigned threads[3], unsigned shared_memory,
+                                           void **arguments);
 
 typedef struct {
     int launched;
@@ -135,6 +160,7 @@ Result cuModuleLoadData(Kernel **module, const char *ptx) {
     const char *folder = getenv("COMPILED_KERNELS"), *name = strstr(ptx, mark);
     Kernel *kernel = *module = calloc(1, sizeof *kernel);
     if (!kernel) return OUT_OF_MEMORY;
+    if (kernel_loaded) kernel_loaded(kernel, ptx);
     if (!folder) return SUCCESS;
     if (!name) return fprintf(stderr, "libcuda: a module without an entry\n"), INVALID;
     name += sizeof mark - 1;
@@ -155,7 +181,9 @@ DOES_NOTHING(cuFuncSetAttribute)
 /* Adds to a kernel's PTX, once, what a launch asks for and the PTX does not say. */
 Result cuLaunchKernel(Kernel *kernel, unsigned x, unsigned y, unsigned z, unsigned block_x, unsigned block_y, unsigned block_z,
                       unsigned shared_memory, Handle stream, void **arguments, void **more) {
-    (void)x, (void)y, (void)z, (void)stream, (void)arguments, (void)more;
+    (void)stream, (void)more;
+    const unsigned blocks[3] = {x, y, z}, threads[3] = {block_x, block_y, block_z};
+    if (kernel_launched) kernel_launched(kernel, blocks, threads, shared_memory, arguments);
     if (kernel->launched++ || !*kernel->path) return SUCCESS;
     FILE *file = fopen(kernel->path, "a");
     if (!file) return INVALID;
