@@ -47,23 +47,24 @@ def prompts(hf_model, place):
     ids = tokenizer((HERE.parents[1] / "README.md").read_text(), add_special_tokens=False)["input_ids"]
     text = next(text for text in (tokenizer.decode(ids[first:first + PROMPT]) for first in range(100))
                 if len(tokenizer(text, add_special_tokens=False)["input_ids"]) == PROMPT)
-    # None of these ends early within TOKENS tokens.
     several = [f"Chapter {chapter}. Once upon a time" for chapter in range(1, STREAMS + 1)]
     for name, lines in [("one", several[:1]), ("several", several), ("long", [text])]:
         pathlib.Path(place, f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def ours(binary, model, place, weights):
-    def generate(name, tokens):
+    def generate(name, tokens, streams=1):
         said = subprocess.run([binary, "generate", model, "--file", f"{place}/{name}.jsonl", "--tokens", str(tokens), "--weights",
                                weights, "--device", "cpu"], check=True, capture_output=True, text=True,
                               env={**os.environ, "RAYON_NUM_THREADS": str(THREADS)}).stderr
         made, rate, first = re.search(r"generate: (\d+) tokens in .*?, ([\d.]+) tokens/s, after ([\d.]+) s", said).groups()
-        return int(made), float(rate), float(first)
-    rates = {"decode": generate("one", TOKENS)[1]}
+        if int(made) != tokens * streams:
+            sys.exit(f"{name}: {made} tokens were made, not {tokens * streams}")
+        return float(rate), float(first)
+    rates = {"decode": generate("one", TOKENS)[0]}
     if weights == "f32":
-        rates["streams"] = generate("several", TOKENS)[1]
-        rates["prefill"] = PROMPT / generate("long", 1)[2]
+        rates["streams"] = generate("several", TOKENS, STREAMS)[0]
+        rates["prefill"] = PROMPT / generate("long", 1)[1]
     return rates
 
 

@@ -1,10 +1,10 @@
 //! Tokens per second of decoding with random weights, beside the memory's bandwidth.
 //!
 //! `cargo bench -p simattn --bench running_rate -- MODEL CONTEXT… [--weights T] [--cache T]
-//! [--compact] [--rows N] [--threads N] [--steps N]` with MODEL one of smollm2, smollm2-sas, 125m, 125m-sas. One
-//! line a context: milliseconds and tokens per second of a step, the bytes that it reads, their rate
-//! in percent of what a plain sum of a large array reads, and the rates of prefill and of
-//! restoring all of the context's tokens.
+//! [--compact] [--rows N] [--threads N] [--steps N]` with MODEL one of smollm2, smollm2-sas, 125m,
+//! 125m-sas. One line a context: milliseconds and tokens per second of a step, the bytes that it
+//! reads, their rate in percent of what a plain sum of a large array reads, and the rates of
+//! prefill and of restoring all of the context's tokens.
 
 use std::error::Error;
 use std::time::Instant;
@@ -171,9 +171,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let restore = median((0..5).map(|_| restore()).collect());
         let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
         println!(
-            "{} weights {} cache {} {:?} context {context} rows {}: {:.2} ms, {:.1} tokens/s, {:.0} MB read, \
-             {:.1} of {:.1} GB/s ({:.0}%); cache {:.0} MiB a text, stored {:.0} MiB; prefill {:.0} tokens/s, \
-             restored {:.0} tokens/s ({:.1} x)",
+            "{} weights {} cache {} {:?} context {context} rows {}: {:.2} ms, {:.1} tokens/s, \
+             {:.0} MB read, {:.1} of {:.1} GB/s ({:.0}%); cache {:.0} MiB a text, stored {:.0} \
+             MiB; prefill {:.0} tokens/s, restored {:.0} tokens/s ({:.1} x)",
             asked.model,
             asked.options.weights,
             asked.options.cache,

@@ -27,7 +27,8 @@ use crate::step::{StepAt, StepGradients, number, tensors};
 const LARGEST: usize = 1 << 20;
 /// At least this many: a smaller one costs as much time.
 const SMALLEST: usize = 1 << 14;
-/// A small model has this many buckets: the first goes out early, and of the last little is waited for.
+/// A small model has this many buckets: the first goes out early, and of the last little is waited
+/// for.
 const FEWEST: usize = 32;
 
 /// [`StepAt::gradients`] of `own`, this rank's share of a step's micro-batches, added up over all
