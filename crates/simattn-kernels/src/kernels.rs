@@ -1,8 +1,8 @@
 use burn::tensor::{DType, Int, Tensor, activation};
 
-use crate::call::{AttentionOptions, GeluForm, SasOptions};
+use crate::call::{Aggregation, AttentionOptions, GeluForm, SasOptions};
 use crate::ops;
-use crate::reference::{self, RopeTable, SasWeights};
+use crate::reference::{self, Expansion, RopeTable, SasWeights};
 
 /// Which implementation a model's operations run through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,13 +41,17 @@ impl Types {
         cast(y, self.outside)
     }
 
+    fn enter_expansion(self, expansion: &Expansion) -> Expansion {
+        expansion.clone().map(
+            |stage| stage.map(|x| self.enter(x), |x| self.enter(x)),
+            |stage| stage.map(|x| self.enter(x), |x| self.enter(x)),
+        )
+    }
+
     fn enter_weights(self, weights: &SasWeights) -> SasWeights {
-        weights.clone().map(|expansion| {
-            expansion.map(
-                |stage| stage.map(|x| self.enter(x), |x| self.enter(x)),
-                |stage| stage.map(|x| self.enter(x), |x| self.enter(x)),
-            )
-        })
+        weights
+            .clone()
+            .map(|expansion| self.enter_expansion(&expansion))
     }
 }
 
@@ -105,6 +109,42 @@ impl Kernels {
             Self::Fast => ops::sas_attention(q, k, v, weights, tables, options),
             Self::Reference => reference::sas_attention(q, k, v, weights, tables, options),
         })
+    }
+
+    /// See [`reference::sas_expand`].
+    pub fn sas_expand(
+        self,
+        x: Tensor<4>,
+        expansion: &Expansion,
+        table: Option<&RopeTable>,
+        options: &SasOptions,
+    ) -> Tensor<4> {
+        let types = Types::of(&x);
+        let x = types.enter(x);
+        let expansion = &types.enter_expansion(expansion);
+        types.leave(match self {
+            Self::Fast => ops::sas_expand(x, expansion, table, options),
+            Self::Reference => reference::sas_expand(x, expansion, table, options),
+        })
+    }
+
+    /// See [`reference::sas_aggregate`].
+    pub fn sas_aggregate(
+        self,
+        out: Tensor<4>,
+        heads: usize,
+        aggregation: Aggregation,
+    ) -> Tensor<3> {
+        reference::sas_aggregate(out, heads, aggregation)
+    }
+
+    /// `left` [A, B, M, K] · `right` [A, B, K, N] → [A, B, M, N], both of one float type; see
+    /// [`ops::product`].
+    pub fn product(self, left: Tensor<4>, right: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Fast => ops::product(left, right),
+            Self::Reference => left.matmul(right),
+        }
     }
 
     /// See [`reference::rotate`]; angles are never rounded to a narrower type of `x`.

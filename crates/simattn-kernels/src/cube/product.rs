@@ -11,7 +11,7 @@ use cubek::matmul::multi_level;
 use cubek::matmul::strategy::Strategy;
 use cubek::std::InputBinding;
 
-use super::tensor::{unwritten, zeros};
+use super::tensor::{indexable, unwritten, zeros};
 
 /// `left` [M, K] · `right` [K, N], both of one type, in `dtype`: [M, N], end to end.
 pub(super) fn product(left: CubeTensor, right: CubeTensor, dtype: DType) -> CubeTensor {
@@ -21,6 +21,20 @@ pub(super) fn product(left: CubeTensor, right: CubeTensor, dtype: DType) -> Cube
         return zeros(&left, [rows, columns], dtype);
     }
     let out = unwritten(&left, [rows, columns], dtype);
+    products_in(left, right, &out);
+    out
+}
+
+/// `left` [A, B, M, K] · `right` [A, B, K, N], both of one type: [A, B, M, N] in it, end to end.
+pub(crate) fn products(left: CubeTensor, right: CubeTensor) -> CubeTensor {
+    let [left, right] = [left, right].map(indexable);
+    let ([a, b, rows, depth], [_, _, _, columns]) =
+        (left.meta.shape().dims(), right.meta.shape().dims());
+    let (shape, dtype) = ([a, b, rows, columns], left.dtype);
+    if a * b * rows * columns * depth == 0 {
+        return zeros(&left, shape, dtype);
+    }
+    let out = unwritten(&left, shape, dtype);
     products_in(left, right, &out);
     out
 }

@@ -23,7 +23,7 @@ use super::attention::{attention_gradients, attention_with_sums};
 use super::expansion::{MapSizes, Maps, Turn};
 use super::rotary::Rotation;
 use super::tensor::{reshaped, swapped, unwritten};
-use crate::call::{Aggregation, PackedOrder, Qkv, RopePlacement, SasCall, Stage};
+use crate::call::{Aggregation, PackedOrder, Qkv, RopePlacement, SasCall, SasOptions, Stage};
 
 /// One of q, k, v on its way from compact [B, T, G, D] to expanded heads.
 struct Path {
@@ -174,6 +174,68 @@ fn paths(call: &SasCall, weights: &CubeTensor, table: &CubeTensor) -> [Path; 3] 
         end: [n.batch, n.keys, kv_end, n.head_dim],
     };
     [of_q, of_k, of_v]
+}
+
+/// An expansion of one of q, k, v alone.
+pub(crate) struct ExpandCall {
+    /// All weights of its stages, packed.
+    pub weights: CubeTensor,
+    /// Where those of the head stage begin, and its sizes: G, H', κ.
+    pub heads: Option<(Stage<usize>, [usize; 3])>,
+    /// Where those of the feature stage begin, and its sizes: D, D'.
+    pub features: Option<(Stage<usize>, [usize; 2])>,
+    /// Cosines and sines of the tokens' positions, and how many pairs of features turn.
+    pub turn: Option<(CubeTensor, usize)>,
+    /// Of the whole attention.
+    pub options: SasOptions,
+}
+
+/// `x` [B, T, G, D] expanded and turned, as attention reads it: [B, heads, T, width].
+pub(crate) fn expanded(x: CubeTensor, call: ExpandCall) -> CubeTensor {
+    let x = into_contiguous(x);
+    let [batch, tokens, heads, width] = x.meta.shape().dims();
+    let maps = |places: Stage<usize>, sizes: MapSizes| Maps {
+        sizes,
+        options: call.options.expansion,
+        weights: call.weights.clone(),
+        places,
+    };
+    let rotation = |placement: RopePlacement| {
+        let (table, half) = call.turn.clone()?;
+        (call.options.rope == placement).then_some(Rotation {
+            table,
+            first: 0,
+            half,
+        })
+    };
+    let along_heads = |(places, [inputs, outputs, taps])| {
+        let sizes = MapSizes {
+            inputs,
+            outputs,
+            positions: width,
+            taps,
+        };
+        maps(places, sizes)
+    };
+    let along_features = |(places, [inputs, outputs])| {
+        let sizes = MapSizes {
+            inputs,
+            outputs,
+            positions: 1,
+            taps: 1,
+        };
+        maps(places, sizes)
+    };
+    let end_heads = call.heads.map_or(heads, |(_, [_, outputs, _])| outputs);
+    let end_width = call.features.map_or(width, |(_, [_, outputs])| outputs);
+    let path = Path {
+        before: rotation(RopePlacement::Before),
+        heads: call.heads.map(along_heads),
+        features: call.features.map(along_features),
+        after: rotation(RopePlacement::After),
+        end: [batch, tokens, end_heads, end_width],
+    };
+    path.expand(&x, false).0
 }
 
 /// The aggregated output [B, T, H or H', D] and the log-sum-exp [B, H', T] of simulated attention,

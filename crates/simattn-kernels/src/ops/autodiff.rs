@@ -9,6 +9,7 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
+use burn::tensor::Tensor;
 
 /// An operation with N inputs that may need gradients. The type holds what else its backward needs
 /// beside tensors.
@@ -84,4 +85,8 @@ pub(super) fn parts<B: Backend, const N: usize>(
         tensors,
         nodes.map(|node| node.expect("a node for each input")),
     )
+}
+
+pub(super) fn with_autodiff<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.device().gradient_checkpointing_strategy().is_some()
 }

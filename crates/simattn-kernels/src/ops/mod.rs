@@ -35,6 +35,7 @@ mod norm;
 mod normed_linear;
 mod optimizer;
 mod portable_attention;
+mod product;
 mod recompute;
 mod rotary;
 mod sas_attention;
@@ -56,9 +57,10 @@ pub use optimizer::{
     AdamWState, adamw_step, adamw_step_by, adamw_step_by_portable, adamw_step_portable,
     squared_norm, squared_norm_tensor,
 };
+pub use product::product;
 pub use recompute::{Tensors, recomputed};
 pub(crate) use rotary::has_rotary_kernels;
 pub use rotary::rotate;
-pub use sas_attention::sas_attention;
+pub use sas_attention::{sas_attention, sas_expand};
 
 pub use crate::call::{AdamW, GeluForm, GroupSettings};

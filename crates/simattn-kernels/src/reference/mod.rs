@@ -22,6 +22,6 @@ pub use loss::{cross_entropy, head_cross_entropy};
 pub use norm::{layer_norm, rms_norm};
 pub use rope::{RopeTable, rotate};
 pub(crate) use sas::sas_attention_through;
-pub use sas::{Expansion, SasWeights, sas_attention};
+pub use sas::{Expansion, SasWeights, sas_aggregate, sas_attention, sas_expand};
 
 pub use crate::call::{Aggregation, AttentionOptions, ExpansionOptions, RopePlacement, SasOptions};

@@ -42,28 +42,43 @@ pub(crate) fn sas_attention_through(
     tables: Option<(&RopeTable, &RopeTable)>,
     options: &SasOptions,
 ) -> Tensor<3> {
-    let [batch, tokens, heads, _] = q.dims();
-    let rotate_at = |x: Tensor<4>, table: Option<&RopeTable>, here: RopePlacement| match table {
+    let heads = q.dims()[2];
+    let q = sas_expand(q, &weights.q, tables.map(|t| t.0), options);
+    let k = sas_expand(k, &weights.k, tables.map(|t| t.1), options);
+    let v = sas_expand(v, &weights.v, None, options);
+    let out = attend(q, k, v, &options.attention);
+    sas_aggregate(out, heads, options.aggregation)
+}
+
+/// One of q, k, v on its way to attention: heads and features expanded, and turned by `table`, that
+/// of its T positions, where the options say so (v is never turned). [B, T, G, D] → [B, H', T, D'],
+/// or fewer heads or features where a stage is left out.
+pub fn sas_expand(
+    x: Tensor<4>,
+    expansion: &Expansion,
+    table: Option<&RopeTable>,
+    options: &SasOptions,
+) -> Tensor<4> {
+    let rotate_at = |x: Tensor<4>, here: RopePlacement| match table {
         Some(table) if options.rope == here => rotate(x, table),
         _ => x,
     };
-    let expand = |x: Tensor<4>, expansion: &Expansion, table: Option<&RopeTable>| {
-        let mut x = rotate_at(x, table, RopePlacement::Before);
-        if let Some(heads) = &expansion.heads {
-            x = expand_heads(x, heads, options.expansion);
-        }
-        if let Some(features) = &expansion.features {
-            x = expand_features(x, features, options.expansion);
-        }
-        // Attention reads [B, heads, tokens, width].
-        rotate_at(x, table, RopePlacement::After).swap_dims(1, 2)
-    };
-    let q = expand(q, &weights.q, tables.map(|t| t.0));
-    let k = expand(k, &weights.k, tables.map(|t| t.1));
-    let v = expand(v, &weights.v, None);
-    let out = attend(q, k, v, &options.attention).swap_dims(1, 2);
-    let [_, _, expanded, width] = out.dims();
-    match options.aggregation {
+    let mut x = rotate_at(x, RopePlacement::Before);
+    if let Some(heads) = &expansion.heads {
+        x = expand_heads(x, heads, options.expansion);
+    }
+    if let Some(features) = &expansion.features {
+        x = expand_features(x, features, options.expansion);
+    }
+    rotate_at(x, RopePlacement::After).swap_dims(1, 2)
+}
+
+/// What attention over H' expanded heads gave, [B, H', T, D], for `heads` H projected ones: [B, T,
+/// H·D] with [`Aggregation::Peaa`], [B, T, H'·D] with [`Aggregation::Full`].
+pub fn sas_aggregate(out: Tensor<4>, heads: usize, aggregation: Aggregation) -> Tensor<3> {
+    let out = out.swap_dims(1, 2);
+    let [batch, tokens, expanded, width] = out.dims();
+    match aggregation {
         Aggregation::Full => out.reshape([batch, tokens, expanded * width]),
         Aggregation::Peaa => out
             .reshape([batch, tokens, expanded / heads, heads * width])

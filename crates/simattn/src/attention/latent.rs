@@ -2,10 +2,12 @@ use burn::{
     module::{Module, Param},
     tensor::Tensor,
 };
-use simattn_kernels::ops::Normed;
-use simattn_kernels::reference::AttentionOptions;
+use simattn_kernels::{Kernels, ops::Normed, reference::AttentionOptions};
 
-use super::pass::Pass;
+use super::{
+    continued::{Continued, Kept},
+    pass::Pass,
+};
 use crate::{
     config::{LatentConfig, ModelConfig},
     init::{Draw, Initialiser},
@@ -98,10 +100,15 @@ impl LatentAttention {
         let k_rope =
             down.narrow(2, c.kv_rank, c.rope_head_dim)
                 .reshape([batch, tokens, 1, c.rope_head_dim]);
-        let k_rope = pass
-            .rotate(k_rope)
-            .expand([batch, tokens, c.heads, c.rope_head_dim]);
+        let k_rope = pass.rotate(k_rope);
         let latent = kernels.rms_norm(latent, self.kv_norm.val(), LATENT_EPSILON);
+        if let Some(continued) = pass.continued {
+            let queries = [q_nope, q_rope].map(|part| part.swap_dims(1, 2));
+            let keys = [latent.unsqueeze_dim(1), k_rope.swap_dims(1, 2)];
+            let y = self.attend_latents(queries, keys, continued, kernels);
+            return self.out.forward(y, kernels);
+        }
+        let k_rope = k_rope.expand([batch, tokens, c.heads, c.rope_head_dim]);
         let kv = self.kv_up.forward(latent, kernels).reshape([
             batch,
             tokens,
@@ -119,5 +126,40 @@ impl LatentAttention {
             .swap_dims(1, 2)
             .reshape([batch, tokens, c.heads * c.value_head_dim]);
         self.out.forward(y, kernels)
+    }
+    /// Attention of `queries` [1, H, T, D_nope and D_rope] in the space of the latents, of which
+    /// `keys` [1, 1, T, R and D_rope] are kept: W_kvb is applied to queries and results instead of
+    /// keys and values (the same section, "absorbed"). → [1, T, H·D_v].
+    fn attend_latents(
+        &self,
+        [q_nope, q_rope]: [Tensor<4>; 2],
+        keys: [Tensor<4>; 2],
+        continued: &Continued,
+        kernels: Kernels,
+    ) -> Tensor<3> {
+        let c = &self.config;
+        let tokens = q_nope.dims()[2];
+        let dtype = q_nope.dtype();
+        // [1, H, D_nope + D_v, R]
+        let up = self.kv_up.weight.val().cast(dtype).reshape([
+            1,
+            c.heads,
+            c.nope_head_dim + c.value_head_dim,
+            c.kv_rank,
+        ]);
+        let key_map = up.clone().narrow(2, 0, c.nope_head_dim);
+        let value_map = up.narrow(2, c.nope_head_dim, c.value_head_dim);
+        let q = Tensor::cat(vec![kernels.product(q_nope, key_map), q_rope], 3);
+        continued.keep(vec![Tensor::cat(keys.to_vec(), 3)]);
+        let read = |kept: &Kept, _| {
+            let both = kept.parts[0].clone();
+            [both.clone(), both.narrow(3, 0, c.kv_rank)]
+        };
+        let options = AttentionOptions::causal(c.nope_head_dim + c.rope_head_dim);
+        let y = continued.attend(q, kernels, &options, read);
+        kernels
+            .product(y, value_map.swap_dims(2, 3))
+            .swap_dims(1, 2)
+            .reshape([1, tokens, c.heads * c.value_head_dim])
     }
 }

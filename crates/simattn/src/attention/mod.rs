@@ -1,5 +1,6 @@
 //! The attention variants, one file each; what they compute is stated at their heads.
 
+pub(crate) mod continued;
 mod factorised;
 mod grouped;
 mod head_norm;

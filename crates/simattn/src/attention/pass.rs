@@ -6,7 +6,10 @@ use simattn_kernels::{
     reference::{AttentionOptions, RopeTable, SasOptions, SasWeights},
 };
 
-use super::unpacking::Unpacking;
+use super::{
+    continued::{Continued, Kept},
+    unpacking::Unpacking,
+};
 use crate::precision::Precision;
 
 /// What all layers of one pass share.
@@ -21,6 +24,8 @@ pub struct Pass<'a> {
     pub precision: Precision,
     /// Where sequences share tokens: how attention comes by whole ones.
     pub(crate) unpacking: Option<&'a Unpacking>,
+    /// Where texts are continued: what is kept of them.
+    pub(crate) continued: Option<&'a Continued>,
 }
 
 impl<'a> Pass<'a> {
@@ -31,6 +36,7 @@ impl<'a> Pass<'a> {
             kernels,
             precision: Precision::default(),
             unpacking: None,
+            continued: None,
         }
     }
 
@@ -58,6 +64,11 @@ impl Pass<'_> {
         v: Tensor<4>,
         options: &AttentionOptions,
     ) -> Tensor<4> {
+        if let Some(continued) = self.continued {
+            continued.keep(vec![k, v]);
+            let read = |kept: &Kept, _| [kept.parts[0].clone(), kept.parts[1].clone()];
+            return continued.attend(q, self.kernels, options, read);
+        }
         let Some(unpacking) = self.unpacking else {
             return self.kernels.attention(q, k, v, options);
         };
@@ -84,6 +95,9 @@ impl Pass<'_> {
         weights: &SasWeights,
         options: &SasOptions,
     ) -> Tensor<3> {
+        if let Some(continued) = self.continued {
+            return continued.sas_attention([q, k, v], weights, self.rope, options, self.kernels);
+        }
         let Some(unpacking) = self.unpacking else {
             let tables = self.rope.map(|table| (table, table));
             return self

@@ -1,12 +1,14 @@
 use burn::{
     module::{Module, Param},
-    tensor::Tensor,
+    tensor::{DType, Tensor},
 };
+use simattn_kernels::Kernels;
 use simattn_kernels::call::{Aggregation, AttentionOptions, ExpansionOptions, SasOptions};
 use simattn_kernels::ops::Normed;
 use simattn_kernels::reference::{Expansion, FeatureExpansion, HeadExpansion, SasWeights};
 
 use super::{
+    continued::Continued,
     head_norm::{head_norm, normed},
     pass::Pass,
 };
@@ -189,13 +191,22 @@ impl SasAttention {
     /// Everything after the projections and their norms: `q` [B, T, H, D], `k` and `v` [B, T, G, D]
     /// → [B, T, C].
     pub fn attend(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, pass: &Pass<'_>) -> Tensor<3> {
-        let c = &self.config;
-        let weights = SasWeights {
+        let (weights, options) = (self.weights(), self.options());
+        let y = pass.sas_attention(q, k, v, &weights, &options);
+        self.out.forward(y, pass.kernels)
+    }
+    /// The weights of all expansions.
+    fn weights(&self) -> SasWeights {
+        SasWeights {
             q: self.expand_q.weights(),
             k: self.expand_k.weights(),
             v: self.expand_v.weights(),
-        };
-        let options = SasOptions {
+        }
+    }
+
+    fn options(&self) -> SasOptions {
+        let c = &self.config;
+        SasOptions {
             attention: AttentionOptions::causal(c.expanded_head_dim),
             expansion: ExpansionOptions {
                 residual: c.residual,
@@ -203,8 +214,20 @@ impl SasAttention {
             },
             rope: c.rope,
             aggregation: c.aggregation,
-        };
-        let y = pass.sas_attention(q, k, v, &weights, &options);
-        self.out.forward(y, pass.kernels)
+        }
+    }
+
+    /// The expansion of projected keys and values that were kept of a text of `tokens` tokens; see
+    /// [`Continued::expanded_again`].
+    pub(crate) fn expanded_again(
+        &self,
+        compact: [Tensor<4>; 2],
+        tokens: usize,
+        continued: &Continued,
+        inside: DType,
+        kernels: Kernels,
+    ) -> [Tensor<4>; 2] {
+        let (weights, options) = (self.weights(), self.options());
+        continued.expanded_again(compact, tokens, &weights, inside, &options, kernels)
     }
 }

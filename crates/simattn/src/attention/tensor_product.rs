@@ -1,8 +1,10 @@
 use burn::{module::Module, tensor::Tensor};
-use simattn_kernels::ops::Normed;
-use simattn_kernels::reference::AttentionOptions;
+use simattn_kernels::{Kernels, ops::Normed, reference::AttentionOptions};
 
-use super::pass::Pass;
+use super::{
+    continued::{Continued, Kept},
+    pass::Pass,
+};
 use crate::{
     config::{ModelConfig, TensorProductConfig},
     init::{Draw, Initialiser},
@@ -58,25 +60,28 @@ impl Factors {
         }
     }
 
-    /// `x` [B, T, C] → [B, T, H, D], the feature factor passed through `turn` [B, T, R, D] first.
-    fn forward(
+    /// `x` [B, T, C] → A [B, T, H, R] and B [B, T, R, D], which goes through `turn` first.
+    fn of(
         &self,
         x: &Normed<3>,
         [heads, head_dim]: [usize; 2],
         pass: &Pass<'_>,
         turn: impl FnOnce(Tensor<4>) -> Tensor<4>,
-    ) -> Tensor<4> {
+    ) -> [Tensor<4>; 2] {
         let [batch, tokens, _] = x.value().dims();
-        let a = self
-            .a
-            .of_normed(x, pass.kernels)
-            .reshape([batch, tokens, heads, self.rank]);
-        let b = self
-            .b
-            .of_normed(x, pass.kernels)
-            .reshape([batch, tokens, self.rank, head_dim]);
+        let map = |map: &Linear, shape: [usize; 2]| {
+            map.of_normed(x, pass.kernels)
+                .reshape([batch, tokens, shape[0], shape[1]])
+        };
+        let a = map(&self.a, [heads, self.rank]);
+        [a, turn(map(&self.b, [self.rank, head_dim]))]
+    }
+
+    /// The heads that two factors make: [B, T, H, D].
+    fn heads([a, b]: [Tensor<4>; 2], kernels: Kernels) -> Tensor<4> {
+        let rank = b.dims()[2];
         // Not div_scalar: Burn takes its gradient with a float32 reciprocal, also in float64.
-        a.matmul(turn(b)).mul_scalar(1.0 / self.rank as f64)
+        kernels.product(a, b).mul_scalar(1.0 / rank as f64)
     }
 }
 
@@ -101,11 +106,12 @@ impl TensorProductAttention {
     /// `x` [B, T, C] → [B, T, C].
     pub fn forward(&self, x: &Normed<3>, pass: &Pass<'_>) -> Tensor<3> {
         let [batch, tokens, _] = x.value().dims();
+        let kernels = pass.kernels;
         let shape = [self.heads, self.head_dim];
         let rotate = |t| pass.rotate(t);
         let mut q = None;
         if let Some(factors) = &self.q_factors {
-            q = Some(factors.forward(x, shape, pass, rotate));
+            q = Some(Factors::heads(factors.of(x, shape, pass, rotate), kernels));
         } else if let Some(plain) = &self.q {
             let projected = plain.of_normed(x, pass.kernels);
             q = Some(rotate(projected.reshape([
@@ -116,18 +122,41 @@ impl TensorProductAttention {
             ])));
         }
         let q = q.expect("one of the two query forms is always built");
-        let k = self.k_factors.forward(x, shape, pass, rotate);
-        let v = self.v_factors.forward(x, shape, pass, |t| t);
+        let q = q.swap_dims(1, 2);
+        let k = self.k_factors.of(x, shape, pass, rotate);
+        let v = self.v_factors.of(x, shape, pass, |t| t);
         let options = AttentionOptions::causal(self.head_dim);
-        let y = pass
-            .attention(
-                q.swap_dims(1, 2),
-                k.swap_dims(1, 2),
-                v.swap_dims(1, 2),
-                &options,
-            )
+        let y = match pass.continued {
+            Some(continued) => attend_factors(q, [k, v], continued, kernels, &options),
+            None => {
+                let [k, v] = [k, v].map(|both| Factors::heads(both, kernels).swap_dims(1, 2));
+                pass.attention(q, k, v, &options)
+            }
+        };
+        let y = y
             .swap_dims(1, 2)
             .reshape([batch, tokens, self.heads * self.head_dim]);
-        self.out.forward(y, pass.kernels)
+        self.out.forward(y, kernels)
     }
+}
+
+/// Attention over keys and values whose factors are kept and multiplied anew for each pass.
+fn attend_factors(
+    q: Tensor<4>,
+    [k, v]: [[Tensor<4>; 2]; 2],
+    continued: &Continued,
+    kernels: Kernels,
+    options: &AttentionOptions,
+) -> Tensor<4> {
+    let inside = q.dtype();
+    let factors = [k, v].into_iter().flatten();
+    continued.keep(factors.map(|factor| factor.swap_dims(1, 2)).collect());
+    let read = |kept: &Kept, _| {
+        [0, 2].map(|first| {
+            let factor = |place: usize| kept.parts[place].clone().swap_dims(1, 2).cast(inside);
+            let heads = Factors::heads([factor(first), factor(first + 1)], kernels);
+            continued.rounded(heads.swap_dims(1, 2))
+        })
+    };
+    continued.attend(q, kernels, options, read)
 }

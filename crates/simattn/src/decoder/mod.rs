@@ -1,6 +1,7 @@
 //! The decoder: embedding, L pre-norm blocks, a last normalisation, the head.
 
 mod block;
+mod continued;
 mod milestones;
 mod mlp;
 mod norm;

@@ -124,6 +124,7 @@ impl Decoder {
             kernels: self.kernels,
             precision: self.precision,
             unpacking: Some(&unpacking),
+            continued: None,
         };
         let ids = indices(packed.ids.clone(), &device).reshape([1, packed.tokens()]);
         let mut x = self.kernels.embedding(weight, ids);

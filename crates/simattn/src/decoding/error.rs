@@ -1,5 +1,7 @@
 use thiserror::Error;
 
+use crate::config::ModelConfig;
+
 /// Tokens that a sequence cannot take.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -22,4 +24,24 @@ pub enum DecodeError {
         /// The model's context.
         context: usize,
     },
+}
+
+/// Whether a sequence that holds `held` tokens can take `ids`.
+pub(super) fn check(config: &ModelConfig, held: usize, ids: &[u32]) -> Result<(), DecodeError> {
+    let ModelConfig {
+        vocabulary,
+        context,
+        ..
+    } = *config;
+    if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
+        return Err(DecodeError::UnknownToken { id, vocabulary });
+    }
+    if held.saturating_add(ids.len()) > context {
+        return Err(DecodeError::Full {
+            held,
+            more: ids.len(),
+            context,
+        });
+    }
+    Ok(())
 }

@@ -53,12 +53,14 @@ mod dense;
 mod error;
 mod layer;
 mod mixer;
+mod on_device;
 mod options;
 mod running;
 mod sequence;
 
 pub use attention::{AttentionCache, RunningAttention};
 pub use error::DecodeError;
+pub use on_device::{DeviceOptions, DeviceText, RunningOnDevice, StoredText};
 pub use options::{CacheForm, RunningOptions};
 pub use running::{Logits, Running};
 pub use sequence::{Sequence, Stored};

@@ -6,7 +6,7 @@ use super::{
     batch::{Batch, Rope},
     cache::LayerCache,
     dense::{Norm, values},
-    error::DecodeError,
+    error::{DecodeError, check},
     layer::Layer,
     options::RunningOptions,
     sequence::{Sequence, Stored},
@@ -207,27 +207,12 @@ impl Running {
     }
 
     fn check(&self, sequence: &Sequence, ids: &[u32]) -> Result<(), DecodeError> {
-        let ModelConfig {
-            vocabulary,
-            context,
-            ..
-        } = self.config;
         assert_eq!(
             sequence.layers.len(),
             self.layers.len(),
             "layers of a sequence"
         );
-        if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
-            return Err(DecodeError::UnknownToken { id, vocabulary });
-        }
-        if sequence.len.saturating_add(ids.len()) > context {
-            return Err(DecodeError::Full {
-                held: sequence.len,
-                more: ids.len(),
-                context,
-            });
-        }
-        Ok(())
+        check(&self.config, sequence.len, ids)
     }
 
     /// The states before the last norm of tokens that follow on sequences, those of each on one

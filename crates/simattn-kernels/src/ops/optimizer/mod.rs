@@ -7,6 +7,7 @@ use burn::tensor::{DType, Device, Tensor};
 
 pub use state::AdamWState;
 
+use super::autodiff::with_autodiff;
 use super::flex::{has_kernels, values};
 use crate::call::{AdamW, GroupSettings};
 use crate::cpu::adamw::{self, Parameter};
@@ -218,8 +219,4 @@ pub fn squared_norm_tensor<const D: usize>(tensor: &Tensor<D>) -> Tensor<1> {
         return Tensor::from_floats([squared_norm(tensor) as f32], &tensor.device());
     }
     tensor.clone().cast(DType::F32).square().sum()
-}
-
-fn with_autodiff<const D: usize>(tensor: &Tensor<D>) -> bool {
-    tensor.device().gradient_checkpointing_strategy().is_some()
 }

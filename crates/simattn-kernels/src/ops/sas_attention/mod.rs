@@ -1,5 +1,6 @@
 #[cfg(feature = "cube")]
 mod cube;
+mod expansion;
 mod flex;
 
 use burn::backend::autodiff::Autodiff;
@@ -7,6 +8,7 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::{DType, Device, Tensor};
+pub use expansion::sas_expand;
 
 use super::autodiff::{Differentiable, parts};
 use super::flex::has_kernels;
