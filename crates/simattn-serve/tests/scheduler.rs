@@ -5,10 +5,12 @@ mod common;
 
 use burn::tensor::Device;
 use common::{Gated, InPool, collected, requests};
-use simattn::decoding::{NumberType, Running, RunningOptions};
+use simattn::decoding::{
+    CacheForm, DeviceOptions, NumberType, Running, RunningOnDevice, RunningOptions,
+};
 use simattn::{AttentionConfig, Decoder, ModelConfig};
 use simattn_random::stream;
-use simattn_serve::engine::{BLOCK, Cached, Engine, Recompute, Toy};
+use simattn_serve::engine::{BLOCK, Cached, Engine, OnDevice, Recompute, Toy};
 use simattn_serve::sampling::SamplingError;
 use simattn_serve::scheduler::{
     AnswerError, Figures, Finish, Limits, Request, Scheduler, SubmitError, Update,
@@ -130,6 +132,31 @@ fn neither_does_that_of_a_decoder_on_any_number_of_threads() {
             let figures = together(engine(threads), limits, &requests, &expected);
             assert_the_promise_was_tried(figures);
         }
+    }
+}
+
+#[test]
+fn nor_that_of_one_whose_caches_are_on_a_device() {
+    for (attention, form) in [
+        (GROUPED, CacheForm::Expanded),
+        (SIMULATED, CacheForm::Expanded),
+        (SIMULATED, CacheForm::Compact),
+    ] {
+        let options = DeviceOptions {
+            form,
+            ..DeviceOptions::default()
+        };
+        let engine = || OnDevice::new(RunningOnDevice::new(decoder(attention), options));
+        let requests = requests(40, 160, 60, 4);
+        let expected = alone(engine(), &requests);
+        let limits = Limits {
+            rows: 10,
+            memory: engine().bytes(160) * 7,
+            store: engine().stored_bytes(8 * BLOCK),
+            ..Limits::default()
+        };
+        let figures = together(engine(), limits, &requests, &expected);
+        assert_the_promise_was_tried(figures);
     }
 }
 

@@ -47,12 +47,7 @@ impl Engine for Cached {
         ids: &[u32],
         wanted: Logits,
     ) -> Result<Vec<f32>, DecodeError> {
-        let wanted = match wanted {
-            Logits::None => simattn::decoding::Logits::None,
-            Logits::Last => simattn::decoding::Logits::Last,
-            Logits::All => simattn::decoding::Logits::All,
-        };
-        self.model.extend(sequence, ids, wanted)
+        self.model.extend(sequence, ids, wanted.into())
     }
 
     fn step(&self, sequences: &mut [&mut Sequence], ids: &[u32]) -> Result<Vec<f32>, DecodeError> {

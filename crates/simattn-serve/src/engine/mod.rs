@@ -1,10 +1,12 @@
 //! What the scheduler needs of a model.
 
 mod cached;
+mod on_device;
 mod recompute;
 mod toy;
 
 pub use cached::Cached;
+pub use on_device::OnDevice;
 pub use recompute::Recompute;
 pub use toy::Toy;
 
@@ -23,6 +25,16 @@ pub enum Logits {
     Last,
     /// Of each.
     All,
+}
+
+impl From<Logits> for simattn::decoding::Logits {
+    fn from(wanted: Logits) -> Self {
+        match wanted {
+            Logits::None => Self::None,
+            Logits::Last => Self::Last,
+            Logits::All => Self::All,
+        }
+    }
 }
 
 /// A model that continues sequences, several at a time.

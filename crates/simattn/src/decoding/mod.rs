@@ -19,6 +19,8 @@
 //! times smaller; with [`CacheForm::Compact`] only those, and every step expands them again. They
 //! are rounded to the cache's type before they are expanded, so both forms compute the same.
 //!
+//! All this is for the CPU. [`RunningOnDevice`] is the same on GPUs, with caches of its own.
+//!
 //! ```
 //! use burn::tensor::Device;
 //! use simattn::decoding::{Logits, Running, RunningOptions};

@@ -7,6 +7,7 @@ use clap::Args;
 use simattn::{Decoder, Positions};
 use simattn_data::{Corpus, TEXT_FIELD, read_documents};
 
+use super::super::arguments::DeviceArg;
 use super::folders::read_either;
 use crate::console::{show, tell_some};
 use crate::error::{CliError, failure, input};
@@ -29,6 +30,8 @@ pub(crate) struct VerifyArgs {
     /// Tokens in a window.
     #[arg(long, value_name = "T", default_value_t = 128)]
     pub context: usize,
+    #[command(flatten)]
+    pub device: DeviceArg,
 }
 
 /// Sums over the logits compared so far.
@@ -49,8 +52,9 @@ struct Agreement {
 /// [`CliError::Input`] for models or a text that cannot be compared, [`CliError::Failure`] for
 /// logits that are no numbers.
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
-    let (first, tokenizer) = read_either(&args.first)?;
-    let (second, _) = read_either(&args.second)?;
+    let device = args.device.open()?;
+    let (first, tokenizer) = read_either(&args.first, &device)?;
+    let (second, _) = read_either(&args.second, &device)?;
     let rows = [&first, &second].map(|model| model.config().vocabulary);
     if rows[0] != rows[1] {
         return Err(CliError::Input(format!(
@@ -102,7 +106,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
     let mut agreement = Agreement::default();
     for window in ids.chunks(args.context) {
         let pair = [(&first, &args.first), (&second, &args.second)].map(|(model, folder)| {
-            let found = logits(model, window);
+            let found = logits(model, window, &device);
             match found.iter().position(|logit| !logit.is_finite()) {
                 None => Ok(found),
                 Some(at) => Err(failure(format!(
@@ -120,10 +124,10 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-fn logits(model: &Decoder, window: &[u32]) -> Vec<f32> {
+fn logits(model: &Decoder, window: &[u32], device: &Device) -> Vec<f32> {
     let ids: Vec<i32> = window.iter().map(|&id| id as i32).collect();
     let data = TensorData::new(ids, [1, window.len()]);
-    let ids = Tensor::<2, Int>::from_data(data, &Device::flex());
+    let ids = Tensor::<2, Int>::from_data(data, device);
     model.logits(ids).into_data().iter::<f32>().collect()
 }
 

@@ -25,10 +25,13 @@ pub(super) fn local(source: &Path) -> Result<PathBuf, CliError> {
 }
 
 /// A Hugging Face folder's model, tokenizer and what it says of text, which must belong together.
-pub(super) fn read_hf(source: &Path) -> Result<(Decoder, Tokenizer, TextSettings), CliError> {
+pub(super) fn read_hf(
+    source: &Path,
+    device: &Device,
+) -> Result<(Decoder, Tokenizer, TextSettings), CliError> {
     let needed = weight_bytes(source).map_err(input)?;
     room::check("this model", needed).map_err(input)?;
-    let decoder = import(source, &Device::flex()).map_err(input)?.decoder;
+    let decoder = import(source, device).map_err(input)?.decoder;
     let rows = decoder.config().vocabulary;
     let text = TextSettings::from_hugging_face(source, rows).map_err(input)?;
     let tokenizer =
@@ -44,11 +47,14 @@ pub(super) fn read_hf(source: &Path) -> Result<(Decoder, Tokenizer, TextSettings
 }
 
 /// Either kind of folder.
-pub(super) fn read_either(folder: &Path) -> Result<(Decoder, Tokenizer), CliError> {
+pub(super) fn read_either(
+    folder: &Path,
+    device: &Device,
+) -> Result<(Decoder, Tokenizer), CliError> {
     if folder.join("config.json").is_file() {
-        let (decoder, tokenizer, _) = read_hf(folder)?;
+        let (decoder, tokenizer, _) = read_hf(folder, device)?;
         return Ok((decoder, tokenizer));
     }
-    let model = open_model(folder, &Device::flex())?;
+    let model = open_model(folder, device)?;
     Ok((model.decoder, model.tokenizer))
 }

@@ -93,7 +93,7 @@ pub(super) fn origin(command: &str) -> BTreeMap<String, String> {
 fn from_hf(args: &FromArgs) -> Result<(), CliError> {
     let reservation = Reservation::new(&args.out).map_err(input)?;
     let source = local(&args.source)?;
-    let (decoder, _, text) = read_hf(&source)?;
+    let (decoder, _, text) = read_hf(&source, &Device::flex())?;
     let config = RunConfig {
         seed: 0,
         model: decoder.config().clone(),
