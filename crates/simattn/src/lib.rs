@@ -43,12 +43,14 @@ pub mod huggingface;
 /// How weights are drawn before training.
 pub mod init;
 mod linear;
+mod milestones;
 /// Names of parameters.
 pub mod named;
 mod precision;
 pub mod upcycle;
 
 pub use config::*;
-pub use decoder::{Block, Decoder, FeedForward, Normalisation, Packed, Recompute, Settled};
+pub use decoder::{Block, Decoder, FeedForward, Normalisation, Packed, Recompute};
 pub use linear::Linear;
+pub use milestones::Settled;
 pub use precision::Precision;

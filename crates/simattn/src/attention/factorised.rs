@@ -75,6 +75,6 @@ impl FactorisedAttention {
             tokens,
             self.heads * self.head_dim,
         ]);
-        self.out.forward(y, kernels)
+        self.out.forward(pass.behind(y, &self.out), kernels)
     }
 }

@@ -89,6 +89,6 @@ impl GroupedAttention {
         let options = AttentionOptions::causal(self.head_dim);
         let y = pass.attention(q, k, v, &options).swap_dims(1, 2);
         let y = y.reshape([batch, tokens, self.heads * self.head_dim]);
-        self.out.forward(y, pass.kernels)
+        self.out.forward(pass.behind(y, &self.out), pass.kernels)
     }
 }

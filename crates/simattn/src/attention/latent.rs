@@ -125,8 +125,9 @@ impl LatentAttention {
             .attention(q, k, v.swap_dims(1, 2), &options)
             .swap_dims(1, 2)
             .reshape([batch, tokens, c.heads * c.value_head_dim]);
-        self.out.forward(y, kernels)
+        self.out.forward(pass.behind(y, &self.out), kernels)
     }
+
     /// Attention of `queries` [1, H, T, D_nope and D_rope] in the space of the latents, of which
     /// `keys` [1, 1, T, R and D_rope] are kept: W_kvb is applied to queries and results instead of
     /// keys and values (the same section, "absorbed"). → [1, T, H·D_v].

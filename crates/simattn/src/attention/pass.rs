@@ -1,6 +1,8 @@
 //! What all layers of one pass share, and the attention that they call.
 
-use burn::tensor::Tensor;
+use std::fmt;
+
+use burn::{module::Module, tensor::Tensor};
 use simattn_kernels::{
     Kernels,
     reference::{AttentionOptions, RopeTable, SasOptions, SasWeights},
@@ -10,10 +12,13 @@ use super::{
     continued::{Continued, Kept},
     unpacking::Unpacking,
 };
-use crate::precision::Precision;
+use crate::{
+    milestones::{self, Settled},
+    precision::Precision,
+};
 
 /// What all layers of one pass share.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Pass<'a> {
     /// Rotations of the pass's positions, for as many features as
     /// [`ModelConfig::rotation`](crate::ModelConfig::rotation) says; `None` without positions.
@@ -26,6 +31,17 @@ pub struct Pass<'a> {
     pub(crate) unpacking: Option<&'a Unpacking>,
     /// Where texts are continued: what is kept of them.
     pub(crate) continued: Option<&'a Continued>,
+    /// Who is told of gradients inside a block that are complete.
+    pub(crate) settled: Option<&'a Settled>,
+}
+
+impl fmt::Debug for Pass<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pass")
+            .field("kernels", &self.kernels)
+            .field("precision", &self.precision)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> Pass<'a> {
@@ -37,6 +53,7 @@ impl<'a> Pass<'a> {
             precision: Precision::default(),
             unpacking: None,
             continued: None,
+            settled: None,
         }
     }
 
@@ -47,6 +64,15 @@ impl<'a> Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// `x`, behind which `modules` are used and nowhere else: whoever is told of gradients hears of
+    /// theirs when backward has passed this place.
+    pub(crate) fn behind<const R: usize, M: Module>(&self, x: Tensor<R>, modules: &M) -> Tensor<R> {
+        match self.settled {
+            Some(settled) => milestones::behind(x, modules, settled),
+            None => x,
+        }
+    }
+
     /// Rotates `x` [B, T, H, D] if the model has positions.
     pub(super) fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
         match self.rope {

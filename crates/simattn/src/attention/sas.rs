@@ -193,7 +193,7 @@ impl SasAttention {
     pub fn attend(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, pass: &Pass<'_>) -> Tensor<3> {
         let (weights, options) = (self.weights(), self.options());
         let y = pass.sas_attention(q, k, v, &weights, &options);
-        self.out.forward(y, pass.kernels)
+        self.out.forward(pass.behind(y, &self.out), pass.kernels)
     }
     /// The weights of all expansions.
     fn weights(&self) -> SasWeights {

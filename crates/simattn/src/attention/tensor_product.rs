@@ -136,7 +136,7 @@ impl TensorProductAttention {
         let y = y
             .swap_dims(1, 2)
             .reshape([batch, tokens, self.heads * self.head_dim]);
-        self.out.forward(y, kernels)
+        self.out.forward(pass.behind(y, &self.out), kernels)
     }
 }
 

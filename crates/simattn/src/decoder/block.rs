@@ -53,7 +53,7 @@ impl Block {
             let beside = self.mlp.forward(&normed(&self.mlp_norm, &x), pass.kernels);
             return x + attention + pass.precision.widen(beside);
         }
-        let x = x + attention;
+        let x = pass.behind(x + attention, &(self.mlp_norm.clone(), self.mlp.clone()));
         let mlp = self.mlp.forward(&normed(&self.mlp_norm, &x), pass.kernels);
         x + pass.precision.widen(mlp)
     }

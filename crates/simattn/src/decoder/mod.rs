@@ -2,7 +2,6 @@
 
 mod block;
 mod continued;
-mod milestones;
 mod mlp;
 mod norm;
 mod packed;
@@ -13,7 +12,6 @@ use burn::{
     module::{Module, Param},
     tensor::{DType, Device, Int, Tensor},
 };
-pub use milestones::Settled;
 pub use mlp::FeedForward;
 pub use norm::Normalisation;
 pub use packed::Packed;
@@ -24,6 +22,7 @@ use crate::{
     attention::{Pass, rope_table},
     config::{ModelConfig, ModelConfigError, Positions},
     init::Initialiser,
+    milestones::Settled,
     precision::Precision,
 };
 
@@ -144,7 +143,10 @@ impl Decoder {
         let weight = self.embedding.val();
         // Constants of the pass: kept off the autodiff graph, on the weights' device and type.
         let rope = rope_table(&self.config, tokens, 0, &weight.device(), weight.dtype());
-        let pass = Pass::new(rope.as_ref(), self.kernels).with_precision(self.precision);
+        let pass = Pass {
+            settled,
+            ..Pass::new(rope.as_ref(), self.kernels).with_precision(self.precision)
+        };
         let mut embedded = self.kernels.embedding(weight, ids);
         if let Some(positions) = &self.positions {
             let places = positions.val().narrow(0, 0, tokens);
@@ -152,17 +154,13 @@ impl Decoder {
         }
         let mut out = embedded;
         for block in &self.layers {
-            if let Some(settled) = settled {
-                out = milestones::behind(out, block, settled);
-            }
+            out = pass.behind(out, block);
             out = match self.recompute {
                 Recompute::None => block.forward(out, &pass),
                 Recompute::Block => recompute::forward(block, out, &pass),
             };
         }
-        if let Some(settled) = settled {
-            out = milestones::behind(out, &(self.norm.clone(), self.head.clone()), settled);
-        }
+        out = pass.behind(out, &(self.norm.clone(), self.head.clone()));
         self.norm.forward(out, self.kernels)
     }
 

@@ -120,11 +120,8 @@ impl Decoder {
             ..unpacking
         };
         let pass = Pass {
-            rope: stored.as_ref(),
-            kernels: self.kernels,
-            precision: self.precision,
             unpacking: Some(&unpacking),
-            continued: None,
+            ..Pass::new(stored.as_ref(), self.kernels).with_precision(self.precision)
         };
         let ids = indices(packed.ids.clone(), &device).reshape([1, packed.tokens()]);
         let mut x = self.kernels.embedding(weight, ids);

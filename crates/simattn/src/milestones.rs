@@ -1,3 +1,5 @@
+//! Gradients that are told while backward still runs.
+
 use std::sync::Arc;
 
 use burn::{
@@ -12,7 +14,7 @@ pub type Settled = Arc<dyn Fn(Vec<(ParamId, Tensor<1>)>) + Send + Sync>;
 
 /// `x`, behind which `modules` are used and nowhere else: when backward has passed this place, the
 /// gradients of their parameters are taken out and told.
-pub(super) fn behind<const R: usize, M: Module>(
+pub(crate) fn behind<const R: usize, M: Module>(
     x: Tensor<R>,
     modules: &M,
     settled: &Settled,
