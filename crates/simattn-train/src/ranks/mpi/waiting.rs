@@ -21,7 +21,7 @@ const EAGER: Duration = Duration::from_millis(2);
 const SHORT_PAUSE: Duration = Duration::from_micros(100);
 /// The pause while the others compute, whose time every look takes: the system's buffers keep a
 /// wire busy for longer.
-const PAUSE: Duration = Duration::from_micros(500);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// One rank's end of all exchanges.
 pub(super) struct Waiting<'w> {
