@@ -2,12 +2,20 @@
 
     python interop/gpu/measure.py [--features cuda] [--device cuda] [--batch B] [--seq T] [--layers L] [--dtype f32|bf16]
                                   [--python PYTHON --peer FILE] [--quick] [--without-llvm] [--skip-build] [--out FILE]
+    python interop/gpu/measure.py --packed FOLDER_OR_ARCHIVE --minutes 9 --out FOLDER [--device cuda] [--python PYTHON] [--only NAME,…]
+                                  [--quick]
 
 One call on the machine with the GPU, from anywhere. In order: the release build with the given Cargo features; the tests of the
 GPU kernels, which fail where no GPU is found; `simattn info --machine`; a layer and a training step of SAS and of MHA, each
 checked against the definitions before it is timed. With --python and --peer every measurement alternates with the PyTorch
 program's (see `simattn bench --against-torch`), and the table says how often our time that takes. --quick takes small sizes, to
 try the script on a slow device. Standard library alone. Exits with 1 where a step fails; what was measured before is printed.
+
+With --packed the machine needs neither Rust nor a network: pack.sh has built everything elsewhere. Every step has a time limit,
+after which it is killed with all that it started, and all steps keep to --minutes, the important ones first. What each gave is in
+the folder at once: results.json, table.md with the goals and everything measured, and each step's output. The same call goes on
+with what did not finish; --only names steps, such as 'layer-*,torch-layer-*'. PyTorch is compared with where --python, by default
+the Python that runs this, has it.
 """
 
 import argparse
@@ -37,8 +45,19 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="small sizes, one run each")
     parser.add_argument("--without-llvm", action="store_true", help="build cuda through NVRTC alone; see docs/gpu.md")
     parser.add_argument("--skip-build", action="store_true", help="take the binary that is there, and skip the tests")
-    parser.add_argument("--out", help="also append the table to this file")
+    parser.add_argument("--out", help="also append the table to this file; with --packed the folder of the results")
+    parser.add_argument("--packed", type=pathlib.Path, help="what pack.sh made")
+    parser.add_argument("--minutes", type=float, default=9, help="the time for everything, with --packed")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=[], help="these steps, with --packed; * for any letters")
     options = parser.parse_args()
+    if options.packed:
+        if not options.out:
+            parser.error("--packed needs --out, a folder")
+        if not options.minutes > 0:
+            parser.error("--minutes: more than 0")
+        options.device = options.device or "cuda"
+        options.out = pathlib.Path(options.out)
+        return options
     if (options.python is None) != (options.peer is None):
         parser.error("--python and --peer go together")
     if options.quick:
@@ -100,6 +119,10 @@ def table(rows):
 
 def main():
     options = arguments()
+    if options.packed:
+        from packed import call  # The rest works without that folder.
+
+        sys.exit(call.main(options))
     if not options.skip_build:
         build(options)
     binary = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "simattn"
