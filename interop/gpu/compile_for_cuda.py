@@ -90,7 +90,7 @@ def build():
     """The program that launches all kernels, over the dependencies of the binary's build."""
     stand_in = f'patch.crates-io.cubecl-llvm.path="{GPU / "cubecl-llvm"}"'
     packages = ["-p", "simattn-cli", "-p", "simattn-kernels", "--example", "launch_kernels"]
-    run(["cargo", "build", "--release", "--features", "cuda-nvrtc", "--config", stand_in, *packages], cwd=ROOT, check=True)
+    run(["cargo", "build", "--release", "--no-default-features", "--features", "cuda-nvrtc", "--config", stand_in, *packages], cwd=ROOT, check=True)
 
 
 def launch(options, nvrtc, cuda, libraries, kernels):

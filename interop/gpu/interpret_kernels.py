@@ -35,7 +35,7 @@ def build_tests(test):
     """The program of that test file."""
     stand_in = f'patch.crates-io.cubecl-llvm.path="{compiling.GPU / "cubecl-llvm"}"'
     packages = ["-p", "simattn-cli", "-p", "simattn-kernels", "--test", test]
-    command = ["cargo", "test", "--release", "--features", "cuda-nvrtc", "--config", stand_in, *packages, "--no-run", "--message-format=json"]
+    command = ["cargo", "test", "--release", "--no-default-features", "--features", "cuda-nvrtc", "--config", stand_in, *packages, "--no-run", "--message-format=json"]
     done = compiling.run(command, cwd=compiling.ROOT, check=True, stdout=subprocess.PIPE)
     messages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     return [message["executable"] for message in messages if message.get("executable") and message["target"]["name"] == test][-1]

@@ -106,3 +106,35 @@ fn a_network_and_its_head() {
         println!("{error:.1e} network in {dtype:?}");
     }
 }
+
+/// Sizes that products on tensor cores take: rows, inputs and outputs, none of them whole tiles; of
+/// the second the weight's gradient is cut along its sum.
+#[test]
+fn linear_maps_of_many_rows() {
+    let Some(device) = gpu::device() else { return };
+    for dtype in types(&device) {
+        for [rows, inputs, outputs] in [[160, 64, 96], [2048, 64, 64], [288, 96, 160]] {
+            let x = leaves(1, [rows, inputs], &device, dtype);
+            let weight = leaves(2, [outputs, inputs], &device, dtype);
+            let bias = leaves(3, [outputs], &device, dtype);
+            let dy = leaves(4, [rows, outputs], &device, dtype);
+            let run = |i: usize| -> Named {
+                let (x, weight, bias) = (x[i].clone(), weight[i].clone(), bias[i].clone());
+                let y = match i {
+                    0 => ops::linear(x.clone(), weight.clone(), Some(bias.clone())),
+                    _ => reference::linear(x.clone(), weight.clone(), Some(bias.clone())),
+                };
+                let gradients = (y.clone() * dy[i].clone()).sum().backward();
+                vec![
+                    ("value", read(y.inner())),
+                    ("dx", read(x.grad(&gradients).unwrap())),
+                    ("dw", read(weight.grad(&gradients).unwrap())),
+                    ("db", read(bias.grad(&gradients).unwrap())),
+                ]
+            };
+            let case = format!("{rows} rows, {inputs} to {outputs} in {dtype:?}");
+            let error = assert_near(&case, &run(0), &run(1), LIMIT);
+            println!("{error:.1e} {case}");
+        }
+    }
+}

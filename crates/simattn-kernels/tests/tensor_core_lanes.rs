@@ -1,17 +1,19 @@
-//! The kernels for tensor cores (`cube/attention/mma`) without a GPU: which thread holds which value,
-//! and which address it gives, on a model of both instructions. A plane computes attention forward
-//! and backward as its kernels do.
+//! The kernels for tensor cores (`cube/attention/mma`, `cube/product`) without a GPU: which thread
+//! holds which value, and which address it gives, on a model of both instructions. A plane computes
+//! attention forward and backward, and products of matrices, as its kernels do.
 //!
 //! Not covered: what CubeCL makes of the kernels' text, copies and barriers between planes.
 
 #[allow(dead_code)]
-#[path = "../src/cube/attention/mma/lanes.rs"]
+#[path = "../src/cube/tensor_cores/lanes.rs"]
 mod lanes;
 
 #[path = "tensor_cores/instructions.rs"]
 mod instructions;
 #[path = "tensor_cores/plane.rs"]
 mod plane;
+#[path = "tensor_cores/product.rs"]
+mod product;
 
 use instructions::{Sum, place_in_left, place_in_sum};
 use lanes::{COLUMNS, SIDE, half_of_register, product_of_register, row_chunks};

@@ -105,7 +105,11 @@ fn the_last_blocks_are_told_first_and_the_embedding_never() {
     assert!(place("norm.") < place("layers.1."));
     assert!(!names.iter().any(|name| name == "embedding"));
     // Within a block too: what is told at its end is little.
-    let order = ["mlp.up.weight", "attention.out.weight", "attention.q.weight"];
+    let order = [
+        "mlp.up.weight",
+        "attention.out.weight",
+        "attention.q.weight",
+    ];
     let order = order.map(|part| place(&format!("layers.0.{part}")));
     assert!(order.is_sorted(), "{names:?}");
     // Every matrix of a block comes early in float32.

@@ -7,7 +7,7 @@ use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
 use super::columns::add_slices;
-use super::product::{product, products_in, transposed};
+use super::product::{product, product_with, products_in, transposed};
 use super::rows::threads;
 use super::tensor::{addresses, element, reshaped, unwritten};
 
@@ -45,11 +45,13 @@ pub(crate) fn linear_map(
     let [outputs, _] = weight.meta.shape().dims();
     let shape = with_width(x.meta.shape(), outputs);
     let dtype = x.dtype;
-    let y = product(rows_of(x), transposed(weight), dtype);
-    let values = y.meta.num_elements();
-    if let Some(bias) = bias.filter(|_| values > 0) {
-        let bias = into_contiguous(bias);
+    let bias = bias.map(into_contiguous);
+    if let Some(bias) = &bias {
         assert_eq!(bias.meta.num_elements(), outputs, "a bias for each output");
+    }
+    let (y, added) = product_with(rows_of(x), transposed(weight), bias.as_ref(), dtype);
+    let values = y.meta.num_elements();
+    if let Some(bias) = bias.filter(|_| values > 0 && !added) {
         add_bias::launch(
             &y.client,
             calculate_cube_count_elemwise(&y.client, values, threads()),

@@ -208,7 +208,7 @@ pub(crate) fn expanded(x: CubeTensor, call: ExpandCall) -> CubeTensor {
             half,
         })
     };
-    let along_heads = |(places, [inputs, outputs, taps])| {
+    let along_heads = |(places, [inputs, outputs, taps]): (Stage<usize>, [usize; 3])| {
         let sizes = MapSizes {
             inputs,
             outputs,
@@ -217,7 +217,7 @@ pub(crate) fn expanded(x: CubeTensor, call: ExpandCall) -> CubeTensor {
         };
         maps(places, sizes)
     };
-    let along_features = |(places, [inputs, outputs])| {
+    let along_features = |(places, [inputs, outputs]): (Stage<usize>, [usize; 2])| {
         let sizes = MapSizes {
             inputs,
             outputs,

@@ -4,22 +4,11 @@ use cubecl::frontend::barrier::copy_async;
 use cubecl::prelude::*;
 
 use super::form::Form;
-use super::lanes::{CHUNK, COLUMNS, SIDE, row_chunks, sum_column, sum_row};
-use super::products::{Pair, Sums, lane};
 use crate::cube::attention::mask::AttentionPlan;
+use crate::cube::tensor_cores::Chunk;
+use crate::cube::tensor_cores::lanes::{CHUNK, COLUMNS, SIDE, row_chunks, sum_column, sum_row};
+use crate::cube::tensor_cores::products::{Pair, Sums, lane};
 use crate::cube::tile::{Rows, rows_of};
-
-/// What a thread copies at once, 16 bytes.
-pub(super) type Chunk<F> = Vector<F, Const<8>>;
-
-/// Shared memory for `count` rows of `width` values.
-#[cube]
-pub(super) fn staged<F: Float>(
-    #[comptime] count: usize,
-    #[comptime] width: usize,
-) -> Shared<[Chunk<F>]> {
-    Shared::<[Chunk<F>]>::new_aligned_slice(comptime!(count * row_chunks(width)), 16usize)
-}
 
 /// Blocks of rows in shared memory, [`Form::stages`] of them: of q or k, whose products are scores,
 /// and of v or the output's gradient.
@@ -173,18 +162,6 @@ pub(super) fn order_rows<F: Float>(
             );
         }
     }
-}
-
-/// The copies since the last call are a group from now on.
-#[cube]
-pub(super) fn close_group() {
-    gpu_asm!("cp.async.commit_group;");
-}
-
-/// Waits for this thread's groups but the last `pending`.
-#[cube]
-pub(super) fn wait_groups(#[comptime] pending: usize) {
-    gpu_asm!("cp.async.wait_group {};", const pending);
 }
 
 /// The stage after `stage`: the one that was copied longest ago.

@@ -1,7 +1,7 @@
 use cubecl::prelude::*;
 
-use super::copies::Chunk;
-use super::lanes::CHUNK;
+use crate::cube::tensor_cores::Chunk;
+use crate::cube::tensor_cores::lanes::CHUNK;
 use crate::cube::tile::rows_of;
 
 /// Threads that share a row.

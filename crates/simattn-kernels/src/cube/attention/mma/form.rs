@@ -1,11 +1,8 @@
 //! How a kernel's work is cut, by the widths and by what fits into registers and shared memory.
 
-use cubecl::client::Client;
-use cubecl::ir::features::MmaConfig;
-use cubecl::ir::{ElemType, FloatKind};
 use cubecl::prelude::*;
 
-use super::lanes::{COLUMNS, PLANE, SIDE, row_chunks};
+use crate::cube::tensor_cores::lanes::{COLUMNS, PLANE, SIDE, row_chunks};
 
 /// The widest rows of q, k and v that these kernels hold in registers.
 const WIDEST: usize = 128;
@@ -146,26 +143,4 @@ impl Widths {
         };
         form.staged(self, shared_memory)
     }
-}
-
-/// Whether a device has what these kernels are made of, for values of type `element`: products over
-/// a plane in registers, `ldmatrix`, and asynchronous copies. CubeCL reports the last only where
-/// NVRTC compiles, which also takes PTX in the middle of a kernel.
-pub(super) fn available(client: &Client, element: ElemType) -> bool {
-    let properties = client.properties();
-    let matmul = &properties.features.matmul;
-    let product = MmaConfig {
-        a_type: element,
-        b_type: element,
-        cd_type: ElemType::Float(FloatKind::F32),
-        m: SIDE as u32,
-        n: COLUMNS as u32,
-        k: SIDE as u32,
-    };
-    element.size() == 2
-        && properties.hardware.plane_size_min as usize == PLANE
-        && properties.hardware.plane_size_max as usize == PLANE
-        && matmul.mma.contains(&product)
-        && matmul.ldmatrix.contains(&element)
-        && properties.features.copy_async
 }

@@ -1,14 +1,16 @@
 use cubecl::prelude::*;
 
 use super::copies::{
-    Chunk, Room, close_group, order_both, order_rows, rows_of_both, set_aside, stage_after, staged,
-    taken_back, wait_groups, write_sums,
+    Room, order_both, order_rows, rows_of_both, set_aside, stage_after, taken_back, write_sums,
 };
 use super::form::Form;
-use super::lanes::{COLUMNS, PLANE, SIDE, sum_row};
-use super::products::{Pair, lane, load_left, multiply_rows, multiply_turned, no_sums};
 use super::softmax::{LOWEST, hide, raise_levels, weights};
 use crate::cube::attention::mask::{AttentionPlan, Mask, end_key, first_key, sees_all, sees_none};
+use crate::cube::tensor_cores::lanes::{COLUMNS, PLANE, SIDE, sum_row};
+use crate::cube::tensor_cores::products::{
+    Pair, lane, load_left, multiply_rows, multiply_turned, no_sums,
+};
+use crate::cube::tensor_cores::{Chunk, close_group, staged, wait_groups};
 use crate::cube::tile::{mirrored, rows_of};
 
 /// [`attention_forward`](crate::cube::attention::forward::attention_forward) with scores that stay in

@@ -1,19 +1,17 @@
 use cubecl::frontend::barrier::copy_async;
 use cubecl::prelude::*;
 
-use super::copies::{
-    Chunk, Room, blocks_between, close_group, order_both, rows_of_both, stage_after, staged,
-    wait_groups, write_sums,
-};
+use super::copies::{Room, blocks_between, order_both, rows_of_both, stage_after, write_sums};
 use super::form::Form;
-use super::lanes::{COLUMNS, PLANE, SIDE, sum_column};
-use super::products::{
-    Operand, Pair, Sums, as_left, lane, load_left, multiply_rows, multiply_turned, no_sums,
-};
 use super::softmax::{exp2, hide};
 use crate::cube::attention::mask::{
     AttentionPlan, Mask, end_query, first_query, sees_all, sees_none,
 };
+use crate::cube::tensor_cores::lanes::{COLUMNS, PLANE, SIDE, sum_column};
+use crate::cube::tensor_cores::products::{
+    Operand, Pair, Sums, as_left, lane, load_left, multiply_rows, multiply_turned, no_sums,
+};
+use crate::cube::tensor_cores::{Chunk, close_group, staged, wait_groups};
 
 /// [`attention_key_gradients`](crate::cube::attention::backward::attention_key_gradients) with
 /// weights and scores' gradients in registers, keys by queries; both are rounded to the inputs' type

@@ -13,8 +13,6 @@ mod deltas;
 mod form;
 mod forward;
 mod key_gradients;
-mod lanes;
-mod products;
 mod query_gradients;
 mod softmax;
 
@@ -24,12 +22,13 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
-use self::form::{Form, Widths, available};
-use self::lanes::CHUNK;
+use self::form::{Form, Widths};
 use super::Call;
 use super::mask::AttentionPlan;
 use crate::cube::staging::vector_size;
 use crate::cube::tensor::{addresses, element, shared_memory};
+use crate::cube::tensor_cores::available;
+use crate::cube::tensor_cores::lanes::CHUNK;
 use crate::cube::units::MatrixUnits;
 
 /// Scales that these kernels serve. The highest score is found before it is scaled, so the scale is

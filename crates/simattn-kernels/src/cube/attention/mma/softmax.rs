@@ -3,9 +3,11 @@
 use cubecl::prelude::*;
 
 use super::form::Form;
-use super::lanes::{COLUMNS, SIDE, half_of_register, product_of_register, sum_column, sum_row};
-use super::products::{Operand, Pair, Sums, lane};
 use crate::cube::attention::mask::{AttentionPlan, Mask, sees};
+use crate::cube::tensor_cores::lanes::{
+    COLUMNS, SIDE, half_of_register, product_of_register, sum_column, sum_row,
+};
+use crate::cube::tensor_cores::products::{Operand, Pair, Sums, lane};
 
 /// Scores below every real one: 2 to the power of it is zero.
 pub(super) const LOWEST: f32 = -1e30;

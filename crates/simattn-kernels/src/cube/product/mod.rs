@@ -1,4 +1,9 @@
-//! Products of matrices on CubeCL devices: cubek's, by strategies that are chosen here.
+//! Products of matrices on CubeCL devices: one of our own on NVIDIA's tensor cores, cubek's by
+//! strategies that are chosen here everywhere else.
+
+mod form;
+mod kernel;
+mod mma;
 
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::tensor::{DType, Shape};
@@ -15,14 +20,28 @@ use super::tensor::{indexable, unwritten, zeros};
 
 /// `left` [M, K] · `right` [K, N], both of one type, in `dtype`: [M, N], end to end.
 pub(super) fn product(left: CubeTensor, right: CubeTensor, dtype: DType) -> CubeTensor {
+    product_with(left, right, None, dtype).0
+}
+
+/// The same, and whether `bias` `[N]` of the operands' type has been added to every row, which not
+/// every way to multiply can.
+pub(super) fn product_with(
+    left: CubeTensor,
+    right: CubeTensor,
+    bias: Option<&CubeTensor>,
+    dtype: DType,
+) -> (CubeTensor, bool) {
     let ([rows, depth], [inner, columns]) = (left.meta.shape().dims(), right.meta.shape().dims());
     assert_eq!(depth, inner, "the axis that a product sums over");
     if rows * columns * depth == 0 {
-        return zeros(&left, [rows, columns], dtype);
+        return (zeros(&left, [rows, columns], dtype), false);
     }
     let out = unwritten(&left, [rows, columns], dtype);
-    products_in(left, right, &out);
-    out
+    if mma::multiply(&left, &right, bias, &out) {
+        return (out, bias.is_some());
+    }
+    cubek_product(left, right, &out);
+    (out, false)
 }
 
 /// `left` [A, B, M, K] · `right` [A, B, K, N], both of one type: [A, B, M, N] in it, end to end.
@@ -42,6 +61,12 @@ pub(crate) fn products(left: CubeTensor, right: CubeTensor) -> CubeTensor {
 /// `left` [.., M, K] · `right` [.., K, N], both of one type and none of them empty, written to
 /// `out` [.., M, N].
 pub(super) fn products_in(left: CubeTensor, right: CubeTensor, out: &CubeTensor) {
+    if !mma::multiply(&left, &right, None, out) {
+        cubek_product(left, right, out);
+    }
+}
+
+fn cubek_product(left: CubeTensor, right: CubeTensor, out: &CubeTensor) {
     let [of_left, of_right, of_out] = [&left, &right, out].map(|x| dtype_to_storage_type(x.dtype));
     let mut types = MatmulElems::from_globals(&MatmulGlobalElems {
         lhs: of_left,

@@ -3,8 +3,8 @@
 //!
 //! A product has 16 rows and 8 columns and sums over 16 terms. Operands are read from rows in shared
 //! memory, 16 bytes (a chunk) to an address. This file uses nothing else of the crate:
-//! `tests/tensor_core_lanes.rs` includes it and computes attention with it on a model of both
-//! instructions, without a GPU.
+//! `tests/tensor_core_lanes.rs` includes it and computes attention and products with it on a model of
+//! both instructions, without a GPU.
 
 #[cfg(feature = "cube")]
 use cubecl::prelude::*;
@@ -38,6 +38,19 @@ pub fn left_row(lane: usize) -> usize {
 #[cfg_attr(feature = "cube", cube)]
 pub fn left_chunk(lane: usize) -> usize {
     lane / 16
+}
+
+/// Of a left operand whose terms are rows in memory, the term whose chunk thread `lane` gives the
+/// address of; `ldmatrix` turns it.
+#[cfg_attr(feature = "cube", cube)]
+pub fn turned_left_row(lane: usize) -> usize {
+    lane / 16 * 8 + lane % 8
+}
+
+/// The chunk in that row: rows 0 to 7 or 8 to 15 of the operand.
+#[cfg_attr(feature = "cube", cube)]
+pub fn turned_left_chunk(lane: usize) -> usize {
+    lane / 8 % 2
 }
 
 /// Of two right operands beside one another whose columns are rows in memory, the column whose chunk

@@ -3,37 +3,37 @@
 use cubecl::cmma::{MatrixIdent, MmaDefinition};
 use cubecl::prelude::*;
 
-use super::copies::Chunk;
+use super::Chunk;
 use super::lanes::{
     COLUMNS, PLANE, SIDE, half_of_register, left_chunk, left_row, product_of_register, right_chunk,
     right_row, row_chunks, turned_chunk, turned_row,
 };
 
 /// Two neighbouring values of a thread.
-pub(super) type Pair<F> = Vector<F, Const<2>>;
+pub(in crate::cube) type Pair<F> = Vector<F, Const<2>>;
 
 /// A thread's registers of a left operand, or of two right operands beside one another.
-pub(super) type Operand<F> = Array<Pair<F>>;
+pub(in crate::cube) type Operand<F> = Array<Pair<F>>;
 
 /// Products, each a pair of neighbouring columns for both of a thread's rows; those of a part, 16
 /// rows, are beside one another.
-pub(super) type Sums = Sequence<Array<Pair<f32>>>;
+pub(in crate::cube) type Sums = Sequence<Array<Pair<f32>>>;
 
 /// `mma.m16n8k16` with float32 sums.
 #[cube]
-pub(super) fn tensor_cores<F: Float>() -> MmaDefinition<F, F, f32> {
+pub(in crate::cube) fn tensor_cores<F: Float>() -> MmaDefinition<F, F, f32> {
     MmaDefinition::<F, F, f32>::new(SIDE, COLUMNS, SIDE)
 }
 
 /// This thread's number in its plane.
 #[cube]
-pub(super) fn lane() -> usize {
+pub(in crate::cube) fn lane() -> usize {
     UNIT_POS as usize % PLANE
 }
 
 /// `count` products, all zero.
 #[cube]
-pub(super) fn no_sums(#[comptime] count: usize) -> Sums {
+pub(in crate::cube) fn no_sums(#[comptime] count: usize) -> Sums {
     let mut sums = Sequence::new();
     #[unroll]
     for _ in 0..count {
@@ -47,7 +47,7 @@ pub(super) fn no_sums(#[comptime] count: usize) -> Sums {
 
 /// Rows from `first` on as left operands, 16 terms each: those of a part are beside one another.
 #[cube]
-pub(super) fn load_left<F: Float>(
+pub(in crate::cube) fn load_left<F: Float>(
     rows: &Shared<[Chunk<F>]>,
     first: usize,
     #[comptime] parts: usize,
@@ -74,7 +74,7 @@ pub(super) fn load_left<F: Float>(
 
 /// `sums[i, j] += Σ_w left[i, w] · rows[first + j, w]` for `count` rows of shared memory.
 #[cube]
-pub(super) fn multiply_rows<F: Float>(
+pub(in crate::cube) fn multiply_rows<F: Float>(
     sums: &mut Sums,
     left: &Sequence<Operand<F>>,
     rows: &Shared<[Chunk<F>]>,
@@ -113,7 +113,7 @@ pub(super) fn multiply_rows<F: Float>(
 /// `sums[i, c] += Σ_j left[i, j] · rows[first + j, c]` for 16 rows of shared memory; an operand for
 /// each part.
 #[cube]
-pub(super) fn multiply_turned<F: Float>(
+pub(in crate::cube) fn multiply_turned<F: Float>(
     sums: &mut Sums,
     left: &Sequence<Operand<F>>,
     rows: &Shared<[Chunk<F>]>,
@@ -147,7 +147,7 @@ pub(super) fn multiply_turned<F: Float>(
 /// Adds the products of `left` with two right operands, which one `ldmatrix` brought, to two
 /// neighbouring sums.
 #[cube]
-fn multiply_both<F: Float>(
+pub(in crate::cube) fn multiply_both<F: Float>(
     left: &Operand<F>,
     right: &Operand<F>,
     sums: &mut Sums,
@@ -166,7 +166,7 @@ fn multiply_both<F: Float>(
 /// Two products beside one another, from number `first` on, as a left operand of 16 terms. They are
 /// where such an operand's values are, so none is moved to another thread.
 #[cube]
-pub(super) fn as_left<F: Float>(sums: &Sums, #[comptime] first: usize) -> Operand<F> {
+pub(in crate::cube) fn as_left<F: Float>(sums: &Sums, #[comptime] first: usize) -> Operand<F> {
     let mut operand = Operand::<F>::new(4usize);
     #[unroll]
     for register in 0..4usize {
