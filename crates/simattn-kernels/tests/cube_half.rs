@@ -107,13 +107,10 @@ fn a_network_and_its_head() {
     }
 }
 
-/// Sizes that products on tensor cores take: rows, inputs and outputs, none of them whole tiles; of
-/// the second the weight's gradient is cut along its sum.
-#[test]
-fn linear_maps_of_many_rows() {
+fn many_rows(sizes: &[[usize; 3]]) {
     let Some(device) = gpu::device() else { return };
     for dtype in types(&device) {
-        for [rows, inputs, outputs] in [[160, 64, 96], [2048, 64, 64], [288, 96, 160]] {
+        for &[rows, inputs, outputs] in sizes {
             let x = leaves(1, [rows, inputs], &device, dtype);
             let weight = leaves(2, [outputs, inputs], &device, dtype);
             let bias = leaves(3, [outputs], &device, dtype);
@@ -137,4 +134,17 @@ fn linear_maps_of_many_rows() {
             println!("{error:.1e} {case}");
         }
     }
+}
+
+/// Sizes that products on tensor cores take: rows, inputs and outputs, none of them whole tiles; of
+/// the second the weight's gradient is cut along its sum.
+#[test]
+fn linear_maps_of_many_rows() {
+    many_rows(&[[160, 64, 96], [2048, 64, 64], [288, 96, 160]]);
+}
+
+/// So many results that the tiles are wide; the last of them are not whole.
+#[test]
+fn linear_maps_of_wide_tiles() {
+    many_rows(&[[4032, 32, 2272]]);
 }

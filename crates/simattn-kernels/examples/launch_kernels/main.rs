@@ -251,9 +251,12 @@ fn linear_maps(call: &mut Call) {
             call.backward(ops::linear(x, weight, bias));
         }
     }
-    // So many rows, in whole blocks of terms, that the weight's gradient is cut along its sum.
-    let (x, weight) = (call.leaf([4096, MODEL]), call.leaf([MODEL, MODEL]));
-    call.backward(ops::linear(x, weight, None));
+    // So many rows, in whole blocks of terms, that the weight's gradient is cut along its sum; with
+    // more outputs, tiles are wide.
+    for (rows, outputs) in [(4096, MODEL), (16_384, 4 * MODEL)] {
+        let (x, weight) = (call.leaf([rows, MODEL]), call.leaf([outputs, MODEL]));
+        call.backward(ops::linear(x, weight, None));
+    }
 }
 
 fn embedding(call: &mut Call) {

@@ -99,8 +99,9 @@ pub(crate) fn linear_dw(dy: CubeTensor, x: CubeTensor) -> CubeTensor {
 /// shapes give the same bits: enough that tiles of the output times slices are about `TILES`, but
 /// none shorter than `SHORTEST`.
 fn slices_of_sum(rows: usize, outputs: usize, inputs: usize) -> usize {
-    /// Two for each processor of a large device.
-    const TILES: usize = 264;
+    /// Four for each processor of a large device: with two, a third that are left over would leave
+    /// most of it idle.
+    const TILES: usize = 528;
     /// Values along each side of a tile.
     const SIDE: usize = 128;
     const SHORTEST: usize = 1024;
@@ -121,9 +122,9 @@ mod tests {
     #[test]
     fn long_sums_are_cut_until_the_device_is_full() {
         // The projections, the MLP and the head of the 125M class at 32 sequences of 1,024 tokens.
-        assert_eq!(slices_of_sum(32_768, 768, 768), 8);
-        assert_eq!(slices_of_sum(32_768, 2_304, 768), 2);
-        assert_eq!(slices_of_sum(32_768, 3_072, 768), 1);
+        assert_eq!(slices_of_sum(32_768, 768, 768), 16);
+        assert_eq!(slices_of_sum(32_768, 2_304, 768), 4);
+        assert_eq!(slices_of_sum(32_768, 3_072, 768), 4);
         assert_eq!(slices_of_sum(32_768, 50_304, 768), 1);
     }
 

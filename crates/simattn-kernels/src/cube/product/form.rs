@@ -4,8 +4,16 @@ use cubecl::prelude::*;
 
 use crate::cube::tensor_cores::lanes::{CHUNK, COLUMNS, PLANE, SIDE, row_chunks};
 
-/// Rows and columns of the results of a cube.
-pub(super) const TILE: usize = 128;
+/// Rows of the results of a cube.
+pub(super) const ROWS: usize = 128;
+
+/// Columns of the results of a cube: as many as rows, or where that still gives each processor of a
+/// large device some tiles, twice as many. What a wide tile reads of the second cache is a quarter
+/// less.
+const COLUMNS_OF_CUBE: [usize; 2] = [128, 256];
+
+/// Tiles that a device should have to work on, at least.
+const ENOUGH: usize = 264;
 
 /// Terms of the sums that are copied at a time.
 pub(super) const DEPTH: usize = 32;
@@ -14,16 +22,13 @@ pub(super) const DEPTH: usize = 32;
 /// take longer than multiplying them.
 pub(super) const OF_PLANE: usize = 64;
 
-/// Blocks of operands in shared memory: all but one are under way while one is multiplied. 80 KiB,
-/// so that two cubes fit on a processor.
+/// Blocks of operands in shared memory: all but one are under way while one is multiplied. 80 KiB
+/// for a square tile, of which two cubes fit on a processor, 120 for a wide one.
 pub(super) const STAGES: usize = 4;
 
 /// Tiles below one another that are worked out before those beside them: cubes that run together
 /// then share operands, and both stay in the second cache.
 pub(super) const GROUP: usize = 8;
-
-/// Planes of a cube.
-pub(super) const PLANES: usize = (TILE / OF_PLANE) * (TILE / OF_PLANE);
 
 /// Results of 16 × 8 beside one another in a plane.
 pub(super) const PRODUCTS: usize = OF_PLANE / COLUMNS;
@@ -41,27 +46,104 @@ pub(super) struct ProductForm {
     pub right_turned: bool,
     /// Whether a bias is added.
     pub bias: bool,
+    /// Columns of the results of a cube.
+    pub columns: usize,
 }
 
-/// Rows in memory of a block of one operand, and how wide they are.
-pub(super) const fn block(turned: bool) -> [usize; 2] {
-    if turned { [DEPTH, TILE] } else { [TILE, DEPTH] }
+/// Blocks of one operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Block {
+    /// Whether terms are rows in memory.
+    pub turned: bool,
+    /// Rows or columns of the results.
+    pub lines: usize,
+    /// Threads that copy it.
+    pub threads: usize,
 }
 
-/// Chunks of a block in shared memory.
-pub(super) const fn block_chunks(turned: bool) -> usize {
-    let [rows, width] = block(turned);
-    rows * row_chunks(width)
+impl Block {
+    /// Rows in memory.
+    pub fn rows(&self) -> usize {
+        if self.turned { DEPTH } else { self.lines }
+    }
+
+    /// Values of a row in memory.
+    pub fn width(&self) -> usize {
+        if self.turned { self.lines } else { DEPTH }
+    }
+
+    /// Chunks in shared memory.
+    pub fn chunks(&self) -> usize {
+        self.rows() * row_chunks(self.width())
+    }
+
+    /// Chunks from 16 rows or columns of the results to the next 16.
+    pub fn to_next_lines(&self) -> usize {
+        if self.turned {
+            SIDE / CHUNK
+        } else {
+            SIDE * row_chunks(DEPTH)
+        }
+    }
+
+    /// Chunks from 16 terms to the next.
+    pub fn to_next_terms(&self) -> usize {
+        if self.turned {
+            SIDE * row_chunks(self.lines)
+        } else {
+            SIDE / CHUNK
+        }
+    }
 }
 
 impl ProductForm {
+    /// The widest tile that leaves enough of them, of those that fit into shared memory.
+    pub fn fitting(self, [batch, rows, columns]: [usize; 3], shared_memory: usize) -> Option<Self> {
+        let with = |columns| Self { columns, ..self };
+        let fits = |form: &Self| form.bytes() <= shared_memory;
+        let [square, wide] = COLUMNS_OF_CUBE.map(with);
+        let many = |form: &Self| batch * form.tiles(rows, columns) >= ENOUGH;
+        Some(wide)
+            .filter(|form| columns > square.columns && many(form) && fits(form))
+            .or(Some(square).filter(fits))
+    }
+
+    /// Tiles of a matrix of results.
+    pub fn tiles(&self, rows: usize, columns: usize) -> usize {
+        rows.div_ceil(ROWS) * columns.div_ceil(self.columns)
+    }
+
+    pub fn left(&self) -> Block {
+        Block {
+            turned: self.left_turned,
+            lines: ROWS,
+            threads: self.threads(),
+        }
+    }
+
+    pub fn right(&self) -> Block {
+        Block {
+            turned: self.right_turned,
+            lines: self.columns,
+            threads: self.threads(),
+        }
+    }
+
+    /// Planes beside one another.
+    pub fn across(&self) -> usize {
+        self.columns / OF_PLANE
+    }
+
+    fn threads(&self) -> usize {
+        ROWS / OF_PLANE * self.across() * PLANE
+    }
+
     /// Bytes of shared memory.
-    pub fn bytes(&self) -> usize {
-        let chunks = block_chunks(self.left_turned) + block_chunks(self.right_turned);
-        STAGES * chunks * CHUNK * 2
+    fn bytes(&self) -> usize {
+        STAGES * (self.left().chunks() + self.right().chunks()) * CHUNK * 2
     }
 
     pub fn cube(&self) -> CubeDim {
-        CubeDim::new_1d((PLANES * PLANE) as u32)
+        CubeDim::new_1d(self.threads() as u32)
     }
 }

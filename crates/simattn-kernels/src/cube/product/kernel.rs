@@ -2,9 +2,7 @@ use cubecl::cmma::MatrixIdent;
 use cubecl::frontend::barrier::copy_async;
 use cubecl::prelude::*;
 
-use super::form::{
-    DEPTH, GROUP, OF_PLANE, PARTS, PLANES, PRODUCTS, ProductForm, STAGES, TILE, block, block_chunks,
-};
+use super::form::{Block, DEPTH, GROUP, OF_PLANE, PARTS, PRODUCTS, ProductForm, ROWS, STAGES};
 use crate::cube::tensor_cores::lanes::{
     CHUNK, COLUMNS, PLANE, SIDE, left_chunk, left_row, right_chunk, right_row, row_chunks,
     sum_column, sum_row, turned_chunk, turned_left_chunk, turned_left_row, turned_row,
@@ -32,17 +30,18 @@ pub(super) fn products_mma<F: Float, O: Float>(
     let batch = CUBE_POS_Z as usize;
     let tile = tile_of(
         CUBE_POS_X as usize,
-        rows.div_ceil(TILE),
-        columns.div_ceil(TILE),
+        rows.div_ceil(ROWS),
+        columns.div_ceil(comptime!(form.columns)),
+        form,
     );
     let of_left = side::<F>(left, batch, tile.row, comptime!(form.left_turned));
     let of_right = side::<F>(right, batch, tile.column, comptime!(form.right_turned));
     let mut room = Room::<F> {
-        left: room_for::<F>(comptime!(form.left_turned)),
-        right: room_for::<F>(comptime!(form.right_turned)),
+        left: room_for::<F>(comptime!(form.left())),
+        right: room_for::<F>(comptime!(form.right())),
     };
     let plane = UNIT_POS as usize / PLANE;
-    let across = comptime!(TILE / OF_PLANE);
+    let across = comptime!(form.across());
     let plane_row = plane / across * OF_PLANE;
     let plane_column = plane % across * OF_PLANE;
 
@@ -62,7 +61,7 @@ pub(super) fn products_mma<F: Float, O: Float>(
                 turn,
                 &mut room.left,
                 stage,
-                comptime!(form.left_turned),
+                comptime!(form.left()),
             );
             order_block::<F>(
                 right,
@@ -70,7 +69,7 @@ pub(super) fn products_mma<F: Float, O: Float>(
                 turn,
                 &mut room.right,
                 stage,
-                comptime!(form.right_turned),
+                comptime!(form.right()),
             );
         }
         close_group();
@@ -104,13 +103,13 @@ struct Tile {
 /// The tile of cube `cube`: [`GROUP`] tiles below one another, then those beside them, to the last
 /// column; then the next [`GROUP`].
 #[cube]
-fn tile_of(cube: usize, down: usize, across: usize) -> Tile {
+fn tile_of(cube: usize, down: usize, across: usize, #[comptime] form: ProductForm) -> Tile {
     let first = cube / (GROUP * across) * GROUP;
     let below = min(down - first, GROUP);
     let within = cube % (GROUP * across);
     Tile {
-        row: (first + within % below) * TILE,
-        column: within / below * TILE,
+        row: (first + within % below) * ROWS,
+        column: within / below * comptime!(form.columns),
     }
 }
 
@@ -157,8 +156,8 @@ struct Room<F: Float> {
 }
 
 #[cube]
-fn room_for<F: Float>(#[comptime] turned: bool) -> Shared<[Chunk<F>]> {
-    Shared::<[Chunk<F>]>::new_aligned_slice(comptime!(STAGES * block_chunks(turned)), 16usize)
+fn room_for<F: Float>(#[comptime] block: Block) -> Shared<[Chunk<F>]> {
+    Shared::<[Chunk<F>]>::new_aligned_slice(comptime!(STAGES * block.chunks()), 16usize)
 }
 
 /// Begins to copy block `number` of an operand into stage `stage`. All threads take part, and nothing
@@ -173,22 +172,21 @@ fn order_block<F: Float>(
     number: usize,
     into: &mut Shared<[Chunk<F>]>,
     stage: usize,
-    #[comptime] turned: bool,
+    #[comptime] block: Block,
 ) {
-    let (count, width) = comptime!((block(turned)[0], block(turned)[1]));
+    let (count, width) = comptime!((block.rows(), block.width()));
     // Neighbouring threads read neighbouring chunks of a row.
     let chunks = comptime!(width / CHUNK);
-    let at_once = comptime!(PLANES * PLANE / chunks);
+    let at_once = comptime!(block.threads / chunks);
     let row = UNIT_POS as usize / chunks;
     let column = UNIT_POS as usize % chunks;
-    let target =
-        stage * comptime!(block_chunks(turned)) + row * comptime!(row_chunks(width)) + column;
+    let target = stage * comptime!(block.chunks()) + row * comptime!(row_chunks(width)) + column;
     #[unroll]
     for turn in 0..comptime!(count / at_once) {
         let row = row + comptime!(turn * at_once);
         let mut line = number * DEPTH + row;
         let mut chunk = min(side.first / CHUNK + column, side.last / CHUNK);
-        if comptime!(!turned) {
+        if comptime!(!block.turned) {
             line = min(side.first + row, side.last);
             chunk = number * comptime!(DEPTH / CHUNK) + column;
         }
@@ -214,26 +212,27 @@ fn multiply_block<F: Float>(
 ) {
     let mma = tensor_cores::<F>();
     let lane = lane();
-    let mut of_left = stage * comptime!(block_chunks(form.left_turned));
+    let mut of_left = stage * comptime!(form.left().chunks());
     if comptime!(form.left_turned) {
-        of_left += turned_left_row(lane) * comptime!(row_chunks(TILE))
+        of_left += turned_left_row(lane) * comptime!(row_chunks(ROWS))
             + plane_row / CHUNK
             + turned_left_chunk(lane);
     } else {
         of_left += (plane_row + left_row(lane)) * comptime!(row_chunks(DEPTH)) + left_chunk(lane);
     }
-    let mut of_right = stage * comptime!(block_chunks(form.right_turned));
+    let mut of_right = stage * comptime!(form.right().chunks());
     if comptime!(form.right_turned) {
-        of_right += turned_row(lane) * comptime!(row_chunks(TILE))
+        of_right += turned_row(lane) * comptime!(row_chunks(form.columns))
             + plane_column / CHUNK
             + turned_chunk(lane);
     } else {
         of_right +=
             (plane_column + right_row(lane)) * comptime!(row_chunks(DEPTH)) + right_chunk(lane);
     }
-    // From one part of 16 rows to the next, and from one group of 16 terms.
-    let (left_part, left_group) = comptime!(steps(form.left_turned));
-    let (right_part, right_group) = comptime!(steps(form.right_turned));
+    let (left_part, left_group) =
+        comptime!((form.left().to_next_lines(), form.left().to_next_terms()));
+    let (right_part, right_group) =
+        comptime!((form.right().to_next_lines(), form.right().to_next_terms()));
     #[unroll]
     for group in 0..comptime!(DEPTH / SIDE) {
         let mut operands = Sequence::<Operand<F>>::new();
@@ -266,15 +265,6 @@ fn multiply_block<F: Float>(
                 );
             }
         }
-    }
-}
-
-/// Chunks from 16 rows or columns of an operand to the next 16, and from 16 terms to the next.
-const fn steps(turned: bool) -> (usize, usize) {
-    if turned {
-        (SIDE / CHUNK, SIDE * row_chunks(TILE))
-    } else {
-        (SIDE * row_chunks(DEPTH), SIDE / CHUNK)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Products on NVIDIA's tensor cores, where operands suit them.
 //!
-//! A cube of four planes works out 128 × 128 results, a plane 64 × 64 of them in registers, from
-//! blocks of 32 terms that are copied while others are multiplied. `mma.sync` reaches two thirds of
+//! A cube of four or eight planes works out 128 × 128 or 128 × 256 results, a plane 64 × 64 of them in
+//! registers, from blocks of 32 terms that are copied while others are multiplied. `mma.sync` reaches two thirds of
 //! what `wgmma` does on a Hopper card, and every card from 8.0 on has it.
 
 use burn::tensor::{DType, Shape};
@@ -10,7 +10,7 @@ use cubecl::prelude::*;
 use cubecl::zspace::Strides;
 use cubecl::zspace::metadata::Metadata;
 
-use super::form::{DEPTH, ProductForm, TILE};
+use super::form::{DEPTH, ProductForm, ROWS};
 use super::kernel::products_mma;
 use crate::cube::tensor::{addresses, element, shared_memory};
 use crate::cube::tensor_cores::available;
@@ -18,7 +18,7 @@ use crate::cube::tensor_cores::lanes::CHUNK;
 use crate::cube::units::MatrixUnits;
 
 /// Results of a matrix below which a tile would be mostly empty.
-const FEWEST: usize = TILE * TILE / 4;
+const FEWEST: usize = ROWS * ROWS / 4;
 
 /// One operand as the kernel takes it: matrices [B, rows in memory, values of a row].
 struct Side {
@@ -100,12 +100,13 @@ pub(super) fn multiply(
         left_turned: left.turned,
         right_turned: right.turned,
         bias: bias.is_some(),
+        columns: 0,
     };
     let batch: usize = (0..last - 1).map(|axis| shape[axis]).product();
-    let tiles = rows.div_ceil(TILE) * columns.div_ceil(TILE);
-    if form.bytes() > shared_memory(&out.client) || batch > usize::from(u16::MAX) {
+    let form = form.fitting([batch, rows, columns], shared_memory(&out.client));
+    let Some(form) = form.filter(|_| batch <= usize::from(u16::MAX)) else {
         return false;
-    }
+    };
     let out = CubeTensor::new_contiguous(
         out.client.clone(),
         out.device.clone(),
@@ -116,7 +117,7 @@ pub(super) fn multiply(
     let (left, right) = (left.tensor, right.tensor);
     products_mma::launch(
         &out.client,
-        CubeCount::Static(tiles as u32, 1, batch as u32),
+        CubeCount::Static(form.tiles(rows, columns) as u32, 1, batch as u32),
         form.cube(),
         addresses(&[&left, &right, &out]),
         left.clone().into_tensor_arg(),
