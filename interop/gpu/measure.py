@@ -26,7 +26,7 @@ import pathlib
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TESTS = ["cube_attention", "cube_sas_attention", "cube_step_ops", "cube_losses", "cube_optimizer", "cube_half"]
 
 

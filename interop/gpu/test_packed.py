@@ -103,6 +103,8 @@ class Whole(InFolder):
             self.folder / "out",
         ]
         command += ["--device", "cuda:0", "--python", python, *more]
+        # A call that is killed cannot clear its temporary folder away.
+        environment |= {"TMPDIR": str(self.folder)}
         return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
 
     def steps(self):

@@ -36,7 +36,8 @@ def measure(options, started, scratch):
     packed = package.opened(options.packed, scratch)
     losses = packed.part("losses")
     losses = [step["loss"] for step in reading.steps_of(losses)] if losses else None
-    title = f"simattn {packed.commit[:12]} on {options.device}, {datetime.date.today()}"
+    changed = " with changes" if packed.manifest.get("changed_since") else ""
+    title = f"simattn {packed.commit[:12]}{changed} on {options.device}, {datetime.date.today()}"
     head = {"title": title, "commit": packed.commit, "device": options.device}
     results = Results(options.out.resolve(), head, lambda found: table.page(found, losses))
     # Of an earlier call that was killed: they would disturb every time.
