@@ -118,9 +118,16 @@ class Operations(unittest.TestCase):
             ("expand_features_units", 4, 4 * 36.2),
             ("map_weight_gradient", 4, 2 * (21.7 + 14.5)),
             ("convolution_weight_gradient", 6, 3 * (27.2 + 9.1)),
-            ("matmul_entry", 12, 12 * 38.7),
         ]:
             self.assertAlmostEqual(giga(name, calls) / expected, 1, delta=0.004, msg=name)
+        # 12 products of 38.7, whichever kernels have them.
+        named = lambda *names: [{"kernel": n, "calls": 6, "forms": 2, "ms": 3.0} for n in names]
+        one, two = named("matmul_entry", "add_bias"), named("matmul_entry", "products_mma")
+        for kernels, at in [(one, 0), (two, 2)]:
+            operations.add(kernels, sizes)
+            self.assertAlmostEqual(kernels[at]["operations"] / 1e9, 12 * 38.65, delta=1)
+        self.assertNotIn("operations", two[0])
+        self.assertEqual((two[2]["ms"], two[2]["calls"]), (6.0, 12))
         _, size = operations.of("attention_forward_mma", 1, sizes)
         self.assertAlmostEqual(size / 1e9, 0.76, delta=0.005)
         self.assertIsNone(operations.of("a_kernel_that_nobody_knows", 1, sizes))

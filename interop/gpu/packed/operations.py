@@ -106,10 +106,16 @@ def linear_maps(s):
     return operations, size
 
 
+def is_product(name):
+    """Whether a kernel multiplies matrices for the linear maps: ours, or cubek's."""
+    return "matmul" in name or name.startswith("product")
+
+
 def of(name, calls, sizes):
-    """Operations and bytes of all `calls` of a kernel in a pass forward and backward, or None."""
-    if "matmul" in name or name.startswith("product"):
-        return linear_maps(sizes)
+    """Operations and bytes of all `calls` of a kernel in a pass forward and backward, or None.
+
+    Those of products are known for all of them together alone; see `linear_maps`.
+    """
     if name == "adamw_step":
         # Value and two moments are read and written, the gradient is read.
         return 0, 7 * FLOAT * sizes.parameters if sizes.parameters else None
@@ -117,6 +123,23 @@ def of(name, calls, sizes):
         return (0, calls * 2 * HALF * sizes.tokens * sizes.width) if not sizes.layers else None
     one = attention(sizes, name) or expansion(sizes, name)
     return one and tuple(calls * amount for amount in one)
+
+
+def add(kernels, sizes):
+    """Adds what is known to the kernels of a pass; products of several kernels get a row of all."""
+    for kernel in kernels:
+        known = of(kernel["kernel"], kernel["calls"], sizes)
+        if known:
+            kernel["operations"], kernel["bytes"] = known
+    products = [kernel for kernel in kernels if is_product(kernel["kernel"])]
+    if not products:
+        return
+    together = products[0]
+    if len(products) > 1:
+        sums = {key: sum(kernel[key] for kernel in products) for key in ["calls", "forms", "ms"]}
+        together = {"kernel": "(all products together)", "again": True} | sums
+        kernels.append(together)
+    together["operations"], together["bytes"] = linear_maps(sizes)
 
 
 def training_per_token(parameters, s, layers):

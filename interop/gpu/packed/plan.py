@@ -7,8 +7,8 @@ import pathlib
 import shutil
 import subprocess
 
-from . import reading
-from .operations import Sizes, of as operations_of
+from . import operations, reading
+from .operations import Sizes
 from .runner import Step
 
 FORMS = {
@@ -251,11 +251,9 @@ def launches(setting, work, form):
         sizes = dataclasses.replace(
             setting.sizes(work).of(form), parameters=(rows or [{}])[-1].get("parameters", 0)
         )
-        for kernel in kernels:
-            # Without a repetition in the log, calls are of checks and warm-up too.
-            known = operations_of(kernel["kernel"], kernel["calls"], sizes) if one else None
-            if known:
-                kernel["operations"], kernel["bytes"] = known
+        # Without a repetition in the log, calls are of checks and warm-up too.
+        if one is not None:
+            operations.add(kernels, sizes)
         return found | {"kernels": kernels, "launches": len(log), "one_pass": one is not None}
 
     about = step.about | {"logged": True}
