@@ -17,7 +17,7 @@ case $source in
     ;;
 esac
 case $name in
-simattn | simattn_data | simattn_eval | simattn_hub | simattn_train)
+simattn | simattn_data | simattn_eval | simattn_hub | simattn_serve | simattn_train)
     exec "$@" -Cinstrument-coverage
     ;;
 burn* | cubecl* | gemm* | pulp* | simattn_kernels | rayon* | syn | proc_macro2 | quote | num_*)
