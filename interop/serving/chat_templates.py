@@ -10,7 +10,7 @@ import json
 import sys
 import urllib.request
 
-from openai_client import KEY, serve
+from server import KEY, serve
 
 CONTENTS = ["Hello", "  spaces around \n", "", "Zürich, 東京 🦊", "a\n\nb\n", "{{ braces }} {% if %}", "<b>&amp;</b> 'quoted' \"twice\"",
             "x" * 300, "\t- item\n\t- item", "def f():\n    return 1\n"]

@@ -16,7 +16,7 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "evaluation"))
 from against_harness import FILES  # noqa: E402
-from openai_client import KEY, serve  # noqa: E402
+from server import KEY, serve  # noqa: E402
 
 TASKS = ["piqa", "arc_easy"]
 

@@ -14,7 +14,7 @@ import random
 import sys
 import time
 
-from openai_client import KEY, serve
+from server import KEY, serve
 
 SEEDS = 12
 HEAD = "POST {} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + KEY + "\r\nContent-Type: application/json\r\n"

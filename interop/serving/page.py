@@ -15,7 +15,7 @@ import tempfile
 
 import websockets
 
-from openai_client import KEY, serve
+from server import KEY, serve
 from promise import metrics
 
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 
 from load import Client
-from openai_client import KEY
+from server import KEY
 
 WORDS = "the a of to and in that it was he for on are with as his they at be this from have or one had by word but not what".split()
 
