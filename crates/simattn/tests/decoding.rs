@@ -1,39 +1,18 @@
 //! What decoding promises, for every variant and every kind of cache.
 
+mod texts;
 mod variants;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::Device;
 use proptest::prelude::*;
 use rayon::ThreadPoolBuilder;
 use simattn::decoding::{
     CacheForm, DecodeError, Logits, NumberType, PAGE, Running, RunningOptions, Sequence,
 };
-use simattn::{AttentionConfig, Decoder, ModelConfig, Positions};
-use simattn_random::stream;
-use variants::models;
+use simattn::{Decoder, ModelConfig};
+use texts::{VOCABULARY, all_models, full_pass, ids, is_sas, relative, same_bits};
 
-const VOCABULARY: usize = 31;
 const TYPES: [NumberType; 3] = [NumberType::F32, NumberType::Bf16, NumberType::Int8];
-
-/// Every small model with room for some pages, and one with learned positions.
-fn all_models() -> Vec<(String, ModelConfig)> {
-    let mut all = models();
-    let (_, first) = all[0].clone();
-    let learned = ModelConfig {
-        positions: Positions::Learned,
-        parallel_residual: true,
-        qk_norm: true,
-        ..first
-    };
-    all.push((
-        "mha, learned positions, parallel, norms of heads".into(),
-        learned,
-    ));
-    for (_, config) in &mut all {
-        config.context = 600;
-    }
-    all
-}
 
 fn decoder(config: &ModelConfig, seed: u64) -> Decoder {
     Decoder::new(config, seed, &Device::flex()).expect("a valid model")
@@ -45,21 +24,6 @@ fn options(cache: NumberType, form: CacheForm) -> RunningOptions {
         form,
         ..RunningOptions::default()
     }
-}
-
-fn ids(count: usize, seed: u64) -> Vec<u32> {
-    let mut chance = stream(seed, "ids");
-    (0..count)
-        .map(|_| chance.below(VOCABULARY as u64) as u32)
-        .collect()
-}
-
-/// Logits of every place by the full pass.
-fn full_pass(decoder: &Decoder, ids: &[u32]) -> Vec<f32> {
-    let values: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-    let data = TensorData::new(values, [1, ids.len()]);
-    let logits = decoder.logits(Tensor::<2, Int>::from_data(data, &Device::flex()));
-    logits.into_data().iter::<f32>().collect()
 }
 
 /// Logits of every place, one token after another.
@@ -82,28 +46,6 @@ fn in_pieces(model: &Running, ids: &[u32], cuts: &[usize]) -> Vec<f32> {
     }
     assert_eq!(text.len(), ids.len());
     logits
-}
-
-fn relative(found: &[f32], expected: &[f32]) -> f64 {
-    assert_eq!(found.len(), expected.len());
-    let square = |x: f32| f64::from(x) * f64::from(x);
-    let off: f64 = found.iter().zip(expected).map(|(a, b)| square(a - b)).sum();
-    (off / expected.iter().map(|&x| square(x)).sum::<f64>()).sqrt()
-}
-
-fn same_bits(found: &[f32], expected: &[f32], what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    let differs = |(a, b): (&f32, &f32)| a.to_bits() != b.to_bits();
-    let count = found
-        .iter()
-        .zip(expected)
-        .filter(|&pair| differs(pair))
-        .count();
-    assert_eq!(count, 0, "{what}: of {} logits so many differ", found.len());
-}
-
-fn is_sas(config: &ModelConfig) -> bool {
-    matches!(config.attention, AttentionConfig::Sas(_))
 }
 
 proptest! {

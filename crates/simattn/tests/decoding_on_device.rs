@@ -1,18 +1,16 @@
 //! What decoding with caches on a device promises, for every variant: on the CPU, and on the first
 //! GPU where the build has one.
 
+mod texts;
 mod variants;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::Device;
 use proptest::prelude::*;
 use simattn::decoding::{
     CacheForm, DecodeError, DeviceOptions, DeviceText, Logits, RunningOnDevice,
 };
-use simattn::{AttentionConfig, Decoder, ModelConfig, Positions, Precision};
-use simattn_random::stream;
-use variants::models;
-
-const VOCABULARY: usize = 31;
+use simattn::{Decoder, ModelConfig, Precision};
+use texts::{VOCABULARY, all_models, full_pass, ids, is_sas, relative, same_bits};
 
 /// Where the tests run. `SIMATTN_REQUIRE_GPU=1` makes it a failure that there is no GPU.
 fn device() -> Device {
@@ -51,44 +49,8 @@ fn device() -> Device {
     Device::flex()
 }
 
-/// Every small model with room for some blocks, and one with learned positions.
-fn all_models() -> Vec<(String, ModelConfig)> {
-    let mut all = models();
-    let (_, first) = all[0].clone();
-    let learned = ModelConfig {
-        positions: Positions::Learned,
-        parallel_residual: true,
-        qk_norm: true,
-        ..first
-    };
-    all.push((
-        "mha, learned positions, parallel, norms of heads".into(),
-        learned,
-    ));
-    for (_, config) in &mut all {
-        config.context = 400;
-    }
-    all
-}
-
 fn decoder(config: &ModelConfig, seed: u64) -> Decoder {
     Decoder::new(config, seed, &device()).expect("a valid model")
-}
-
-fn ids(count: usize, seed: u64) -> Vec<u32> {
-    let mut chance = stream(seed, "ids");
-    (0..count)
-        .map(|_| chance.below(VOCABULARY as u64) as u32)
-        .collect()
-}
-
-/// Logits of every place by the full pass.
-fn full_pass(decoder: &Decoder, ids: &[u32]) -> Vec<f32> {
-    let values: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-    let data = TensorData::new(values, [1, ids.len()]);
-    let device = decoder.embedding.val().device();
-    let logits = decoder.logits(Tensor::<2, Int>::from_data(data, &device));
-    logits.into_data().iter::<f32>().collect()
 }
 
 /// Logits of every place, in calls that end at `cuts`, and from the last of them on token by token.
@@ -108,21 +70,6 @@ fn in_pieces(model: &RunningOnDevice, ids: &[u32], cuts: &[usize]) -> Vec<f32> {
     logits
 }
 
-fn relative(found: &[f32], expected: &[f32]) -> f64 {
-    assert_eq!(found.len(), expected.len());
-    let square = |x: f32| f64::from(x) * f64::from(x);
-    let off: f64 = found.iter().zip(expected).map(|(a, b)| square(a - b)).sum();
-    (off / expected.iter().map(|&x| square(x)).sum::<f64>()).sqrt()
-}
-
-fn same_bits(found: &[f32], expected: &[f32], what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    let differs = |(a, b): (&f32, &f32)| a.to_bits() != b.to_bits();
-    let count = found.iter().zip(expected).filter(|&pair| differs(pair));
-    let count = count.count();
-    assert_eq!(count, 0, "{what}: of {} logits so many differ", found.len());
-}
-
 /// The types that caches can have on the device.
 fn cache_types() -> Vec<Precision> {
     let device = device();
@@ -136,10 +83,6 @@ fn cache_types() -> Vec<Precision> {
     all.into_iter()
         .filter(|&precision| has(precision))
         .collect()
-}
-
-fn is_sas(config: &ModelConfig) -> bool {
-    matches!(config.attention, AttentionConfig::Sas(_))
 }
 
 fn options(cache: Precision, form: CacheForm) -> DeviceOptions {
