@@ -49,8 +49,8 @@ pub(crate) fn padded(x: Tensor<4>, tokens: usize) -> Tensor<4> {
     Tensor::cat(vec![x, zeros], 2)
 }
 
-/// `tokens` of `x` [1, A, T, W] from `first` on, in memory of their own: a view of them would keep all
-/// of `x`, and let nobody change it in place.
+/// `tokens` of `x` [1, A, T, W] from `first` on, in memory of their own: a view of them would keep
+/// all of `x`, and let nobody change it in place.
 pub(crate) fn copied(x: &Tensor<4>, first: usize, tokens: usize) -> Tensor<4> {
     let [one, channels, _, width] = x.dims();
     let shape = [one, channels, tokens, width];
@@ -149,7 +149,7 @@ impl Continued {
     }
 
     /// Attention of each run's queries, rows of `q` [1, H, ROWS, D'], over the keys and values that
-    /// `read` finds in what is kept of its text: [1, H, ROWS, D], rows of no run zero or whatever.
+    /// `read` finds in what is kept of its text: [1, H, ROWS, D]. Rows of no run mean nothing.
     pub(super) fn attend(
         &self,
         q: Tensor<4>,

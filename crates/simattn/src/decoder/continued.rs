@@ -28,7 +28,7 @@ impl Decoder {
 
     /// The normalised states before the head [ROWS, C] of tokens that follow on texts: `ids` of the
     /// runs of `continued`, one behind the other. `kept` holds, layer by layer, what is kept of each
-    /// text, and has these tokens too then. Rows of no token hold whatever.
+    /// text, and has these tokens too then. Rows of no token mean nothing.
     ///
     /// # Panics
     /// If there are more tokens than rows, or a place is beyond the context.

@@ -18,8 +18,8 @@ const ENOUGH: usize = 264;
 /// Terms of the sums that are copied at a time.
 pub(super) const DEPTH: usize = 32;
 
-/// Rows and columns of the results of a plane: with fewer, reading operands from shared memory would
-/// take longer than multiplying them.
+/// Rows and columns of the results of a plane: with fewer, reading operands from shared memory
+/// would take longer than multiplying them.
 pub(super) const OF_PLANE: usize = 64;
 
 /// Blocks of operands in shared memory: all but one are under way while one is multiplied. 80 KiB

@@ -14,8 +14,8 @@ use crate::cube::tensor_cores::{Chunk, close_group, wait_groups};
 
 /// `out[i, j] = Σ_t left[i, t] · right[t, j] + bias[j]`, a tile of the results to a cube.
 ///
-/// `left` [B, M, K] or [B, K, M] and `right` [B, N, K] or [B, K, N], as `form` says; `out` [B, M, N].
-/// Sums are float32, each over its terms in their order. K is a multiple of [`DEPTH`]; what is
+/// `left` [B, M, K] or [B, K, M] and `right` [B, N, K] or [B, K, N], as `form` says; `out` [B, M,
+/// N]. Sums are float32, each over its terms in their order. K is a multiple of [`DEPTH`]; what is
 /// contiguous in memory has a multiple of 8 values.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn products_mma<F: Float, O: Float>(
@@ -160,8 +160,8 @@ fn room_for<F: Float>(#[comptime] block: Block) -> Shared<[Chunk<F>]> {
     Shared::<[Chunk<F>]>::new_aligned_slice(comptime!(STAGES * block.chunks()), 16usize)
 }
 
-/// Begins to copy block `number` of an operand into stage `stage`. All threads take part, and nothing
-/// waits.
+/// Begins to copy block `number` of an operand into stage `stage`. All threads take part, and
+/// nothing waits.
 ///
 /// The last row or column that there is stands for those beyond it: results for them are not
 /// written.

@@ -1,8 +1,8 @@
 //! Products on NVIDIA's tensor cores, where operands suit them.
 //!
-//! A cube of four or eight planes works out 128 × 128 or 128 × 256 results, a plane 64 × 64 of them in
-//! registers, from blocks of 32 terms that are copied while others are multiplied. `mma.sync` reaches two thirds of
-//! what `wgmma` does on a Hopper card, and every card from 8.0 on has it.
+//! A cube of four or eight planes works out 128 × 128 or 128 × 256 results, a plane 64 × 64 of them
+//! in registers, from blocks of 32 terms that are copied while others are multiplied. `mma.sync`
+//! reaches two thirds of what `wgmma` does on a Hopper card, and every card from 8.0 on has it.
 
 use burn::tensor::{DType, Shape};
 use burn_cubecl::tensor::CubeTensor;
@@ -70,8 +70,8 @@ fn batch_stride(x: &CubeTensor) -> Option<usize> {
     even.then(|| strides[last])
 }
 
-/// Writes `left` [.., M, K] · `right` [.., K, N] + `bias` [N] to `out` [.., M, N], which lies end to
-/// end, if this kernel serves such operands; false if it does not.
+/// Writes `left` [.., M, K] · `right` [.., K, N] + `bias` [N] to `out` [.., M, N], which lies end
+/// to end, if this kernel serves such operands; false if it does not.
 pub(super) fn multiply(
     left: &CubeTensor,
     right: &CubeTensor,

@@ -87,8 +87,8 @@ fn cubek_product(left: CubeTensor, right: CubeTensor, out: &CubeTensor) {
 
 /// The way to multiply matrices of this type.
 ///
-/// Matrix units take float32 in fewer bits (TF32, ten behind the point) on NVIDIA's cards, so float32 is
-/// multiplied without them; half-precision types with them, where the device has some.
+/// Matrix units take float32 in fewer bits (TF32, ten behind the point) on NVIDIA's cards, so
+/// float32 is multiplied without them; half-precision types with them, where the device has some.
 fn strategy(dtype: DType) -> Strategy {
     match dtype {
         DType::F32 => multi_level::Strategy::SimpleUnit(Default::default()).into(),

@@ -7,8 +7,9 @@
 //! for bit, as long as the operations of the device sum a row in an order that does not depend on
 //! its place among the rows. A pass always has 64 rows, filled up where there are fewer tokens,
 //! and attention always reads as many keys as there is room for, so that no operation meets other
-//! sizes because other texts are computed beside this one, or because it was cut differently.
-//! Which place a token has does differ: tests hold this on devices that are at hand.
+//! sizes because other texts are computed beside this one, or because it was cut differently. Only
+//! the row that a token has differs; tests check that this changes nothing, on the CPU and on the
+//! GPU of the build, if there is one.
 
 mod text;
 
