@@ -7,6 +7,7 @@
 //! twice and its input once more. What a cube multiplies stays in shared memory.
 
 mod gradient;
+mod mma;
 mod stage;
 mod units;
 
@@ -15,6 +16,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
+use self::mma::HeadsMma;
 use self::stage::Stage;
 use super::rotary::Rotation;
 use super::rows::slices;
@@ -44,7 +46,7 @@ pub(crate) struct Turn {
 
 /// Results of two maps in a row.
 pub(crate) struct Applied {
-    /// The first one's, where it is kept.
+    /// The first one's, where it is kept, as [`Maps::gradient`] reads it.
     pub first: Option<CubeTensor>,
     /// The second one's.
     pub second: CubeTensor,
@@ -131,6 +133,10 @@ impl Maps {
     /// The second map's result [N, A, P] of contiguous `x` [N, C, P], rotated if there is a
     /// rotation, and the first one's where `keep` asks for it.
     pub fn apply(&self, x: &CubeTensor, keep: bool, turn: Option<&Turn>) -> Applied {
+        if let Some(heads) = HeadsMma::of(self, x) {
+            let (second, first) = heads.apply(x, keep);
+            return Applied { first, second };
+        }
         if let Some(applied) = units::apply_both(self, x, keep, turn) {
             return applied;
         }
@@ -160,6 +166,9 @@ impl Maps {
         dy: &CubeTensor,
         gradients: &CubeTensor,
     ) -> CubeTensor {
+        if let Some(heads) = HeadsMma::of(self, x) {
+            return heads.gradient(x, first, dy, gradients);
+        }
         let (sizes, at) = (self.sizes, self.places);
         let (stage, second) = (self.stage(x), self.second_stage(x));
         self.weight_gradient(second, first, dy, gradients, at.second_weight);

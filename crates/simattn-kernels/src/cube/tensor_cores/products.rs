@@ -153,9 +153,21 @@ pub(in crate::cube) fn multiply_both<F: Float>(
     sums: &mut Sums,
     #[comptime] first: usize,
 ) {
+    multiply_some::<F>(left, right, sums, first, 2usize);
+}
+
+/// The same with the first `count` of the two right operands.
+#[cube]
+pub(in crate::cube) fn multiply_some<F: Float>(
+    left: &Operand<F>,
+    right: &Operand<F>,
+    sums: &mut Sums,
+    #[comptime] first: usize,
+    #[comptime] count: usize,
+) {
     let mma = tensor_cores::<F>();
     #[unroll]
-    for nth in 0..2usize {
+    for nth in 0..count {
         let mut one = Operand::<F>::new(2usize);
         one[0] = right[comptime!(2 * nth)];
         one[1] = right[comptime!(2 * nth + 1)];
