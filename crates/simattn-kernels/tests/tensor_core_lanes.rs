@@ -1,6 +1,7 @@
-//! The kernels for tensor cores (`cube/attention/mma`, `cube/product`) without a GPU: which thread
-//! holds which value, and which address it gives, on a model of both instructions. A plane computes
-//! attention forward and backward, and products of matrices, as its kernels do.
+//! The kernels for tensor cores (`cube/attention/mma`, `cube/product`, `cube/expansion/mma`) without a
+//! GPU: which thread holds which value, and which address it gives, on a model of both instructions.
+//! A plane computes attention forward and backward, products of matrices, and maps along the heads,
+//! as its kernels do.
 //!
 //! Not covered: what CubeCL makes of the kernels' text, copies and barriers between planes.
 
@@ -8,8 +9,21 @@
 #[path = "../src/cube/tensor_cores/lanes.rs"]
 mod lanes;
 
+/// The name under which the layout of windows knows `lanes`.
+mod cube {
+    pub mod tensor_cores {
+        pub(crate) use crate::lanes;
+    }
+}
+
+#[allow(dead_code)]
+#[path = "../src/cube/expansion/mma/heads/layout.rs"]
+mod layout;
+
 #[path = "tensor_cores/instructions.rs"]
 mod instructions;
+#[path = "tensor_cores/maps.rs"]
+mod maps;
 #[path = "tensor_cores/plane.rs"]
 mod plane;
 #[path = "tensor_cores/product.rs"]

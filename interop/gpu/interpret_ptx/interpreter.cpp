@@ -158,6 +158,7 @@ private:
     bool integers(Thread &thread, const Instruction &what);
     void together(std::vector<Thread *> &group, const Instruction &what);
     void load_matrix(std::vector<Thread *> &group, const Instruction &what);
+    void transpose(std::vector<Thread *> &group, const Instruction &what);
     void multiply(std::vector<Thread *> &group, const Instruction &what);
 };
 
@@ -172,7 +173,7 @@ void Block::step(Thread &thread) {
         thread.state = ENDED;
     } else if (name == "bar" || name == "barrier") {
         thread.state = MEETS_BLOCK;
-    } else if (name == "shfl" || name == "vote" || name == "ldmatrix" || name == "mma") {
+    } else if (name == "shfl" || name == "vote" || name == "ldmatrix" || name == "movmatrix" || name == "mma") {
         thread.state = MEETS_WARP;
     } else {
         thread.place++;
@@ -342,6 +343,7 @@ void Block::together(std::vector<Thread *> &group, const Instruction &what) {
         }
     } else if (group.size() < 32) unknown(what, "has less than a warp");
     else if (name == "ldmatrix") load_matrix(group, what);
+    else if (name == "movmatrix") transpose(group, what);
     else if (name == "mma") multiply(group, what);
     else unknown(what);
 }
@@ -366,6 +368,20 @@ void Block::load_matrix(std::vector<Thread *> &group, const Instruction &what) {
             }
             one->registers[results[matrix].value] = packed;
         }
+    }
+}
+
+// movmatrix: 8 × 8 values of two bytes, of which thread t has two neighbouring ones of row t / 4, transposed.
+void Block::transpose(std::vector<Thread *> &group, const Instruction &what) {
+    uint32_t values[32];
+    for (Thread *one : group) values[one->lane] = uint32_t(read(*one, what.operands[1]));
+    for (Thread *one : group) {
+        uint64_t packed = 0;
+        for (unsigned i = 0; i < 2; i++) {
+            unsigned row = one->lane % 4 * 2 + i, column = one->lane / 4;
+            packed |= uint64_t(values[row * 4 + column / 2] >> 16 * (column % 2) & 0xffff) << 16 * i;
+        }
+        one->registers[what.operands[0].value] = packed;
     }
 }
 

@@ -16,7 +16,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
-use self::mma::HeadsMma;
+use self::mma::{FeaturesMma, HeadsMma};
 use self::stage::Stage;
 use super::rotary::Rotation;
 use super::rows::slices;
@@ -50,6 +50,14 @@ pub(crate) struct Applied {
     pub first: Option<CubeTensor>,
     /// The second one's.
     pub second: CubeTensor,
+}
+
+/// `x` rotated, if there is a rotation.
+fn turned(x: CubeTensor, turn: Option<&Turn>) -> CubeTensor {
+    match turn {
+        Some(turn) => turn.rotation.apply(&reshaped(x, turn.shape)),
+        None => x,
+    }
 }
 
 /// Two maps in a row: `E1 = map(x)`, then `E1 + map(relu(E1))`, as the options say: the head
@@ -137,23 +145,28 @@ impl Maps {
             let (second, first) = heads.apply(x, keep);
             return Applied { first, second };
         }
+        if let Some(features) = FeaturesMma::of(self, x) {
+            let applied = features.apply(x, keep, turn);
+            let turn = turn.filter(|_| !applied.turned);
+            return Applied {
+                first: applied.first,
+                second: turned(applied.second, turn),
+            };
+        }
         if let Some(applied) = units::apply_both(self, x, keep, turn) {
             return applied;
         }
         let at = self.places;
         let first = self.launch(self.stage(x), x, None, [at.first_weight, at.first_bias]);
-        let mut second = self.launch(
+        let second = self.launch(
             self.second_stage(x),
             &first,
             None,
             [at.second_weight, at.second_bias],
         );
-        if let Some(turn) = turn {
-            second = turn.rotation.apply(&reshaped(second, turn.shape));
-        }
         Applied {
             first: keep.then_some(first),
-            second,
+            second: turned(second, turn),
         }
     }
 
@@ -168,6 +181,9 @@ impl Maps {
     ) -> CubeTensor {
         if let Some(heads) = HeadsMma::of(self, x) {
             return heads.gradient(x, first, dy, gradients);
+        }
+        if let Some(features) = FeaturesMma::of(self, x) {
+            return features.gradient(x, first, dy, gradients);
         }
         let (sizes, at) = (self.sizes, self.places);
         let (stage, second) = (self.stage(x), self.second_stage(x));

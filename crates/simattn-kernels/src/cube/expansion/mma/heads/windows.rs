@@ -5,9 +5,9 @@ use cubecl::cmma::MatrixIdent;
 use cubecl::frontend::barrier::copy_async;
 use cubecl::prelude::*;
 
-use super::form::{Raw, Windows};
+use super::layout::{Raw, Windows};
 use crate::cube::tensor_cores::Chunk;
-use crate::cube::tensor_cores::lanes::{CHUNK, COLUMNS, PLANE, row_chunks, sum_column, sum_row};
+use crate::cube::tensor_cores::lanes::{CHUNK, PLANE, row_chunks, sum_column, sum_row};
 use crate::cube::tensor_cores::products::{Pair, lane, tensor_cores};
 
 /// Sets `count` chunks of `room` to zero. All threads of the cube take part.
@@ -152,32 +152,4 @@ pub(super) fn window_of(row: usize, #[comptime] windows: Windows) -> usize {
     (row / comptime!(windows.positions) * comptime!(windows.reach())
         + row % comptime!(windows.positions))
         * comptime!(windows.stride())
-}
-
-/// The pair of a thread's results, of 8 rows and 8 columns over the plane, as a pair of the
-/// transposed results.
-#[cube]
-pub(super) fn transposed<F: Float>(pair: Pair<F>) -> Pair<F> {
-    let from = u32::reinterpret(pair);
-    let to: u32;
-    gpu_asm!("movmatrix.sync.aligned.m8n8.trans.b16 {to}, {from};", to = out(_) to, from = in(_) word(from));
-    Pair::<F>::reinterpret(to)
-}
-
-/// A value to give to `gpu_asm!`: `in(_)` of a variable that changes is its address.
-#[cube]
-fn word(of: u32) -> u32 {
-    u32::cast_from(of)
-}
-
-/// Values of a pair above zero, zeros for the others.
-#[cube]
-pub(super) fn opened<F: Float>(pair: Pair<F>) -> Pair<F> {
-    max(pair, Pair::<F>::zeroed())
-}
-
-/// Of [`COLUMNS`] transposed results, this thread's row.
-#[cube]
-pub(super) fn transposed_row(lane: usize) -> usize {
-    lane / comptime!(PLANE / COLUMNS)
 }

@@ -2,9 +2,8 @@ use cubecl::cmma::MatrixIdent;
 use cubecl::prelude::*;
 
 use super::form::GradientForm;
-use super::windows::{
-    clear_chunks, clear_pairs, opened, order_channels, order_positions, turn_channels,
-};
+use super::windows::{clear_chunks, clear_pairs, order_channels, order_positions, turn_channels};
+use crate::cube::expansion::mma::pairs::opened;
 use crate::cube::tensor_cores::lanes::{
     CHUNK, COLUMNS, PLANE, SIDE, left_chunk, left_row, row_chunks, sum_column, sum_row,
     turned_chunk, turned_left_chunk, turned_left_row, turned_row,
@@ -297,7 +296,7 @@ fn write(
     let plane = UNIT_POS as usize / PLANE;
     let groups = comptime!(form.groups_of_plane());
     let of_part = comptime!(2 * groups + 1);
-    let begin = slice * comptime!(form.sums());
+    let begin = slice * comptime!(form.parts() * SIDE * form.columns());
     #[unroll]
     for part in 0..comptime!(form.parts()) {
         #[unroll]
@@ -319,35 +318,4 @@ fn write(
             }
         }
     }
-}
-
-/// Adds the slices, in their order, into the weights [A, C, κ] and the bias [A] that follow one
-/// another from `gradients[first]` on; one thread a value.
-#[cube(launch, address_type = "dynamic")]
-pub(super) fn sum_heads_slices<F: Float>(
-    sums: &Tensor<f32>,
-    gradients: &mut Tensor<F>,
-    first: u32,
-    #[comptime] form: GradientForm,
-    #[define(F)] _element: ElemType,
-) {
-    let windows = comptime!(form.windows);
-    let places = comptime!(windows.channels * windows.taps);
-    let value = ABSOLUTE_POS;
-    if value >= comptime!(form.outputs * (places + 1)) {
-        terminate!();
-    }
-    let a = value / places;
-    let c = value % places / comptime!(windows.taps);
-    let tap = value % comptime!(windows.taps);
-    let mut at = a * comptime!(form.columns()) + tap * comptime!(windows.stride()) + c;
-    if value >= comptime!(form.outputs * places) {
-        at = (value - comptime!(form.outputs * places)) * comptime!(form.columns())
-            + comptime!(windows.terms());
-    }
-    let mut sum = f32::new(0.0);
-    for slice in 0..sums.shape(0) {
-        sum += sums[slice * comptime!(form.sums()) + at];
-    }
-    gradients[first as usize + value] = F::cast_from(sum);
 }

@@ -1,6 +1,8 @@
 //! How maps along the heads are cut for tensor cores.
 
+use super::layout::{Raw, Windows};
 use crate::cube::expansion::MapSizes;
+use crate::cube::expansion::mma::slices::Slice;
 use crate::cube::tensor_cores::lanes::{CHUNK, COLUMNS, PLANE, SIDE, row_chunks};
 
 /// Planes of a cube, about.
@@ -8,57 +10,6 @@ const PLANES: usize = 4;
 
 /// Results of 16 × 8 that a plane keeps in its registers, at most.
 const MOST_PRODUCTS: usize = 32;
-
-/// Positions of one or more tokens in shared memory, each with its channels side by side, and with
-/// empty positions before the first and behind the last of a token: what a window of κ positions
-/// covers then lies end to end. So a convolution is a product of rows that begin one position
-/// apart with weights of κ·C terms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Windows {
-    /// Channels.
-    pub channels: usize,
-    /// Positions of a token, without the empty ones.
-    pub positions: usize,
-    /// Positions that a window covers, κ.
-    pub taps: usize,
-    /// Tokens.
-    pub tokens: usize,
-}
-
-impl Windows {
-    /// Values from one position to the next. Eight rows of a product begin in different banks, or
-    /// at worst four of them.
-    pub fn stride(&self) -> usize {
-        let chunks = self.channels.div_ceil(CHUNK);
-        CHUNK * (chunks + usize::from(chunks.is_multiple_of(4)))
-    }
-
-    /// Empty positions before a token's first.
-    pub fn padding(&self) -> usize {
-        (self.taps - 1) / 2
-    }
-
-    /// Positions of a token, with the empty ones.
-    pub fn reach(&self) -> usize {
-        self.positions + self.taps - 1
-    }
-
-    /// Terms of the sums.
-    pub fn terms(&self) -> usize {
-        (self.taps * self.stride()).next_multiple_of(SIDE)
-    }
-
-    /// Values in shared memory. The last window's terms end up to two chunks behind the last
-    /// position.
-    pub fn len(&self) -> usize {
-        self.tokens * self.reach() * self.stride() + 2 * CHUNK
-    }
-
-    /// Positions of all tokens, without the empty ones.
-    pub fn rows(&self) -> usize {
-        self.tokens * self.positions
-    }
-}
 
 /// Weights as a right operand: `outputs` lines of [`Windows::terms`] terms, zeros beyond what there
 /// is.
@@ -182,34 +133,6 @@ impl BothForm {
     }
 }
 
-/// Channels of one or more tokens in shared memory as they are in device memory, each with its
-/// positions side by side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Raw {
-    pub channels: usize,
-    /// Channels and empty lines of a token.
-    pub lines: usize,
-    pub positions: usize,
-    pub tokens: usize,
-}
-
-impl Raw {
-    /// With as many lines as a multiple of `side` has.
-    pub fn new(windows: Windows, channels: usize, side: usize) -> Self {
-        Self {
-            channels,
-            lines: channels.next_multiple_of(side),
-            positions: windows.positions,
-            tokens: windows.tokens,
-        }
-    }
-
-    /// Chunks in shared memory.
-    pub fn chunks(&self) -> usize {
-        self.tokens * self.lines * row_chunks(self.positions)
-    }
-}
-
 /// The gradient of the weights of one map along the heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct GradientForm {
@@ -227,14 +150,14 @@ impl GradientForm {
     /// The form for these sizes, if a cube's shared memory is enough and a plane's registers are.
     pub fn of(sizes: &MapSizes, first: bool, shared_memory: usize) -> Option<Self> {
         let channels = if first { sizes.inputs } else { sizes.outputs };
+        // `turn_channels` takes 32 positions at a time, and about 128 are under way.
+        let least = (1..=2).find(|tokens| (tokens * sizes.positions).is_multiple_of(4 * CHUNK))?;
+        let tokens = least * (128 / (least * sizes.positions)).max(1);
         let windows = Windows {
             channels,
             positions: sizes.positions,
             taps: sizes.taps,
-            // 128 positions are under way at a time, or one token's.
-            tokens: (128 / sizes.positions)
-                .max(1)
-                .next_multiple_of(if sizes.positions == SIDE { 2 } else { 1 }),
+            tokens,
         };
         let form = Self {
             windows,
@@ -242,8 +165,7 @@ impl GradientForm {
             first,
             relu: false,
         };
-        let fits = form.bytes() <= shared_memory && form.products() <= MOST_PRODUCTS;
-        (fits && windows.rows().is_multiple_of(4 * CHUNK)).then_some(form)
+        (form.bytes() <= shared_memory && form.products() <= MOST_PRODUCTS).then_some(form)
     }
 
     /// Rows of 16 results below one another.
@@ -281,9 +203,17 @@ impl GradientForm {
         self.windows.terms() + COLUMNS
     }
 
-    /// Values of a slice's sums.
-    pub fn sums(&self) -> usize {
-        self.parts() * SIDE * self.columns()
+    /// How a slice's sums lie.
+    pub fn slice(&self) -> Slice {
+        Slice {
+            outputs: self.outputs,
+            lines: self.parts() * SIDE,
+            columns: self.columns(),
+            bias: self.windows.terms(),
+            taps: self.windows.taps,
+            stride: self.windows.stride(),
+            inputs: self.windows.channels,
+        }
     }
 
     /// The input as it is in device memory, where it has to be turned.

@@ -4,9 +4,9 @@ use cubecl::prelude::*;
 use super::form::{BothForm, Weights};
 use super::weights::order_weights;
 use super::windows::{
-    clear_chunks, clear_pairs, opened, order_channels, pair_place, transposed, transposed_row,
-    turn_channels, window_of,
+    clear_chunks, clear_pairs, order_channels, pair_place, turn_channels, window_of,
 };
+use crate::cube::expansion::mma::pairs::{bias_of, opened, transposed, transposed_row};
 use crate::cube::tensor_cores::lanes::{
     CHUNK, COLUMNS, PLANE, SIDE, left_chunk, left_row, right_chunk, right_row, row_chunks,
     sum_column, sum_row,
@@ -197,24 +197,6 @@ fn convolve<F: Float>(
             }
         }
     }
-}
-
-/// The biases of channels `channel` and `channel + 1`, from `first` on; zero beyond the last.
-#[cube]
-fn bias_of<F: Float>(
-    biases: &Tensor<F>,
-    first: usize,
-    channel: usize,
-    #[comptime] channels: usize,
-) -> Pair<f32> {
-    let mut pair = Pair::<f32>::zeroed();
-    #[unroll]
-    for nth in 0..2usize {
-        if channel + nth < channels {
-            pair.insert(nth, f32::cast_from(biases[first + channel + nth]));
-        }
-    }
-    pair
 }
 
 /// What is between the maps, forward: the first one's sums with their bias, which are kept, enter
