@@ -28,8 +28,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 GPU = ROOT / "interop" / "gpu"
 KERNELS = ROOT / "crates" / "simattn-kernels" / "src" / "cube"
 TYPES = ["f32", "bf16", "f16"]
-# The operation with kernels for NVIDIA's tensor cores beside the portable ones.
-PORTABLE = "attention"
+# The operations with kernels for NVIDIA's tensor cores beside portable ones that need a look of their own.
+PORTABLE = ["attention", "simulated attention"]
 
 Needs = collections.namedtuple("Needs", "registers spilled shared")
 
@@ -109,8 +109,9 @@ def launch(options, nvrtc, cuda, libraries, kernels):
     )
     program = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "examples" / "launch_kernels"
     launches = [("", options.only)]
-    if not options.tensor_cores and (not options.only or PORTABLE in options.only):
-        launches.append(("portable", [PORTABLE, *(name for name in options.only if name in TYPES)]))
+    portable = [name for name in PORTABLE if not options.only or name in options.only]
+    if not options.tensor_cores and portable:
+        launches.append(("portable", [*portable, *(name for name in options.only if name in TYPES)]))
     fine = True
     for units, names in launches:
         code = run([program, *names], env=environment | {"SIMATTN_MATRIX_UNITS": units}, stdout=sys.stderr).returncode

@@ -472,3 +472,62 @@ fn half_precision_at_the_published_size() {
     }
     .check_halves(&device);
 }
+
+/// Sizes that NVIDIA's tensor cores take.
+#[test]
+fn half_precision_of_even_sizes() {
+    let Some(device) = gpu::device() else { return };
+    let heads_only = Case {
+        queries: 13,
+        keys: 13,
+        heads: 4,
+        expanded_heads: 8,
+        head_dim: 16,
+        rotary_dim: 16,
+        stages: Stages {
+            features: false,
+            ..ALL
+        },
+        ..Case::usual()
+    };
+    let both = Case {
+        head_dim: 32,
+        expanded_head_dim: 48,
+        kernel_size: 5,
+        rotary_dim: 48,
+        stages: ALL,
+        ..heads_only
+    };
+    for residual in [true, false] {
+        for relu in [false, true] {
+            let expansion = ExpansionOptions { residual, relu };
+            Case {
+                expansion,
+                ..heads_only
+            }
+            .check_halves(&device);
+            Case { expansion, ..both }.check_halves(&device);
+        }
+    }
+    let linear = ExpansionOptions {
+        relu: false,
+        ..ExpansionOptions::default()
+    };
+    // Heads that no product divides, a window of one, and a rotation that no thread has both features
+    // of.
+    Case {
+        batch: 1,
+        queries: 7,
+        keys: 9,
+        heads: 3,
+        kv_heads: 2,
+        expanded_heads: 9,
+        head_dim: 48,
+        expanded_head_dim: 64,
+        kernel_size: 1,
+        rotary_dim: 40,
+        expansion: linear,
+        ..Case::usual()
+    }
+    .check_halves(&device);
+}

@@ -110,6 +110,24 @@ pub fn simulated_attention(call: &mut Call) {
         aggregation: Aggregation::Peaa,
     };
     published.launch(call, true, true, options);
+    // Sizes that tensor cores take, with every form of the maps.
+    let even = Simulated {
+        heads: 4,
+        kv_heads: 1,
+        expanded_heads: 8,
+        width: 32,
+        expanded_width: 48,
+        taps: 3,
+    };
+    for (residual, relu) in [(true, false), (false, true), (false, false)] {
+        let expansion = ExpansionOptions { residual, relu };
+        let options = SasOptions {
+            expansion,
+            ..options
+        };
+        even.launch(call, true, true, options);
+    }
+    even.launch(call, true, false, options);
     let small = Simulated {
         heads: 2,
         kv_heads: 1,

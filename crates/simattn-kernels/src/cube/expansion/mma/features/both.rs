@@ -53,7 +53,7 @@ pub(super) fn both_features_mma<F: Float, T: Float>(
     let mut room = staged::<F>(comptime!(2 * form.rows()), inputs);
     let mut of_first = staged::<F>(middle, inputs);
     let mut of_second = staged::<F>(outputs, middle);
-    let first_of_weights = 0usize.runtime();
+    let first_of_weights = comptime!(0usize).runtime();
     order_rows::<F>(
         first_weights,
         first_of_weights,
@@ -85,8 +85,8 @@ pub(super) fn both_features_mma<F: Float, T: Float>(
         form,
     );
     close_group();
-    let mut stage = 0usize.runtime();
-    let mut round = 0u32.runtime();
+    let mut stage = comptime!(0usize).runtime();
+    let mut round = comptime!(0u32).runtime();
     while round < rounds {
         if row < end {
             wait_groups(0usize);
@@ -113,7 +113,7 @@ pub(super) fn both_features_mma<F: Float, T: Float>(
                 &mut sums,
                 &left,
                 &of_first,
-                0usize.runtime(),
+                comptime!(0usize).runtime(),
                 middle,
                 parts,
                 inputs,
@@ -149,7 +149,7 @@ pub(super) fn both_features_mma<F: Float, T: Float>(
                 &mut ends,
                 &operands,
                 &of_second,
-                0usize.runtime(),
+                comptime!(0usize).runtime(),
                 outputs,
                 parts,
                 middle,

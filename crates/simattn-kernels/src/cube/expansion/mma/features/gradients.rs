@@ -37,7 +37,7 @@ pub(super) fn features_weight_gradient_mma<F: Float>(
     let mut of_inputs = staged::<F>(comptime!(2 * rows), inputs);
     let mut of_outputs = staged::<F>(comptime!(2 * rows), outputs);
     let mut products = no_sums(comptime!(form.products()));
-    let mut stage = 0usize.runtime();
+    let mut stage = comptime!(0usize).runtime();
     order::<F>(x, row, stop, &mut of_inputs, stage, inputs, form);
     order::<F>(dy, row, stop, &mut of_outputs, stage, outputs, form);
     close_group();

@@ -77,16 +77,24 @@ pub(super) fn both_maps_mma<F: Float>(
         threads,
     );
     sync_cube();
-    order_channels::<F>(x, token, last, &mut room, 0usize.runtime(), raw, threads);
+    order_channels::<F>(
+        x,
+        token,
+        last,
+        &mut room,
+        comptime!(0usize).runtime(),
+        raw,
+        threads,
+    );
     close_group();
-    let mut round = 0u32.runtime();
+    let mut round = comptime!(0u32).runtime();
     while round < rounds {
         if token < end {
             wait_groups(0usize);
             sync_cube();
             turn_channels::<F>(
                 &room,
-                0usize.runtime(),
+                comptime!(0usize).runtime(),
                 &mut inputs,
                 raw,
                 of_first,
@@ -95,7 +103,15 @@ pub(super) fn both_maps_mma<F: Float>(
             sync_cube();
             let next = token + comptime!(form.tokens());
             if next < end {
-                order_channels::<F>(x, next, last, &mut room, 0usize.runtime(), raw, threads);
+                order_channels::<F>(
+                    x,
+                    next,
+                    last,
+                    &mut room,
+                    comptime!(0usize).runtime(),
+                    raw,
+                    threads,
+                );
             }
             close_group();
             let mut sums = no_sums(comptime!(form.parts * form.first.products()));
@@ -192,7 +208,11 @@ fn convolve<F: Float>(
                     &right,
                     sums,
                     comptime!(part * products + 2 * both),
-                    comptime!(if 2 * both + 1 < products { 2 } else { 1 }),
+                    comptime!(if 2 * both + 1 < products {
+                        2usize
+                    } else {
+                        1usize
+                    }),
                 );
             }
         }

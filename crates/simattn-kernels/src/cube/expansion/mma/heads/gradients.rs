@@ -60,12 +60,12 @@ pub(super) fn heads_weight_gradient_mma<F: Float>(
             end - 1,
             &mut turned,
             &mut room,
-            0usize.runtime(),
+            comptime!(0usize).runtime(),
             form,
         );
     }
     close_group();
-    let mut stage = 0usize.runtime();
+    let mut stage = comptime!(0usize).runtime();
     while token < stop {
         wait_groups(0usize);
         sync_cube();
