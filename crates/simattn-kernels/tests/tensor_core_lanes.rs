@@ -344,6 +344,7 @@ fn results_are_left_operands() {
             let (row, column) = place_in_sum(thread, 2 * half + i % 2);
             let place = (row, column + product * COLUMNS);
             assert_eq!(place_in_left(thread, i), place);
+            assert_eq!(lanes::register_of(product, half), i / 2);
             assert_eq!(lanes::sum_row(thread, half), row);
             assert_eq!(lanes::sum_column(thread) + i % 2, column);
         }

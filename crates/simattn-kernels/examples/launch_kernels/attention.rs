@@ -115,8 +115,8 @@ pub fn simulated_attention(call: &mut Call) {
         heads: 4,
         kv_heads: 1,
         expanded_heads: 8,
-        width: 32,
-        expanded_width: 48,
+        width: 64,
+        expanded_width: 96,
         taps: 3,
     };
     for (residual, relu) in [(true, false), (false, true), (false, false)] {

@@ -101,3 +101,8 @@ pub const fn product_of_register(register: usize) -> usize {
 pub const fn half_of_register(register: usize) -> usize {
     register % 2
 }
+
+/// The register of half `half` of product `product`, the inverse of both.
+pub const fn register_of(product: usize, half: usize) -> usize {
+    product % 2 * 2 + half
+}

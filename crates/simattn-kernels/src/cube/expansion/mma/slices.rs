@@ -5,7 +5,7 @@ use cubecl::prelude::*;
 use crate::cube::rows::cubes;
 use crate::cube::tensor::{addresses, element, unwritten};
 
-/// Sums that lie beside one another in a cube of [`sum_slices`], and threads that share each.
+/// Sums that lie beside one another in a cube of [`sum_map_slices`], and threads that share each.
 const BESIDE: usize = 32;
 const SHARES: usize = 8;
 
@@ -41,7 +41,7 @@ impl Slice {
     /// Adds the slices, in a fixed order, into the weights [A, C, κ] and the bias [A] that follow
     /// one another from place `first` on in `gradients`.
     pub fn add(self, sums: CubeTensor, gradients: &CubeTensor, first: usize) {
-        sum_slices::launch(
+        sum_map_slices::launch(
             &gradients.client,
             cubes(self.values().div_ceil(BESIDE)),
             CubeDim::new_1d((BESIDE * SHARES) as u32),
@@ -56,7 +56,7 @@ impl Slice {
 }
 
 #[cube(launch, address_type = "dynamic")]
-fn sum_slices<F: Float>(
+fn sum_map_slices<F: Float>(
     sums: &Tensor<f32>,
     gradients: &mut Tensor<F>,
     first: u32,

@@ -4,8 +4,8 @@ use cubecl::prelude::*;
 use super::form::FeaturesForm;
 use crate::cube::expansion::mma::pairs::{bias_of, opened};
 use crate::cube::tensor_cores::lanes::{
-    CHUNK, COLUMNS, PLANE, SIDE, half_of_register, product_of_register, row_chunks, sum_column,
-    sum_row,
+    CHUNK, COLUMNS, PLANE, SIDE, half_of_register, product_of_register, register_of, row_chunks,
+    sum_column, sum_row,
 };
 use crate::cube::tensor_cores::products::{
     Operand, Pair, Sums, lane, load_left, multiply_rows, no_sums,
@@ -30,7 +30,7 @@ pub(super) fn both_features_mma<F: Float, T: Float>(
     second_weights: &Tensor<Chunk<F>>,
     biases: &Tensor<F>,
     gate: &Tensor<Pair<F>>,
-    table: &Tensor<T>,
+    table: &Tensor<Pair<T>>,
     between: &mut Tensor<Pair<F>>,
     y: &mut Tensor<Pair<F>>,
     first_bias: u32,
@@ -213,37 +213,38 @@ fn enter_second<F: Float>(
     #[comptime] form: FeaturesForm,
 ) {
     let products = comptime!(form.middle / COLUMNS);
+    let terms = comptime!(form.middle / SIDE);
     #[unroll]
-    for part in 0..comptime!(form.parts) {
+    for _ in 0..comptime!(form.parts * terms) {
+        operands.push(Operand::<F>::new(4usize));
+    }
+    #[unroll]
+    for product in 0..products {
+        let feature = comptime!(product * COLUMNS) + sum_column(lane());
+        let bias = bias_of::<F>(biases, first_bias, feature, comptime!(form.middle));
+        let next_bias = bias_of::<F>(biases, second_bias, feature, comptime!(form.middle));
         #[unroll]
-        for term in 0..comptime!(form.middle / SIDE) {
-            let mut operand = Operand::<F>::new(4usize);
-            #[unroll]
-            for register in 0..4usize {
-                let product = comptime!(2 * term + product_of_register(register));
-                let half = comptime!(half_of_register(register));
-                let feature = comptime!(product * COLUMNS) + sum_column(lane());
-                let at = comptime!(part * products + product);
-                let value = sums.index(at)[half]
-                    + bias_of::<F>(biases, first_bias, feature, comptime!(form.middle));
-                let mut start = bias_of::<F>(biases, second_bias, feature, comptime!(form.middle));
-                if comptime!(form.residual) {
-                    start += value;
-                }
-                ends.index_mut(at)[half] = start;
-                let mut kept: Pair<F> = Vector::cast_from(value);
-                let row = row + comptime!(part * SIDE) + sum_row(lane(), half);
-                if comptime!(form.keep) {
-                    if row < end {
-                        between[(row * comptime!(form.middle) + feature) / 2] = kept;
-                    }
-                }
-                if comptime!(form.relu) {
-                    kept = opened::<F>(kept);
-                }
-                operand[register] = kept;
+        for own in 0..comptime!(2 * form.parts) {
+            let (part, half) = comptime!((own / 2, own % 2));
+            let row = row + comptime!(part * SIDE) + sum_row(lane(), half);
+            let at = comptime!(part * products + product);
+            let value = sums.index(at)[half] + bias;
+            let mut start = next_bias;
+            if comptime!(form.residual) {
+                start += value;
             }
-            operands.push(operand);
+            ends.index_mut(at)[half] = start;
+            let mut kept: Pair<F> = Vector::cast_from(value);
+            if comptime!(form.keep) {
+                if row < end {
+                    between[(row * comptime!(form.middle) + feature) / 2] = kept;
+                }
+            }
+            if comptime!(form.relu) {
+                kept = opened::<F>(kept);
+            }
+            let operand = operands.index_mut(comptime!(part * terms + product / 2));
+            operand[comptime!(register_of(product, half))] = kept;
         }
     }
 }
@@ -306,7 +307,7 @@ fn leave_second<F: Float>(
 fn turn_and_write<F: Float, T: Float>(
     y: &mut Tensor<Pair<F>>,
     ends: &Sums,
-    table: &Tensor<T>,
+    table: &Tensor<Pair<T>>,
     row: usize,
     begin: usize,
     tokens: usize,
@@ -327,8 +328,8 @@ fn turn_and_write<F: Float, T: Float>(
                 let a = ends.index(at)[comptime!(own % 2)];
                 let b = ends.index(comptime!(at + turned))[comptime!(own % 2)];
                 let pair = begin + token * half + comptime!(product * COLUMNS) + sum_column(lane());
-                let cos = pair_of::<T>(table, pair);
-                let sin = pair_of::<T>(table, pair + tokens * half);
+                let cos = Pair::<f32>::cast_from(table[pair / 2]);
+                let sin = Pair::<f32>::cast_from(table[(pair + tokens * half) / 2]);
                 y[to + comptime!(product * COLUMNS / 2)] = Vector::cast_from(a * cos - b * sin);
                 y[to + comptime!((product + turned) * COLUMNS / 2)] =
                     Vector::cast_from(b * cos + a * sin);
@@ -340,13 +341,4 @@ fn turn_and_write<F: Float, T: Float>(
             }
         }
     }
-}
-
-/// Two values from place `at` on.
-#[cube]
-fn pair_of<T: Float>(table: &Tensor<T>, at: usize) -> Pair<f32> {
-    let mut pair = Pair::<f32>::zeroed();
-    pair.insert(0usize, f32::cast_from(table[at]));
-    pair.insert(1usize, f32::cast_from(table[at + 1]));
-    pair
 }
