@@ -283,7 +283,7 @@ fn every_preset_describes_a_model() {
         assert!(said.contains("parameters"), "{name}: {said}");
         presets += 1;
     }
-    assert!(presets >= 18, "only {presets} presets");
+    assert!(presets >= 21, "only {presets} presets");
 }
 
 #[test]

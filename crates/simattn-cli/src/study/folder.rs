@@ -68,6 +68,16 @@ pub(crate) enum Found {
     Free(Reservation),
 }
 
+impl Found {
+    /// The study, if there is one.
+    pub(crate) fn study(&self) -> Option<&StudyFolder> {
+        match self {
+            Self::Study(folder) => Some(folder),
+            Self::Free(_) => None,
+        }
+    }
+}
+
 /// A study's folder, held by this process.
 #[derive(Debug)]
 pub(crate) struct StudyFolder {
@@ -129,6 +139,12 @@ impl StudyFolder {
                 change,
             }),
         }
+    }
+
+    /// Whether a variant of this name is in the study.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        let variants = &self.beginning.plan.variants;
+        variants.iter().any(|variant| variant.name == name)
     }
 
     /// Writes the configuration without the variants.

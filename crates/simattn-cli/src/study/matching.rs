@@ -13,7 +13,7 @@ use simattn::{
 use thiserror::Error;
 
 use super::as_toml;
-use super::description::{Description, DescriptionError};
+use super::description::{Description, DescriptionError, SAS_LIGHT};
 use crate::quantity::{grouped, with_decimals};
 
 /// A variant ready to train.
@@ -257,7 +257,7 @@ impl Shape {
     ) -> Result<AttentionConfig, MatchError> {
         let with_heads = |heads: usize| self.of_kind(description.kind(), heads);
         let derived = with_heads(self.heads);
-        if description.fixes("heads") || matches!(description.kind(), "mha" | "sas") {
+        if description.fixes("heads") || matches!(description.kind(), "mha" | "sas" | SAS_LIGHT) {
             return Ok(description.applied_to(derived)?);
         }
         let target = Cost::of(baseline).parameters.attention;
@@ -289,7 +289,8 @@ impl Shape {
         let even = |n: usize| (n / 2 * 2).max(2);
         let rope_base = self.rope_base;
         match kind {
-            "sas" => AttentionConfig::Sas(self.sas.clone().unwrap_or_else(|| self.published_sas())),
+            "sas" => AttentionConfig::Sas(self.sas()),
+            SAS_LIGHT => AttentionConfig::Sas(light(&self.sas())),
             "mqa" => AttentionConfig::Mqa(self.multi_head(heads)),
             "gqa" => AttentionConfig::Gqa(GroupedConfig {
                 heads,
@@ -325,6 +326,11 @@ impl Shape {
         }
     }
 
+    /// The configuration's, or the paper's.
+    fn sas(&self) -> SasConfig {
+        self.sas.clone().unwrap_or_else(|| self.published_sas())
+    }
+
     /// 12 → 36 heads and 64 → 96 features with κ = 5, in proportion: the paper's sizes.
     fn published_sas(&self) -> SasConfig {
         SasConfig {
@@ -343,6 +349,18 @@ impl Shape {
             rope_base: self.rope_base,
             rotary_dim: None,
         }
+    }
+}
+
+/// `sas` with twice the heads, and one width for q, k and v.
+pub(crate) fn light(sas: &SasConfig) -> SasConfig {
+    SasConfig {
+        expand_heads: true,
+        expanded_heads: 2 * sas.heads,
+        expand_features: false,
+        expanded_head_dim: sas.head_dim,
+        rotary_dim: sas.rotary_dim.filter(|&width| width <= sas.head_dim),
+        ..sas.clone()
     }
 }
 
@@ -452,8 +470,12 @@ mod tests {
                 AttentionConfig::Sas(c) => c.heads,
             })
             .collect();
-        // mha, gqa, mqa, mla, mfa (not in that table), tpa, sas
+        // mha, gqa, mqa, mla, mfa (not in that table), tpa, sas, sas-light (nor is this)
         assert_eq!([heads[0], heads[1], heads[2], heads[6]], [12, 22, 23, 12]);
+        assert_eq!(
+            found[7].attention,
+            "12 to 24 heads, width 64 to 64, kernel 5"
+        );
         assert!(heads[3].abs_diff(13) <= 1, "mla {}", heads[3]);
         assert!(heads[5].abs_diff(34) <= 1, "tpa {}", heads[5]);
     }
@@ -496,6 +518,8 @@ mod tests {
     fn what_cannot_be_matched_is_named() {
         let error = |names: &[&str]| matched(&model(128, 32, 2, 64), names).unwrap_err();
         assert!(error(&["mha", "mha"]).contains("same attention"));
+        let twice = ["sas-light", "sas:expand_features=false,expanded_heads=8"];
+        assert!(error(&twice).contains("the same attention"));
         assert!(error(&["sas", "sas:kernel_size=5"]).contains("`sas` and `sas:kernel_size=5`"));
         assert!(error(&["sas:kernel_size=4"]).contains("kernel_size = 4"));
         assert!(error(&["sas:expanded_heads=9"]).contains("expanded_heads"));

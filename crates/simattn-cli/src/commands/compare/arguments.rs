@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use simattn::AttentionConfig;
 use simattn_data::TokenizerSpec;
 use simattn_train::{Override, RunConfig};
 
 use super::super::arguments::{DeviceArg, KernelsArg, positive};
 use crate::error::{CliError, input};
 use crate::study::{
-    description::{Description, VARIANTS},
-    matching::Match,
+    description::{Description, SAS_LIGHT, VARIANTS},
+    folder::StudyFolder,
+    matching::{Match, light},
     plan::{Rates, Share},
     results::Equal,
 };
@@ -30,7 +32,8 @@ const ROUNDS: u64 = 5;
 /// study that was interrupted continues when the same command is given again.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
-    /// The variants, in the order of the table: mha, gqa, mqa, mla, mfa, tpa, sas.
+    /// The variants, in the order of the table: mha, gqa, mqa, mla, mfa, tpa, sas,
+    /// sas-light.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_values = VARIANTS)]
     pub variants: Vec<String>,
     /// A variant with fields of its attention fixed, such as sas:kernel_size=1,expanded_heads=8;
@@ -176,14 +179,28 @@ impl CompareArgs {
         self.name.is_none() && self.out.is_none()
     }
 
-    /// The variants as described, by `--variant` or `--variants`.
-    pub(super) fn described(&self) -> Result<Vec<Description>, CliError> {
+    /// The variants as described, by `--variant` or `--variants`. Of all that there are, the light
+    /// form of SAS is left out where it is the configuration's own, and in a study that was begun
+    /// before it was a variant.
+    pub(super) fn described(
+        &self,
+        config: &RunConfig,
+        begun: Option<&StudyFolder>,
+    ) -> Result<Vec<Description>, CliError> {
         let texts = if self.variant.is_empty() {
             &self.variants
         } else {
             &self.variant
         };
-        let parsed = texts.iter().map(|text| text.parse());
+        let is_light = match &config.model.attention {
+            AttentionConfig::Sas(sas) => light(sas) == *sas,
+            _ => false,
+        };
+        let is_older = begun.is_some_and(|study| !study.has(SAS_LIGHT));
+        let all = self.variant.is_empty() && self.variants == VARIANTS;
+        let left_out = |text: &&String| all && (is_light || is_older) && *text == SAS_LIGHT;
+        let parsed = texts.iter().filter(|text| !left_out(text));
+        let parsed = parsed.map(|text| text.parse());
         let described: Vec<Description> = parsed.collect::<Result<_, _>>().map_err(input)?;
         if described.is_empty() {
             Err(CliError::Input("--variants: name at least one".into()))

@@ -45,13 +45,13 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), CliError> {
     let created = timestamp::now(SystemTime::now());
     let place = args.place(&created)?;
     let config = args.config()?;
-    let described = args.described()?;
     let rates = args.rates(&config)?;
     let device = args.device.open()?.autodiff();
     computes(&device, config.train.precision).map_err(input)?;
     // Before the data are read, which may take long. What is wrong with the place now is for the
     // user to put right, whatever the system calls it.
     let found = StudyFolder::find(&place.folder).map_err(input)?;
+    let described = args.described(&config, found.study())?;
     let other = args.costs.as_deref().map(costs_of_another).transpose();
     let other = other.map_err(of_study)?;
     // Names and sizes are wrong sooner than a corpus is read.
