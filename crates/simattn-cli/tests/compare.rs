@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use common::{simattn, text};
-use simattn_cli::study::results::{RunStatus, StudyResults};
+use simattn_cli::study::results::{RunStatus, StudyResults, VariantResults};
 
 const MODEL: &str = r#"
 seed = 3
@@ -51,7 +51,8 @@ fn every_variant_trains_and_the_page_is_written() {
     };
     let (table, first) = compare("one", &[]);
     let names: Vec<&str> = first.variants.iter().map(|v| v.name.as_str()).collect();
-    assert_eq!(names, ["mha", "gqa", "mqa", "mla", "mfa", "tpa", "sas"]);
+    let all = ["mha", "gqa", "mqa", "mla", "mfa", "tpa", "sas", "sas-light"];
+    assert_eq!(names, all);
     assert_eq!(first.baseline, "mha");
     let target = first.variants[0].parameters.total as f64;
     for variant in &first.variants {
@@ -74,11 +75,40 @@ fn every_variant_trains_and_the_page_is_written() {
     // The same again is the same bit for bit; so is one variant on its own.
     let (_, second) = compare("two", &["--variants", "sas"]);
     let losses = |study: &StudyResults| -> Vec<u64> {
-        let sas = study.variants.last().expect("SAS");
+        let named = |variant: &&VariantResults| variant.name == "sas";
+        let sas = study.variants.iter().find(named).expect("SAS");
         sas.runs[0].train.iter().map(|p| p.loss.to_bits()).collect()
     };
     assert_eq!(losses(&first), losses(&second));
     assert_eq!(second.baseline, "sas");
+}
+
+#[test]
+fn the_light_form_is_left_out_where_it_is_the_configurations_own_or_the_study_is_older() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let here = folder.path();
+    fs::write(here.join("tiny.toml"), MODEL).expect("a small file");
+    let names_of = |name: &str, more: &[&str]| {
+        let mut arguments = vec!["compare", "--config", "tiny.toml", "--steps", "1"];
+        arguments.extend(["--name", name]);
+        arguments.extend(more);
+        let output = simattn(here, &arguments);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let variants = study(&here.join("runs").join(name)).variants;
+        let names: Vec<String> = variants.into_iter().map(|variant| variant.name).collect();
+        names
+    };
+    let before = ["mha", "gqa", "mqa", "mla", "mfa", "tpa", "sas"];
+    let older = names_of("older", &["--variants", &before.join(",")]);
+    assert_eq!(older, before);
+    assert_eq!(names_of("older", &[]), before, "the study is continued");
+    let light = [
+        "--set",
+        "model.attention.expand_features=false",
+        "--set",
+        "model.attention.expanded_head_dim=8",
+    ];
+    assert_eq!(names_of("light", &light), before);
 }
 
 #[test]
