@@ -12,11 +12,11 @@ use super::labels::{spread, width};
 use super::markup::{escaped, one_line, shortened};
 use super::scale::{Heights, Ticks, Unit, tick_text};
 
-/// Colours that the style sheet has besides the baseline's (classes `c0` to `c6`).
-const COLOURS: usize = 6;
-/// Dashes that the style sheet has (classes `d0` to `d6`): one more than colours, so that pairs
+/// Colours that the style sheet has besides the baseline's (classes `c0` to `c7`).
+const COLOURS: usize = 7;
+/// Dashes that the style sheet has (classes `d0` to `d7`): one more than colours, so that pairs
 /// repeat late.
-const DASHES: usize = 7;
+const DASHES: usize = 8;
 
 const WIDTH: f64 = 460.0;
 const LEFT: f64 = 44.0;
