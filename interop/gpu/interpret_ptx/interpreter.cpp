@@ -1,6 +1,6 @@
 // Runs kernels' PTX on the CPU, one thread after another: for results, not for speed.
 //
-// Threads run until they meet: a barrier is passed when all of a block have reached it, a shuffle, a vote, `ldmatrix` and `mma` when
+// Threads run until they meet: a barrier is passed when all of a block have reached it, a shuffle, a vote, `ldmatrix`, `mma` and `wgmma` when
 // all of a warp have. Copies called asynchronous are made at once, so nothing is said of what has to wait for what. What is
 // not known here ends a kernel with a line that names it.
 #include "program.hpp"
@@ -160,6 +160,8 @@ private:
     void load_matrix(std::vector<Thread *> &group, const Instruction &what);
     void transpose(std::vector<Thread *> &group, const Instruction &what);
     void multiply(std::vector<Thread *> &group, const Instruction &what);
+    float described(const Instruction &what, uint64_t descriptor, unsigned line, unsigned term, bool turned, bool bfloat);
+    void multiply_group(std::vector<Thread *> &group, const Instruction &what);
 };
 
 void Block::step(Thread &thread) {
@@ -173,8 +175,10 @@ void Block::step(Thread &thread) {
         thread.state = ENDED;
     } else if (name == "bar" || name == "barrier") {
         thread.state = MEETS_BLOCK;
-    } else if (name == "shfl" || name == "vote" || name == "ldmatrix" || name == "movmatrix" || name == "mma") {
+    } else if (name == "shfl" || name == "vote" || name == "ldmatrix" || name == "movmatrix" || name == "mma" || (name == "wgmma" && what.parts[1] == "mma_async")) {
         thread.state = MEETS_WARP;
+    } else if (name == "wgmma" || name == "fence") {
+        thread.place++; // Products are made at once, so there is nothing to wait for.
     } else {
         thread.place++;
         if (name == "ld" || name == "st" || name == "cp" || name == "mov") transfer(thread, what);
@@ -345,6 +349,7 @@ void Block::together(std::vector<Thread *> &group, const Instruction &what) {
     else if (name == "ldmatrix") load_matrix(group, what);
     else if (name == "movmatrix") transpose(group, what);
     else if (name == "mma") multiply(group, what);
+    else if (name == "wgmma") multiply_group(group, what);
     else unknown(what);
 }
 
@@ -403,6 +408,48 @@ void Block::multiply(std::vector<Thread *> &group, const Instruction &what) {
             for (int term = 0; term < 16; term++) sums[i] += left[row][term] * right[term][column];
         }
         for (int i = 0; i < 4; i++) one->registers[what.operands[0].members[i].value] = to_bits(sums[i]);
+    }
+}
+
+// A value of an operand of wgmma in shared memory, swizzled over 128 bytes. Rows have 128 bytes, of the terms of a line or, turned, of
+// the lines of a term; the descriptor says where they begin, how far eight rows are from the next eight, and 64 lines from the next 64.
+float Block::described(const Instruction &what, uint64_t descriptor, unsigned line, unsigned term, bool turned, bool bfloat) {
+    auto field = [&](int first) { return (descriptor >> first & 0x3fff) << 4; };
+    if (descriptor >> 62 != 1) unknown(what, "has another swizzle than over 128 bytes");
+    uint64_t to_next_lines = field(16), to_next_rows = field(32), place = field(0);
+    if (turned) place += line / 64 * to_next_lines + line % 64 * 2 + term / 8 * to_next_rows + term % 8 * 128;
+    else place += line / 8 * to_next_rows + line % 8 * 128 + term * 2;
+    place ^= (place >> 7 & 7) << 4;
+    if (place + 2 > shared.size()) return unknown(what, "is out of shared memory"), 0;
+    uint16_t bits;
+    memcpy(&bits, shared.data() + place, 2);
+    return from_half(bits, bfloat);
+}
+
+// wgmma.mma_async.m64nNk16 with both operands in shared memory: a warp's 16 of the 64 rows; the places of values are the PTX ISA's.
+void Block::multiply_group(std::vector<Thread *> &group, const Instruction &what) {
+    bool bfloat = what.parts.back() == "bf16";
+    const std::vector<Operand> &results = what.operands[0].members;
+    unsigned columns = results.size() * 2;
+    if (what.operands.size() != 8 || columns % 8 || what.parts[4] != "m64n" + std::to_string(columns) + "k16") return unknown(what);
+    Thread *first = group[0];
+    uint64_t left = read(*first, what.operands[1]), right = read(*first, what.operands[2]);
+    bool adds = read(*first, what.operands[3]), turned[2] = {what.operands[6].value != 0, what.operands[7].value != 0};
+    unsigned first_row = (first->position[0] / 32) % 4 * 16;
+    std::vector<float> a(16 * 16), b(columns * 16);
+    for (unsigned term = 0; term < 16; term++) {
+        for (unsigned row = 0; row < 16; row++) a[row * 16 + term] = described(what, left, first_row + row, term, turned[0], bfloat);
+        for (unsigned column = 0; column < columns; column++) b[column * 16 + term] = described(what, right, column, term, turned[1], bfloat);
+    }
+    if (!program.known) return;
+    for (Thread *one : group) {
+        if (read(*one, what.operands[1]) != left || read(*one, what.operands[2]) != right) return unknown(what, "has several descriptors in a warp");
+        for (size_t i = 0; i < results.size(); i++) {
+            unsigned row = one->lane / 4 + i / 2 % 2 * 8, column = one->lane % 4 * 2 + i / 4 * 8 + i % 2;
+            float sum = adds ? to_float(one->registers[results[i].value]) : 0;
+            for (int term = 0; term < 16; term++) sum += a[row * 16 + term] * b[column * 16 + term];
+            one->registers[results[i].value] = to_bits(sum);
+        }
     }
 }
 

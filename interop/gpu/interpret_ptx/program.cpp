@@ -73,6 +73,9 @@ Operand Program::operand(std::string text) {
             found.kind = Operand::REGISTER;
             found.value = registers.emplace(text, registers.size()).first->second;
         }
+    } else if (named.count(text)) {
+        found.kind = Operand::REGISTER;
+        found.value = registers.emplace(text, registers.size()).first->second;
     } else if (text.rfind("0f", 0) == 0 || text.rfind("0F", 0) == 0) {
         found.value = strtoull(text.c_str() + 2, nullptr, 16);
     } else if (isdigit(text[0]) || text[0] == '-') {
@@ -82,6 +85,19 @@ Operand Program::operand(std::string text) {
         found.value = strtoull(text.c_str() + at + 7, nullptr, 10);
     } // Else it is the one block of dynamic shared memory, at 0.
     return found;
+}
+
+// .reg .f32 a, sum_<3>: the registers a, sum_0, sum_1 and sum_2.
+void Program::declare(const std::string &text) {
+    size_t end = text.find_first_of(" \t\n", text.find('.', 1));
+    for (std::string name : split(end == std::string::npos ? "" : text.substr(end), ',')) {
+        name = trimmed(name);
+        size_t count = name.find('<');
+        if (name.empty() || name[0] == '%') continue;
+        if (count == std::string::npos) named.insert(name);
+        else
+            for (long i = 0; i < strtol(name.c_str() + count + 1, nullptr, 10); i++) named.insert(name.substr(0, count) + std::to_string(i));
+    }
 }
 
 void Program::statement(std::string text, std::map<std::string, size_t> &labels, std::map<size_t, std::string> &branches) {
@@ -95,6 +111,7 @@ void Program::statement(std::string text, std::map<std::string, size_t> &labels,
         else if (end != std::string::npos && end > 0 && text[end] == ':') labels[text.substr(0, end)] = instructions.size(), text = text.substr(end + 1);
         else more = false;
     }
+    if (text.rfind(".reg", 0) == 0) declare(text);
     if (text.empty() || text[0] == '.') return;
     Instruction made;
     if (text[0] == '@') {

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,12 +35,14 @@ struct Program {
     std::string name;
     std::vector<Instruction> instructions;
     std::map<std::string, uint64_t> registers;
+    std::set<std::string> named; // Registers that inline assembly declares, without a % before their names.
     bool known = true; // False once it needed something that is not here; it is not run any more.
 
     explicit Program(const std::string &text);
 
 private:
     Operand operand(std::string text);
+    void declare(const std::string &text);
     void statement(std::string text, std::map<std::string, size_t> &labels, std::map<size_t, std::string> &branches);
 };
 

@@ -2,7 +2,8 @@ use cubecl::cmma::MatrixIdent;
 use cubecl::frontend::barrier::copy_async;
 use cubecl::prelude::*;
 
-use super::form::{Block, DEPTH, GROUP, OF_PLANE, PARTS, PRODUCTS, ProductForm, ROWS, STAGES};
+use super::form::{Block, DEPTH, OF_PLANE, PARTS, PRODUCTS, ProductForm, ROWS, STAGES};
+use super::tile::{Side, side, tile_of};
 use crate::cube::tensor_cores::lanes::{
     CHUNK, COLUMNS, PLANE, SIDE, left_chunk, left_row, right_chunk, right_row, row_chunks,
     sum_column, sum_row, turned_chunk, turned_left_chunk, turned_left_row, turned_row,
@@ -32,7 +33,7 @@ pub(super) fn products_mma<F: Float, O: Float>(
         CUBE_POS_X as usize,
         rows.div_ceil(ROWS),
         columns.div_ceil(comptime!(form.columns)),
-        form,
+        comptime!(form.columns),
     );
     let of_left = side::<F>(left, batch, tile.row, comptime!(form.left_turned));
     let of_right = side::<F>(right, batch, tile.column, comptime!(form.right_turned));
@@ -91,61 +92,6 @@ pub(super) fn products_mma<F: Float, O: Float>(
         tile.column + plane_column,
         form,
     );
-}
-
-/// Where a tile begins.
-#[derive(CubeType, Clone, Copy)]
-struct Tile {
-    row: usize,
-    column: usize,
-}
-
-/// The tile of cube `cube`: [`GROUP`] tiles below one another, then those beside them, to the last
-/// column; then the next [`GROUP`].
-#[cube]
-fn tile_of(cube: usize, down: usize, across: usize, #[comptime] form: ProductForm) -> Tile {
-    let first = cube / (GROUP * across) * GROUP;
-    let below = min(down - first, GROUP);
-    let within = cube % (GROUP * across);
-    Tile {
-        row: (first + within % below) * ROWS,
-        column: within / below * comptime!(form.columns),
-    }
-}
-
-/// One operand of a cube.
-#[derive(CubeType, Clone, Copy)]
-struct Side {
-    /// Where its matrix begins, and values from one row in memory to the next.
-    base: usize,
-    stride: usize,
-    /// The first of the tile's rows, or of its columns.
-    first: usize,
-    /// The last that there is.
-    last: usize,
-    /// Terms of the sums.
-    terms: usize,
-}
-
-#[cube]
-fn side<F: Float>(
-    x: &Tensor<Chunk<F>>,
-    batch: usize,
-    first: usize,
-    #[comptime] turned: bool,
-) -> Side {
-    let (mut lines, mut terms) = (x.shape(1), x.shape(2));
-    if comptime!(turned) {
-        lines = x.shape(2);
-        terms = x.shape(1);
-    }
-    Side {
-        base: batch * x.stride(0),
-        stride: x.stride(1),
-        first,
-        last: lines - 1,
-        terms,
-    }
 }
 
 /// Blocks of both operands in shared memory, [`STAGES`] of each.

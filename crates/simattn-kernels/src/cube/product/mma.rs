@@ -12,6 +12,7 @@ use cubecl::zspace::metadata::Metadata;
 
 use super::form::{DEPTH, ProductForm, ROWS};
 use super::kernel::products_mma;
+use super::wgmma;
 use crate::cube::tensor::{addresses, element, shared_memory};
 use crate::cube::tensor_cores::available;
 use crate::cube::tensor_cores::lanes::CHUNK;
@@ -96,17 +97,10 @@ pub(super) fn multiply(
     let (Some(left), Some(right)) = (Side::new(left, true), Side::new(right, false)) else {
         return false;
     };
-    let form = ProductForm {
-        left_turned: left.turned,
-        right_turned: right.turned,
-        bias: bias.is_some(),
-        columns: 0,
-    };
     let batch: usize = (0..last - 1).map(|axis| shape[axis]).product();
-    let form = form.fitting([batch, rows, columns], shared_memory(&out.client));
-    let Some(form) = form.filter(|_| batch <= usize::from(u16::MAX)) else {
+    if batch > usize::from(u16::MAX) {
         return false;
-    };
+    }
     let out = CubeTensor::new_contiguous(
         out.client.clone(),
         out.device.clone(),
@@ -114,7 +108,21 @@ pub(super) fn multiply(
         out.handle.clone(),
         out.dtype,
     );
+    let turned = [left.turned, right.turned];
     let (left, right) = (left.tensor, right.tensor);
+    if wgmma::multiply(&left, &right, turned, bias, &out) {
+        return true;
+    }
+    let form = ProductForm {
+        left_turned: turned[0],
+        right_turned: turned[1],
+        bias: bias.is_some(),
+        columns: 0,
+    };
+    let form = form.fitting([batch, rows, columns], shared_memory(&out.client));
+    let Some(form) = form else {
+        return false;
+    };
     products_mma::launch(
         &out.client,
         CubeCount::Static(form.tiles(rows, columns) as u32, 1, batch as u32),

@@ -4,6 +4,8 @@
 mod form;
 mod kernel;
 mod mma;
+mod tile;
+mod wgmma;
 
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::tensor::{DType, Shape};
