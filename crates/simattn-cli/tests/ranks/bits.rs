@@ -127,7 +127,7 @@ fn ranks_threads_recomputation_and_shards_change_no_byte() {
         assert!(moments(&alone) == moments(&shared), "{cell:?}");
         // A passed cell keeps no room on the disk.
         for out in [alone, shared] {
-            fs::remove_dir_all(place.path(out)).expect("ours");
+            fs::remove_dir_all(place.path(&out)).expect("ours");
         }
     }
 }
