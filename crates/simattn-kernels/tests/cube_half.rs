@@ -137,14 +137,20 @@ fn many_rows(sizes: &[[usize; 3]]) {
 }
 
 /// Sizes that products on tensor cores take: rows, inputs and outputs, none of them whole tiles; of
-/// the second the weight's gradient is cut along its sum.
+/// the second the weight's gradient is cut along its sum. Where the terms are a multiple of 64,
+/// compute capability 9.0 has another kernel; of the last it takes all three products.
 #[test]
 fn linear_maps_of_many_rows() {
-    many_rows(&[[160, 64, 96], [2048, 64, 64], [288, 96, 160]]);
+    many_rows(&[
+        [160, 64, 96],
+        [2048, 64, 64],
+        [288, 96, 160],
+        [256, 128, 192],
+    ]);
 }
 
 /// So many results that the tiles are wide; the last of them are not whole.
 #[test]
 fn linear_maps_of_wide_tiles() {
-    many_rows(&[[4032, 32, 2272]]);
+    many_rows(&[[4032, 32, 2272], [4032, 64, 2240]]);
 }
