@@ -20,6 +20,10 @@ mod cube {
 #[path = "../src/cube/expansion/mma/heads/layout.rs"]
 mod layout;
 
+#[allow(dead_code)]
+#[path = "../src/cube/product/wgmma/layout.rs"]
+mod swizzled;
+
 #[path = "tensor_cores/instructions.rs"]
 mod instructions;
 #[path = "tensor_cores/maps.rs"]
@@ -28,6 +32,8 @@ mod maps;
 mod plane;
 #[path = "tensor_cores/product.rs"]
 mod product;
+#[path = "tensor_cores/wgmma.rs"]
+mod wgmma;
 
 use instructions::{Sum, place_in_left, place_in_sum};
 use lanes::{COLUMNS, SIDE, half_of_register, product_of_register, row_chunks};

@@ -3,7 +3,8 @@
 
 use cubecl::prelude::*;
 
-use super::form::{DEPTH, WgmmaForm};
+use super::form::WgmmaForm;
+use super::layout::DEPTH;
 use crate::cube::tensor_cores::Chunk;
 use crate::cube::tensor_cores::lanes::SIDE;
 

@@ -1,10 +1,11 @@
 use cubecl::frontend::barrier::copy_async;
 use cubecl::prelude::*;
 
-use super::form::{ACROSS, Block, DEPTH, OF_GROUP, STAGES, WgmmaForm};
+use super::form::{STAGES, WgmmaForm};
 use super::instructions::{
     address, declare_sums, multiply, publish_copies, read_sums, wait_but_one,
 };
+use super::layout::{ACROSS, Block, DEPTH, OF_GROUP, place};
 use crate::cube::product::form::ROWS;
 use crate::cube::product::tile::{Side, side, tile_of};
 use crate::cube::tensor_cores::lanes::{CHUNK, COLUMNS, PLANE, SIDE, sum_column, sum_row};
@@ -110,8 +111,8 @@ fn order<F: Float>(
     let across = comptime!(block.across());
     #[unroll]
     for turn in 0..comptime!(block.chunks() / form.threads()) {
-        let place = UNIT_POS as usize + comptime!(turn * form.threads());
-        let (row, column) = (place / across, place % across);
+        let nth = UNIT_POS as usize + comptime!(turn * form.threads());
+        let (row, column) = (nth / across, nth % across);
         let mut line = min(side.first + row, side.last);
         let mut chunk = number * ACROSS + column;
         if comptime!(block.turned) {
@@ -119,10 +120,7 @@ fn order<F: Float>(
             chunk = min(side.first / CHUNK + column, side.last / CHUNK);
         }
         let source = (side.base + line * side.stride) / CHUNK + chunk;
-        let target = begin
-            + column / ACROSS * comptime!(DEPTH * ACROSS)
-            + row * ACROSS
-            + ((column % ACROSS) ^ (row % ACROSS));
+        let target = begin + place(row, column);
         copy_async(
             &x.as_slice()[source..source + 1],
             &mut into.as_mut_slice()[target..target + 1],

@@ -6,6 +6,7 @@
 mod form;
 mod instructions;
 mod kernel;
+mod layout;
 mod trial;
 
 use burn::tensor::DType;
@@ -13,7 +14,8 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::features::Tma;
 use cubecl::prelude::*;
 
-use self::form::{DEPTH, WgmmaForm};
+use self::form::WgmmaForm;
+use self::layout::DEPTH;
 use crate::cube::tensor::{addresses, element, shared_memory};
 
 /// Writes `left` [B, M, K] or [B, K, M] · `right` [B, N, K] or [B, K, N] + `bias` [N] to `out` [B,

@@ -10,11 +10,12 @@ use burn::tensor::{DType, bf16, f16};
 use burn_cubecl::tensor::CubeTensor;
 
 use super::form::WgmmaForm;
+use super::layout::DEPTH;
 use crate::cube::tensor::unwritten;
 
 /// Rows, columns and terms: tiles that are not whole, and more blocks than stages. Sums of so many
 /// terms of −1, 0 and 1 are exact in bfloat16.
-const SIZES: [usize; 3] = [136, 264, 6 * super::form::DEPTH];
+const SIZES: [usize; 3] = [136, 264, 6 * DEPTH];
 
 static FOUND: LazyLock<Mutex<HashMap<String, bool>>> = LazyLock::new(Mutex::default);
 
