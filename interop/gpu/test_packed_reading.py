@@ -118,11 +118,15 @@ class Operations(unittest.TestCase):
             ("expand_features_units", 4, 4 * 36.2),
             ("map_weight_gradient", 4, 2 * (21.7 + 14.5)),
             ("convolution_weight_gradient", 6, 3 * (27.2 + 9.1)),
+            ("both_maps_mma", 9, 9 * 36.2),
+            ("both_features_mma", 6, 6 * 36.2),
+            ("heads_weight_gradient_mma", 6, 3 * (27.2 + 9.1)),
+            ("features_weight_gradient_mma", 4, 2 * (21.7 + 14.5)),
         ]:
             self.assertAlmostEqual(giga(name, calls) / expected, 1, delta=0.004, msg=name)
         # 12 products of 38.7, whichever kernels have them.
         named = lambda *names: [{"kernel": n, "calls": 6, "forms": 2, "ms": 3.0} for n in names]
-        one, two = named("matmul_entry", "add_bias"), named("matmul_entry", "products_mma")
+        one, two = named("matmul_entry", "add_bias"), named("products_wgmma", "products_mma")
         for kernels, at in [(one, 0), (two, 2)]:
             operations.add(kernels, sizes)
             self.assertAlmostEqual(kernels[at]["operations"] / 1e9, 12 * 38.65, delta=1)

@@ -90,6 +90,12 @@ def expansion(s, name):
         "convolution_weight_gradient": (mean(convolutions), of_convolutions),
         "expansion_map": (mean(maps), of_maps),
         "map_weight_gradient": (mean(maps), of_maps),
+        # A third each: forward, the same in backward, which keeps the first map's result, and the gradient of the input, which reads
+        # both gradients and that result, and keeps a gradient.
+        "both_maps_mma": (sum(convolutions), HALF * n * d * (h + 2 * h2)),
+        "both_features_mma": (sum(maps), HALF * n * h2 * (d + 2 * d2)),
+        "heads_weight_gradient_mma": (mean(convolutions), of_convolutions),
+        "features_weight_gradient_mma": (mean(maps), of_maps),
         "average_groups": (0, HALF * n * d * (h2 + h)),
     }.get(name)
 
