@@ -1,6 +1,6 @@
 use burn::tensor::{DType, Int, Tensor, activation};
 
-use crate::call::{Aggregation, AttentionOptions, GeluForm, SasOptions};
+use crate::call::{Aggregation, AttentionOptions, GeluForm, SasKeep, SasOptions};
 use crate::ops;
 use crate::reference::{self, Expansion, RopeTable, SasWeights};
 
@@ -102,11 +102,25 @@ impl Kernels {
         tables: Option<(&RopeTable, &RopeTable)>,
         options: &SasOptions,
     ) -> Tensor<3> {
+        self.sas_attention_keeping(q, k, v, weights, tables, options, SasKeep::Inputs)
+    }
+
+    /// The same, and what is kept of it for backward; see [`ops::sas_attention_keeping`].
+    pub fn sas_attention_keeping(
+        self,
+        q: Tensor<4>,
+        k: Tensor<4>,
+        v: Tensor<4>,
+        weights: &SasWeights,
+        tables: Option<(&RopeTable, &RopeTable)>,
+        options: &SasOptions,
+        keep: SasKeep,
+    ) -> Tensor<3> {
         let types = Types::of(&q);
         let [q, k, v] = [q, k, v].map(|x| types.enter(x));
         let weights = &types.enter_weights(weights);
         types.leave(match self {
-            Self::Fast => ops::sas_attention(q, k, v, weights, tables, options),
+            Self::Fast => ops::sas_attention_keeping(q, k, v, weights, tables, options, keep),
             Self::Reference => reference::sas_attention(q, k, v, weights, tables, options),
         })
     }

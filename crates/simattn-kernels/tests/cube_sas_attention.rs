@@ -7,7 +7,7 @@ mod gpu;
 use burn::tensor::{DType, Device, Tensor};
 use gpu::layout::Rows;
 use gpu::{Named, Numbers, assert_near, read, tensor};
-use simattn_kernels::ops;
+use simattn_kernels::ops::{self, SasKeep};
 use simattn_kernels::reference::{
     self, Aggregation, AttentionOptions, Expansion, ExpansionOptions, FeatureExpansion,
     HeadExpansion, RopePlacement, RopeTable, SasOptions, SasWeights,
@@ -52,6 +52,7 @@ struct Case {
     rope: RopePlacement,
     aggregation: Aggregation,
     rows: Rows,
+    keep: SasKeep,
 }
 
 impl Case {
@@ -73,6 +74,7 @@ impl Case {
             rope: RopePlacement::After,
             aggregation: Aggregation::Peaa,
             rows: Rows::EndToEnd,
+            keep: SasKeep::Inputs,
         }
     }
 
@@ -119,15 +121,14 @@ impl Case {
             rope: self.rope,
             aggregation: self.aggregation,
         };
-        let attend = if fused {
-            ops::sas_attention
-        } else {
-            reference::sas_attention
-        };
         let tables = Some((&tables.0, &tables.1));
         let [own_q, own_k, own_v] = [&q, &k, &v].map(|x| self.rows.of(x.clone()));
         let own = self.lying(&weights);
-        let y = attend(own_q, own_k, own_v, &own, tables, &options);
+        let y = if fused {
+            ops::sas_attention_keeping(own_q, own_k, own_v, &own, tables, &options, self.keep)
+        } else {
+            reference::sas_attention(own_q, own_k, own_v, &own, tables, &options)
+        };
         let dy = tensor(
             &gpu::rounded(numbers.values(y.shape().num_elements(), 1.0), rounded),
             y.dims(),
@@ -363,6 +364,36 @@ fn a_layer_of_the_published_size_on_few_tokens() {
 }
 
 #[test]
+fn what_is_kept_changes_no_bit() {
+    let Some(device) = gpu::device() else { return };
+    let even = Case {
+        queries: 7,
+        keys: 7,
+        heads: 2,
+        expanded_heads: 4,
+        head_dim: 16,
+        expanded_head_dim: 32,
+        rotary_dim: 32,
+        ..Case::usual()
+    };
+    for case in [Case::usual(), even] {
+        for dtype in [DType::F32, DType::BF16, DType::F16] {
+            if dtype != DType::F32 && !device.supports_dtype(dtype) {
+                continue;
+            }
+            let run = |keep| {
+                let case = Case { keep, ..case };
+                case.run(&device.clone().autodiff(), dtype, dtype, true)
+            };
+            let least = run(SasKeep::Inputs);
+            for keep in [SasKeep::Outputs, SasKeep::Expansions] {
+                assert!(run(keep) == least, "{dtype:?} {keep:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn random_shapes() {
     let Some(device) = gpu::device() else { return };
     let mut worst = 0.0f64;
@@ -388,6 +419,7 @@ fn random_shapes() {
             rope: RopePlacement::After,
             aggregation: Aggregation::Peaa,
             rows: Rows::EndToEnd,
+            keep: SasKeep::Inputs,
         };
         worst = worst.max(case.check(&device));
     }

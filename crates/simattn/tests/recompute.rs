@@ -45,8 +45,10 @@ fn check(name: &str, config: &ModelConfig) {
     for kernels in [Kernels::Fast, Kernels::Reference] {
         let plain = run(&model, Recompute::None, kernels);
         assert!(plain.iter().flatten().any(|&bits| bits != 0));
-        let again = run(&model, Recompute::Block, kernels);
-        assert!(plain == again, "{name}, {kernels:?} kernels");
+        for recompute in [Recompute::Block, Recompute::Expansions, Recompute::Nothing] {
+            let other = run(&model, recompute, kernels);
+            assert!(plain == other, "{name}, {kernels:?} kernels, {recompute:?}");
+        }
     }
 }
 

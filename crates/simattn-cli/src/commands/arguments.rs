@@ -57,6 +57,22 @@ pub(crate) enum RecomputeArg {
     None,
     /// Everything inside a decoder block.
     Block,
+    /// Of SAS on a GPU the expansions alone, not attention.
+    Expansions,
+    /// Nothing, of SAS on a GPU neither.
+    Nothing,
+}
+
+impl RecomputeArg {
+    /// As it is written.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Block => "block",
+            Self::Expansions => "expansions",
+            Self::Nothing => "nothing",
+        }
+    }
 }
 
 impl From<RecomputeArg> for Recompute {
@@ -64,6 +80,8 @@ impl From<RecomputeArg> for Recompute {
         match recompute {
             RecomputeArg::None => Self::None,
             RecomputeArg::Block => Self::Block,
+            RecomputeArg::Expansions => Self::Expansions,
+            RecomputeArg::Nothing => Self::Nothing,
         }
     }
 }

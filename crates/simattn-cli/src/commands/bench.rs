@@ -261,10 +261,7 @@ fn against(args: &BenchArgs, peer: &Peer) -> Result<(), CliError> {
         KernelsArg::Fast => "fast",
         KernelsArg::Reference => "reference",
     };
-    let recompute = match args.recompute {
-        RecomputeArg::None => "none",
-        RecomputeArg::Block => "block",
-    };
+    let recompute = args.recompute.name();
     own.extend(["--kernels", kernels, "--recompute", recompute].map(str::to_owned));
     own.extend(["--device".to_owned(), args.device.choice.to_string()]);
     let ratios = torch::compare((&program, &own), (peer, &peers), args.rounds, &mut |line| {

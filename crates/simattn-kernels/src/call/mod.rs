@@ -21,4 +21,4 @@ pub use loss::HeadGradientsWanted;
 pub use number::NumberType;
 pub use optimizer::{AdamW, GroupSettings};
 pub use packed::PackedOrder;
-pub use sas::{Aggregation, RopePlacement, SasCall, SasOptions, SasShape, Stages};
+pub use sas::{Aggregation, RopePlacement, SasCall, SasKeep, SasOptions, SasShape, Stages};

@@ -94,6 +94,20 @@ impl Stages {
     }
 }
 
+/// What simulated attention on a GPU keeps for backward, which works out the rest again; the bits
+/// are the same. On a CPU it keeps what [`SasKeep::Inputs`] says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SasKeep {
+    /// q, k, v and the log-sum-exp: per token H·D + 2·G·D values, and H' in float32.
+    #[default]
+    Inputs,
+    /// The outputs of the expanded heads too: H'·D values more, and attention is worked out once.
+    Outputs,
+    /// Everything that backward reads, so that the expansions are worked out once as well: with all
+    /// maps H'·(8·D + 4·D') values more, those of the outputs among them.
+    Expansions,
+}
+
 /// What a call of simulated attention is, beside its tensors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SasCall {
@@ -105,4 +119,6 @@ pub struct SasCall {
     pub stages: Stages,
     /// Rotated pairs of features; 0 without rotation.
     pub half: usize,
+    /// What is kept for backward.
+    pub keep: SasKeep,
 }

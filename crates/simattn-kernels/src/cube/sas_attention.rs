@@ -1,8 +1,8 @@
 //! Simulated attention as one operation on CubeCL devices.
 //!
-//! Backward keeps compact q, k and v and the log-sum-exp; it expands again, and works the outputs
-//! of the expanded heads out again too, because it needs their products with the gradient (δ) and
-//! keeps the average alone.
+//! Backward keeps compact q, k and v and the log-sum-exp. Unless more is kept ([`SasKeep`]), it
+//! expands again, and works the outputs of the expanded heads out again too, because it needs their
+//! products with the gradient (δ), and only their average goes on.
 //!
 //! How often an expanded q or k [N, H', D'] passes through device memory, forward: written by the
 //! first map along the features, read by the second (as input and as residual), written, read and
@@ -23,7 +23,9 @@ use super::attention::{attention_gradients, attention_with_sums};
 use super::expansion::{MapSizes, Maps, Turn};
 use super::rotary::Rotation;
 use super::tensor::{reshaped, swapped, unwritten};
-use crate::call::{Aggregation, PackedOrder, Qkv, RopePlacement, SasCall, SasOptions, Stage};
+use crate::call::{
+    Aggregation, PackedOrder, Qkv, RopePlacement, SasCall, SasKeep, SasOptions, Stage,
+};
 
 /// One of q, k, v on its way from compact [B, T, G, D] to expanded heads.
 struct Path {
@@ -36,6 +38,7 @@ struct Path {
 }
 
 /// What backward reads of an expansion.
+#[derive(Clone, Debug)]
 struct Steps {
     compact: CubeTensor,
     /// Between the maps along the heads, and after both.
@@ -238,38 +241,56 @@ pub(crate) fn expanded(x: CubeTensor, call: ExpandCall) -> CubeTensor {
     path.expand(&x, false).0
 }
 
-/// The aggregated output [B, T, H or H', D] and the log-sum-exp [B, H', T] of simulated attention,
-/// from q, k, v, packed weights and tables.
-pub(crate) fn sas_attention_with_sums(
+/// What backward reads beside the gradient of the output.
+#[derive(Clone, Debug)]
+pub(crate) struct SasKept {
+    /// q, k, v, packed weights and tables.
     inputs: [CubeTensor; 5],
-    call: &SasCall,
-) -> (CubeTensor, CubeTensor) {
-    let [q, k, v, weights, table] = inputs.map(into_contiguous);
+    /// The log-sum-exp [B, H', T].
+    sums: CubeTensor,
+    /// The outputs of the expanded heads, where they are kept.
+    outputs: Option<CubeTensor>,
+    /// q, k and v expanded, and the steps on the way, where they are kept.
+    expanded: Option<[(CubeTensor, Option<Steps>); 3]>,
+}
+
+/// The aggregated output [B, T, H or H', D] of simulated attention, from q, k, v, packed weights and
+/// tables, and what backward reads.
+pub(crate) fn sas_attention_kept(inputs: [CubeTensor; 5], call: &SasCall) -> (CubeTensor, SasKept) {
+    let [q, k, v, weights, table] = inputs.clone().map(into_contiguous);
     let [of_q, of_k, of_v] = paths(call, &weights, &table);
-    let [q, k, v] = [(of_q, q), (of_k, k), (of_v, v)].map(|(path, x)| path.expand(&x, false).0);
-    let (out, sums) = attention_with_sums(q, k, v, &call.options.attention);
+    let keeps_all = call.keep == SasKeep::Expansions;
+    let compact = [(of_q, &q), (of_k, &k), (of_v, &v)];
+    let expanded = compact.map(|(path, x)| path.expand(x, keeps_all));
+    let [q, k, v] = expanded.each_ref().map(|(x, _)| x.clone());
+    let (outputs, sums) = attention_with_sums(q, k, v, &call.options.attention);
     let out = match call.options.aggregation {
-        Aggregation::Peaa => averaged(&out, call.shape.expanded_heads / call.shape.heads),
-        Aggregation::Full => swapped(out),
+        Aggregation::Peaa => averaged(&outputs, call.shape.expanded_heads / call.shape.heads),
+        Aggregation::Full => swapped(outputs.clone()),
     };
-    (out, sums)
+    let kept = SasKept {
+        inputs,
+        sums,
+        outputs: (call.keep != SasKeep::Inputs).then_some(outputs),
+        expanded: keeps_all.then_some(expanded),
+    };
+    (out, kept)
 }
 
 /// Gradients of q, k, v and the packed weights from that of the aggregated output.
 pub(crate) fn sas_attention_gradients(
-    state: [CubeTensor; 6],
+    kept: SasKept,
     dy: CubeTensor,
     call: &SasCall,
 ) -> [CubeTensor; 4] {
-    let [q, k, v, weights, table, sums] = state.map(into_contiguous);
+    let [q, k, v, weights, table] = kept.inputs.map(into_contiguous);
     let attention = &call.options.attention;
     let [of_q, of_k, of_v] = paths(call, &weights, &table);
-    let ((q, q_steps), (k, k_steps), (v, v_steps)) = (
-        of_q.expand(&q, true),
-        of_k.expand(&k, true),
-        of_v.expand(&v, true),
-    );
-    let (out, _) = attention_with_sums(q.clone(), k.clone(), v.clone(), attention);
+    let again = || [(&of_q, &q), (&of_k, &k), (&of_v, &v)].map(|(path, x)| path.expand(x, true));
+    let [(q, q_steps), (k, k_steps), (v, v_steps)] = kept.expanded.unwrap_or_else(again);
+    let out = kept
+        .outputs
+        .unwrap_or_else(|| attention_with_sums(q.clone(), k.clone(), v.clone(), attention).0);
     let dy = match call.options.aggregation {
         Aggregation::Peaa => {
             let groups = call.shape.expanded_heads / call.shape.heads;
@@ -277,7 +298,8 @@ pub(crate) fn sas_attention_gradients(
         }
         Aggregation::Full => dy,
     };
-    let [dq, dk, dv] = attention_gradients([q, k, v, out, sums], swapped(dy), attention);
+    let state = [q, k, v, out, kept.sums];
+    let [dq, dk, dv] = attention_gradients(state, swapped(dy), attention);
     // Without any map the packed weights are one unused zero, and so is their gradient.
     let len = weights.meta.num_elements();
     let gradients = if call.stages.any() {

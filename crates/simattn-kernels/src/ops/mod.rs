@@ -61,6 +61,6 @@ pub use product::product;
 pub use recompute::{Tensors, recomputed};
 pub(crate) use rotary::has_rotary_kernels;
 pub use rotary::rotate;
-pub use sas_attention::{sas_attention, sas_expand};
+pub use sas_attention::{SasKeep, sas_attention, sas_attention_keeping, sas_expand};
 
 pub use crate::call::{AdamW, GeluForm, GroupSettings};

@@ -134,8 +134,9 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// The largest global norm of the gradient; 0 switches clipping off.
     pub clip: f64,
-    /// What backward works out again instead of keeping it: "none", or "block" for all that lies
-    /// inside a decoder block. It changes time and memory, no number.
+    /// What backward works out again instead of keeping it: "block" for all that lies inside a
+    /// decoder block; "none" for what single operations do anyway; of simulated attention on a GPU
+    /// the "expansions" alone, or "nothing". It changes time and memory, no number.
     pub recompute: Recompute,
     /// The float type of a pass, "float32" or "bfloat16", evaluations included; weights, gradients
     /// and the optimiser stay float32. On the processor bfloat16 is worked out in float32 and

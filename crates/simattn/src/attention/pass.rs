@@ -5,6 +5,7 @@ use std::fmt;
 use burn::{module::Module, tensor::Tensor};
 use simattn_kernels::{
     Kernels,
+    ops::SasKeep,
     reference::{AttentionOptions, RopeTable, SasOptions, SasWeights},
 };
 
@@ -33,6 +34,8 @@ pub struct Pass<'a> {
     pub(crate) continued: Option<&'a Continued>,
     /// Who is told of gradients inside a block that are complete.
     pub(crate) settled: Option<&'a Settled>,
+    /// What simulated attention keeps for backward.
+    pub(crate) keep: SasKeep,
 }
 
 impl fmt::Debug for Pass<'_> {
@@ -54,6 +57,7 @@ impl<'a> Pass<'a> {
             unpacking: None,
             continued: None,
             settled: None,
+            keep: SasKeep::default(),
         }
     }
 
@@ -128,13 +132,14 @@ impl Pass<'_> {
             let tables = self.rope.map(|table| (table, table));
             return self
                 .kernels
-                .sas_attention(q, k, v, weights, tables, options);
+                .sas_attention_keeping(q, k, v, weights, tables, options, self.keep);
         };
         let tables = unpacking.rope.as_ref().map(|table| (table, table));
         let whole = |x| unpacking.unpack(x);
+        let [q, k, v] = [q, k, v].map(whole);
         let y = self
             .kernels
-            .sas_attention(whole(q), whole(k), whole(v), weights, tables, options);
+            .sas_attention_keeping(q, k, v, weights, tables, options, self.keep);
         unpacking.pack(y)
     }
 }

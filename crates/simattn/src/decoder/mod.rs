@@ -145,6 +145,7 @@ impl Decoder {
         let rope = rope_table(&self.config, tokens, 0, &weight.device(), weight.dtype());
         let pass = Pass {
             settled,
+            keep: self.recompute.keep(),
             ..Pass::new(rope.as_ref(), self.kernels).with_precision(self.precision)
         };
         let mut embedded = self.kernels.embedding(weight, ids);
@@ -156,8 +157,8 @@ impl Decoder {
         for block in &self.layers {
             out = pass.behind(out, block);
             out = match self.recompute {
-                Recompute::None => block.forward(out, &pass),
                 Recompute::Block => recompute::forward(block, out, &pass),
+                _ => block.forward(out, &pass),
             };
         }
         out = pass.behind(out, &(self.norm.clone(), self.head.clone()));

@@ -4,7 +4,7 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 use simattn_kernels::{
-    ops::{Tensors, recomputed},
+    ops::{SasKeep, Tensors, recomputed},
     reference::RopeTable,
 };
 
@@ -21,6 +21,23 @@ pub enum Recompute {
     None,
     /// Everything inside a block: its input alone is kept.
     Block,
+    /// Of simulated attention on a GPU the expansions alone: the outputs of its heads are kept.
+    /// Elsewhere the same as [`Recompute::None`].
+    Expansions,
+    /// Nothing at all, of simulated attention on a GPU neither. Elsewhere the same as
+    /// [`Recompute::None`].
+    Nothing,
+}
+
+impl Recompute {
+    /// What simulated attention keeps.
+    pub(super) fn keep(self) -> SasKeep {
+        match self {
+            Self::None | Self::Block => SasKeep::Inputs,
+            Self::Expansions => SasKeep::Outputs,
+            Self::Nothing => SasKeep::Expansions,
+        }
+    }
 }
 
 /// [`Block::forward`] that keeps `x` and the block's own parameters for backward, nothing else.

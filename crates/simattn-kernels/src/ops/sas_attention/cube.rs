@@ -1,9 +1,9 @@
 use burn::backend::tensor::FloatTensor;
 use burn_cubecl::CubeBackend;
 
-use super::{SasAttentionGradients, SasAttentionOps, SasState};
+use super::{SasAttentionGradients, SasAttentionOps};
 use crate::call::SasCall;
-use crate::cube::sas_attention;
+use crate::cube::sas_attention::{self, SasKept};
 
 type Float = FloatTensor<CubeBackend>;
 
@@ -16,20 +16,18 @@ impl SasAttentionOps for CubeBackend {
         table: Float,
         call: SasCall,
     ) -> Float {
-        Self::simulated_attention_with_sums([q, k, v, weights, table], call).0
+        Self::simulated_attention_kept([q, k, v, weights, table], call).0
     }
 }
 
 impl SasAttentionGradients for CubeBackend {
-    fn simulated_attention_with_sums(inputs: [Float; 5], call: SasCall) -> (Float, Float) {
-        sas_attention::sas_attention_with_sums(inputs, &call)
+    type Kept = SasKept;
+
+    fn simulated_attention_kept(inputs: [Float; 5], call: SasCall) -> (Float, SasKept) {
+        sas_attention::sas_attention_kept(inputs, &call)
     }
 
-    fn simulated_attention_gradients(
-        state: SasState<Self>,
-        dy: Float,
-        call: SasCall,
-    ) -> [Float; 4] {
-        sas_attention::sas_attention_gradients(state, dy, &call)
+    fn simulated_attention_gradients(kept: SasKept, dy: Float, call: SasCall) -> [Float; 4] {
+        sas_attention::sas_attention_gradients(kept, dy, &call)
     }
 }

@@ -1,7 +1,7 @@
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Flex, TensorMetadata};
 
-use super::{SasAttentionGradients, SasAttentionOps, SasState};
+use super::{SasAttentionGradients, SasAttentionOps};
 use crate::call::{Aggregation, PackedOrder, Qkv, SasCall, SasShape};
 use crate::cpu::sas_attention::{self as kernel, Rotation, SasGradients, SasInputs};
 use crate::ops::flex::{tensor, values};
@@ -38,44 +38,53 @@ impl SasAttentionOps for Flex {
         table: FlexTensor,
         call: SasCall,
     ) -> FlexTensor {
-        Self::simulated_attention_with_sums([q, k, v, weights, table], call).0
+        forward([q, k, v, weights, table], &call).0
     }
 }
 
+/// The output, of q, k, v, packed weights and table, and the log-sum-exp [B, H', T].
+fn forward(inputs: [FlexTensor; 5], call: &SasCall) -> (FlexTensor, FlexTensor) {
+    let [q, k, v, weights, table] = inputs.map(|x| x.to_contiguous());
+    let inputs = inputs_of(call, [&q, &k, &v].map(values), values(&table));
+    let weights = order_of(call).slices(values(&weights));
+    let (out, sums) = kernel::sas_attention_forward(&call.shape, inputs, &weights, &call.options);
+    let SasShape {
+        batch,
+        queries,
+        heads,
+        expanded_heads,
+        head_dim,
+        ..
+    } = call.shape;
+    let out_heads = match call.options.aggregation {
+        Aggregation::Peaa => heads,
+        Aggregation::Full => expanded_heads,
+    };
+    (
+        tensor(out, [batch, queries, out_heads, head_dim]),
+        tensor(sums, [batch, expanded_heads, queries]),
+    )
+}
+
 impl SasAttentionGradients for Flex {
-    fn simulated_attention_with_sums(
+    /// q, k, v, packed weights, table and the log-sum-exp.
+    type Kept = [FlexTensor; 6];
+
+    fn simulated_attention_kept(
         inputs: [FlexTensor; 5],
         call: SasCall,
-    ) -> (FlexTensor, FlexTensor) {
-        let [q, k, v, weights, table] = inputs.map(|x| x.to_contiguous());
-        let inputs = inputs_of(&call, [&q, &k, &v].map(values), values(&table));
-        let weights = order_of(&call).slices(values(&weights));
-        let (out, sums) =
-            kernel::sas_attention_forward(&call.shape, inputs, &weights, &call.options);
-        let SasShape {
-            batch,
-            queries,
-            heads,
-            expanded_heads,
-            head_dim,
-            ..
-        } = call.shape;
-        let out_heads = match call.options.aggregation {
-            Aggregation::Peaa => heads,
-            Aggregation::Full => expanded_heads,
-        };
-        (
-            tensor(out, [batch, queries, out_heads, head_dim]),
-            tensor(sums, [batch, expanded_heads, queries]),
-        )
+    ) -> (FlexTensor, [FlexTensor; 6]) {
+        let (out, sums) = forward(inputs.clone(), &call);
+        let [q, k, v, weights, table] = inputs;
+        (out, [q, k, v, weights, table, sums])
     }
 
     fn simulated_attention_gradients(
-        state: SasState<Self>,
+        kept: [FlexTensor; 6],
         dy: FlexTensor,
         call: SasCall,
     ) -> [FlexTensor; 4] {
-        let [q, k, v, weights, table, sums] = state.map(|x| x.to_contiguous());
+        let [q, k, v, weights, table, sums] = kept.map(|x| x.to_contiguous());
         let dy = dy.to_contiguous();
         let inputs = inputs_of(&call, [&q, &k, &v].map(values), values(&table));
         let SasGradients {

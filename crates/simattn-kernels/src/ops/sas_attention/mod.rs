@@ -3,6 +3,8 @@ mod cube;
 mod expansion;
 mod flex;
 
+use std::fmt::Debug;
+
 use burn::backend::autodiff::Autodiff;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
@@ -13,6 +15,7 @@ pub use expansion::sas_expand;
 use super::autodiff::{Differentiable, parts};
 use super::flex::has_kernels;
 use super::gpu::has_gpu_kernels;
+pub use crate::call::SasKeep;
 use crate::call::{PackedOrder, Qkv, RopePlacement, SasCall, SasOptions, SasShape, Stages};
 use crate::reference::{RopeTable, SasWeights, sas_attention_through};
 
@@ -31,6 +34,22 @@ pub fn sas_attention(
     weights: &SasWeights,
     tables: Option<(&RopeTable, &RopeTable)>,
     options: &SasOptions,
+) -> Tensor<3> {
+    sas_attention_keeping(q, k, v, weights, tables, options, SasKeep::Inputs)
+}
+
+/// [`sas_attention`] that keeps more for backward on a GPU, where there is memory for it.
+///
+/// # Panics
+/// As [`sas_attention`].
+pub fn sas_attention_keeping(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    weights: &SasWeights,
+    tables: Option<(&RopeTable, &RopeTable)>,
+    options: &SasOptions,
+    keep: SasKeep,
 ) -> Tensor<3> {
     let tables = tables.filter(|_| options.rope != RopePlacement::None);
     let packed = PackedWeights::new(weights, q.dims()[2], &q.device());
@@ -69,6 +88,7 @@ pub fn sas_attention(
         options: *options,
         stages: packed.stages,
         half,
+        keep,
     };
     // Constants: cosines and sines of the queries, then of the keys.
     let table = match tables {
@@ -170,20 +190,19 @@ pub trait SasAttentionOps: Backend {
     ) -> FloatTensor<Self>;
 }
 
-/// What backward reads beside the gradient of the output: q, k, v, packed weights, table and the
-/// log-sum-exp.
-pub type SasState<B> = [FloatTensor<B>; 6];
-
 /// The gradients that a backend with [`SasAttentionOps`] has.
 pub trait SasAttentionGradients: SasAttentionOps {
-    /// The output, and the log-sum-exp [B, H', T].
-    fn simulated_attention_with_sums(
+    /// What backward reads beside the gradient of the output.
+    type Kept: Clone + Debug + Send + 'static;
+
+    /// The output, of q, k, v, packed weights and table, and what backward reads.
+    fn simulated_attention_kept(
         inputs: [FloatTensor<Self>; 5],
         call: SasCall,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+    ) -> (FloatTensor<Self>, Self::Kept);
     /// Gradients of q, k, v and the packed weights.
     fn simulated_attention_gradients(
-        state: SasState<Self>,
+        kept: Self::Kept,
         dy: FloatTensor<Self>,
         call: SasCall,
     ) -> [FloatTensor<Self>; 4];
@@ -196,15 +215,15 @@ struct SimulatedAttention {
 }
 
 impl<B: SasAttentionGradients> Differentiable<B, 4> for SimulatedAttention {
-    type Kept = SasState<B>;
+    type Kept = B::Kept;
 
     fn gradients(
         self,
-        state: Self::Kept,
+        kept: Self::Kept,
         dy: FloatTensor<B>,
         _: [bool; 4],
     ) -> [Option<FloatTensor<B>>; 4] {
-        B::simulated_attention_gradients(state, dy, self.call).map(Some)
+        B::simulated_attention_gradients(kept, dy, self.call).map(Some)
     }
 }
 
@@ -223,10 +242,8 @@ impl<B: SasAttentionGradients, C: CheckpointStrategy> SasAttentionOps for Autodi
             if !recorded {
                 return (B::simulated_attention(q, k, v, weights, table, call), None);
             }
-            let inputs = [q, k, v, weights, table];
-            let (out, sums) = B::simulated_attention_with_sums(inputs.clone(), call);
-            let [q, k, v, weights, table] = inputs;
-            (out, Some([q, k, v, weights, table, sums]))
+            let (out, kept) = B::simulated_attention_kept([q, k, v, weights, table], call);
+            (out, Some(kept))
         })
     }
 }
