@@ -243,7 +243,7 @@ pub(crate) fn expanded(x: CubeTensor, call: ExpandCall) -> CubeTensor {
 
 /// What backward reads beside the gradient of the output.
 #[derive(Clone, Debug)]
-pub(crate) struct SasKept {
+pub struct SasKept {
     /// q, k, v, packed weights and tables.
     inputs: [CubeTensor; 5],
     /// The log-sum-exp [B, H', T].
