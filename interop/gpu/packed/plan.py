@@ -106,6 +106,7 @@ def make(setting):
         *learned,
         *logged("train", ["heads-only"]),
         *logged("layer", ["heads-only", "mha"]),
+        *others(setting),
         *torch("layer", forms, False),
         *torch("train", ["mha", "heads-only", "sas"], False),
     ]
@@ -182,6 +183,31 @@ def bench(setting, work, form, repetitions=None):
         environment=setting.cuda,
         read=reading.rows,
     )
+
+
+def others(setting):
+    """The same work in other ways, to see what each is worth: without wgmma, on the portable
+    kernels, and with more kept for backward."""
+    ways = [
+        ("layer", "sas", "mma", [], "mma"),
+        ("layer", "mha", "mma", [], "mma"),
+        ("layer", "sas", "portable", [], "portable"),
+        ("train", "sas", "keeping-outputs", ["--recompute", "expansions"], ""),
+        ("train", "sas", "keeping-all", ["--recompute", "nothing"], ""),
+    ]
+    steps = []
+    for work, form, name, words, units in ways:
+        step = bench(setting, work, form)
+        steps.append(
+            dataclasses.replace(
+                step,
+                name=f"{step.name}-{name}",
+                command=[*step.command, *words],
+                about=step.about | {"other": name},
+                environment=step.environment | ({"SIMATTN_MATRIX_UNITS": units} if units else {}),
+            )
+        )
+    return steps
 
 
 def of_torch(setting, work, form, compiled):

@@ -20,7 +20,7 @@ class Measured:
         self.timed = {}
         for step in self.steps:
             about = step["about"]
-            if about.get("logged") or about.get("warm"):
+            if about.get("logged") or about.get("warm") or about.get("other"):
                 continue
             for row in step.get("rows", []):
                 program = about["program"]
@@ -192,6 +192,27 @@ def times(m):
     return rows
 
 
+def others(m):
+    """What was measured in another way than usual, beside the usual one."""
+    rows = []
+    for step in m.steps:
+        other, found = step["about"].get("other"), step.get("rows", [])
+        if not other or not found:
+            continue
+        form, last = step["about"]["form"], found[-1]
+        usual = m.ms("simattn", form, last["what"])
+        rows.append(
+            [
+                f"{last['what']}, {form}",
+                other,
+                number(last.get("median_ms"), ".4g"),
+                number(usual, ".4g"),
+                number(ratio(last.get("median_ms"), usual)),
+            ]
+        )
+    return rows
+
+
 def kernels(step, m):
     """A logged pass, kernel by kernel, with shares of the card's rates."""
     best, copy = m.rate("product", "gflops") or m.product(), m.rate("copy", "gb_per_s")
@@ -282,6 +303,11 @@ def page(everything, packed_losses=None):
             "work|simattn|compiled|eager|PyTorch / simattn|tokens/s|% of product|card's memory"
             "|PyTorch's allocator".split("|"),
             times(m),
+        ),
+        (
+            "Other ways, in ms",
+            ["work", "way", "ms", "usual", "over the usual"],
+            others(m),
         ),
         (
             "Training the 10M preset",

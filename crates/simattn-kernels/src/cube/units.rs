@@ -16,6 +16,8 @@ use cubecl::prelude::*;
 pub(super) enum MatrixUnits {
     /// Those made for a device, where it has what they need.
     Best,
+    /// The same without `wgmma` (`mma`).
+    Mma,
     /// Only those that run wherever there are matrix units (`portable`).
     Portable,
     /// None (`off`).
@@ -27,8 +29,14 @@ impl MatrixUnits {
         match std::env::var("SIMATTN_MATRIX_UNITS").as_deref() {
             Ok("off") => Self::Off,
             Ok("portable") => Self::Portable,
+            Ok("mma") => Self::Mma,
             _ => Self::Best,
         }
+    }
+
+    /// Whether tensor cores may be used by kernels of their own.
+    pub fn tensor_cores() -> bool {
+        matches!(Self::chosen(), Self::Best | Self::Mma)
     }
 }
 

@@ -89,7 +89,7 @@ pub(super) fn multiply(
         && depth.is_multiple_of(DEPTH)
         && columns.is_multiple_of(CHUNK)
         && rows * columns >= FEWEST
-        && MatrixUnits::chosen() == MatrixUnits::Best
+        && MatrixUnits::tensor_cores()
         && available(&left.client, element(left));
     if !suits {
         return false;

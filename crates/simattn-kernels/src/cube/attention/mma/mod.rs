@@ -43,7 +43,7 @@ fn widths(call: &Call, tensors: &[&CubeTensor]) -> Option<Widths> {
         values: call.plan.value_width,
     };
     let like = tensors.first()?;
-    let serves = MatrixUnits::chosen() == MatrixUnits::Best
+    let serves = MatrixUnits::tensor_cores()
         && available(&like.client, element(like))
         && widths.fit()
         && SCALES.contains(&call.scale)

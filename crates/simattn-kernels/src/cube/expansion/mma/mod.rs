@@ -23,7 +23,7 @@ use crate::cube::units::MatrixUnits;
 fn suits(x: &CubeTensor) -> bool {
     let begin = x.handle.offset_start.unwrap_or(0) as usize;
     begin.is_multiple_of(CHUNK * x.dtype.size())
-        && MatrixUnits::chosen() == MatrixUnits::Best
+        && MatrixUnits::tensor_cores()
         && available(&x.client, element(x))
 }
 

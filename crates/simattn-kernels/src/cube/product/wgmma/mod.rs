@@ -17,6 +17,7 @@ use cubecl::prelude::*;
 use self::form::WgmmaForm;
 use self::layout::DEPTH;
 use crate::cube::tensor::{addresses, element, shared_memory};
+use crate::cube::units::MatrixUnits;
 
 /// Writes `left` [B, M, K] or [B, K, M] · `right` [B, N, K] or [B, K, N] + `bias` [N] to `out` [B,
 /// M, N], if the device has `wgmma` and multiplies rightly by it; false if it does not. What is
@@ -30,7 +31,8 @@ pub(super) fn multiply(
 ) -> bool {
     let [batch, rows, columns] = out.meta.shape().dims();
     let depth = left.meta.shape()[if turned[0] { 1 } else { 2 }];
-    if !has_wgmma(left) || !depth.is_multiple_of(DEPTH) {
+    let chosen = MatrixUnits::chosen() == MatrixUnits::Best;
+    if !chosen || !has_wgmma(left) || !depth.is_multiple_of(DEPTH) {
         return false;
     }
     let form = WgmmaForm {
