@@ -102,15 +102,13 @@ impl Kernels {
         tables: Option<(&RopeTable, &RopeTable)>,
         options: &SasOptions,
     ) -> Tensor<3> {
-        self.sas_attention_keeping(q, k, v, weights, tables, options, SasKeep::Inputs)
+        self.sas_attention_keeping([q, k, v], weights, tables, options, SasKeep::Inputs)
     }
 
-    /// The same, and what is kept of it for backward; see [`ops::sas_attention_keeping`].
+    /// The same of q, k and v, and what is kept for backward; see [`ops::sas_attention_keeping`].
     pub fn sas_attention_keeping(
         self,
-        q: Tensor<4>,
-        k: Tensor<4>,
-        v: Tensor<4>,
+        [q, k, v]: [Tensor<4>; 3],
         weights: &SasWeights,
         tables: Option<(&RopeTable, &RopeTable)>,
         options: &SasOptions,

@@ -58,7 +58,7 @@ fn wgmma_reads_what_was_copied() {
                 let descriptor = block.descriptor()
                     + (begin >> 4)
                     + (first * ACROSS) as u64
-                    + step as u64 * block.to_next_terms();
+                    + step as u64 * block.terms_apart();
                 // A group of planes reads 64 rows; of the columns, all follow the first.
                 for line in 0..lines - first {
                     for term in 0..SIDE {

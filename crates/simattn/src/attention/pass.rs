@@ -130,16 +130,20 @@ impl Pass<'_> {
         }
         let Some(unpacking) = self.unpacking else {
             let tables = self.rope.map(|table| (table, table));
-            return self
-                .kernels
-                .sas_attention_keeping(q, k, v, weights, tables, options, self.keep);
+            return self.kernels.sas_attention_keeping(
+                [q, k, v],
+                weights,
+                tables,
+                options,
+                self.keep,
+            );
         };
         let tables = unpacking.rope.as_ref().map(|table| (table, table));
         let whole = |x| unpacking.unpack(x);
-        let [q, k, v] = [q, k, v].map(whole);
+        let inputs = [q, k, v].map(whole);
         let y = self
             .kernels
-            .sas_attention_keeping(q, k, v, weights, tables, options, self.keep);
+            .sas_attention_keeping(inputs, weights, tables, options, self.keep);
         unpacking.pack(y)
     }
 }

@@ -78,7 +78,7 @@ impl Block {
     }
 
     /// Chunks from 16 rows or columns of the results to the next 16.
-    pub fn to_next_lines(&self) -> usize {
+    pub fn lines_apart(&self) -> usize {
         if self.turned {
             SIDE / CHUNK
         } else {
@@ -87,7 +87,7 @@ impl Block {
     }
 
     /// Chunks from 16 terms to the next.
-    pub fn to_next_terms(&self) -> usize {
+    pub fn terms_apart(&self) -> usize {
         if self.turned {
             SIDE * row_chunks(self.lines)
         } else {

@@ -175,10 +175,9 @@ fn multiply_block<F: Float>(
         of_right +=
             (plane_column + right_row(lane)) * comptime!(row_chunks(DEPTH)) + right_chunk(lane);
     }
-    let (left_part, left_group) =
-        comptime!((form.left().to_next_lines(), form.left().to_next_terms()));
+    let (left_part, left_group) = comptime!((form.left().lines_apart(), form.left().terms_apart()));
     let (right_part, right_group) =
-        comptime!((form.right().to_next_lines(), form.right().to_next_terms()));
+        comptime!((form.right().lines_apart(), form.right().terms_apart()));
     #[unroll]
     for group in 0..comptime!(DEPTH / SIDE) {
         let mut operands = Sequence::<Operand<F>>::new();

@@ -23,7 +23,7 @@ fn products(form: &WgmmaForm) -> String {
         form.columns
     );
     let turned = [form.left_turned, form.right_turned].map(u8::from);
-    let [left, right] = [form.left(), form.right()].map(|block| block.to_next_terms());
+    let [left, right] = [form.left(), form.right()].map(|block| block.terms_apart());
     let mut text = String::from(
         "{\n.reg .pred p;\n.reg .u64 a, b;\nsetp.eq.u32 p, 0, 0;\nmov.u64 a, %0;\nmov.u64 b, %1;\n\
          wgmma.fence.sync.aligned;\n",

@@ -43,7 +43,7 @@ impl Block {
     }
 
     /// Bytes, in units of 16, from 16 terms to the next.
-    pub fn to_next_terms(&self) -> u64 {
+    pub fn terms_apart(&self) -> u64 {
         if self.turned {
             (SIDE * ACROSS) as u64
         } else {
