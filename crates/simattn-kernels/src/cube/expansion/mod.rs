@@ -1,6 +1,8 @@
 //! The expansions of simulated attention on CubeCL devices.
 //!
-//! Each of the up to four maps of an expansion is one launch, with its ReLU, residual and bias. Of
+//! Two maps in a row are one kernel on tensor cores (`mma`), forward and for the gradient of their
+//! input, and one with other matrix units (`units`), forward. In the plain form (`stage`, `gradient`)
+//! each of the up to four maps of an expansion is one launch, with its ReLU, residual and bias. Of
 //! an expanded tensor [N, H', D'] the two maps along the features write it twice and read it three
 //! times (the second one's input and its residual are the same values, read at two places), the two
 //! along the heads do the same at width D; backward expands again, and per map reads the gradient

@@ -2,7 +2,8 @@
 //! whose values lie at known places in registers, and asynchronous copies into shared memory.
 //!
 //! `lanes` says which thread holds which value, `products` multiplies; attention
-//! (`attention/mma`) and products of matrices (`product`) are made of them.
+//! (`attention/mma`), expansions (`expansion/mma`) and products of matrices (`product`) are made of
+//! them.
 
 pub(super) mod lanes;
 pub(super) mod products;

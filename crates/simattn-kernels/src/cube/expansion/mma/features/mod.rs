@@ -1,5 +1,6 @@
 //! Maps along the features and their gradients on tensor cores: rows times weights, twice.
 
+mod between;
 mod both;
 mod form;
 mod gradients;

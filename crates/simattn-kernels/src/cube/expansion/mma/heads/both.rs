@@ -1,15 +1,14 @@
 use cubecl::cmma::MatrixIdent;
 use cubecl::prelude::*;
 
+use super::between::{enter_second, leave_second};
 use super::form::{BothForm, Weights};
 use super::weights::order_weights;
-use super::windows::{
-    clear_chunks, clear_pairs, order_channels, pair_place, turn_channels, window_of,
-};
-use crate::cube::expansion::mma::pairs::{bias_of, opened, transposed, transposed_row};
+use super::windows::{clear_chunks, clear_pairs, order_channels, turn_channels, window_of};
+use crate::cube::expansion::mma::pairs::{transposed, transposed_row};
 use crate::cube::tensor_cores::lanes::{
     CHUNK, COLUMNS, PLANE, SIDE, left_chunk, left_row, right_chunk, right_row, row_chunks,
-    sum_column, sum_row,
+    sum_column,
 };
 use crate::cube::tensor_cores::products::{
     Operand, Pair, Sums, lane, multiply_some, no_sums, tensor_cores,
@@ -156,7 +155,7 @@ pub(super) fn both_maps_mma<F: Float>(
 
 /// The first of a plane's rows.
 #[cube]
-fn plane_row(#[comptime] form: BothForm) -> usize {
+pub(super) fn plane_row(#[comptime] form: BothForm) -> usize {
     UNIT_POS as usize / PLANE * comptime!(form.rows_of_plane())
 }
 
@@ -215,123 +214,6 @@ fn convolve<F: Float>(
                     }),
                 );
             }
-        }
-    }
-}
-
-/// What is between the maps, forward: the first one's sums with their bias, which are kept, enter
-/// the second map through the ReLU, and with its bias are where its sums begin.
-#[cube]
-fn enter_second<F: Float>(
-    sums: &Sums,
-    ends: &mut Sums,
-    biases: &Tensor<F>,
-    between: &mut Tensor<Pair<F>>,
-    middle: &mut Shared<[Pair<F>]>,
-    token: usize,
-    end: usize,
-    first_bias: usize,
-    second_bias: usize,
-    #[comptime] form: BothForm,
-) {
-    let products = comptime!(form.first.products());
-    let windows = comptime!(form.second.windows);
-    #[unroll]
-    for product in 0..products {
-        let channel = comptime!(product * COLUMNS) + sum_column(lane());
-        let bias = bias_of::<F>(biases, first_bias, channel, comptime!(form.first.outputs));
-        let next_bias = bias_of::<F>(biases, second_bias, channel, comptime!(form.first.outputs));
-        #[unroll]
-        for own in 0..comptime!(2 * form.parts) {
-            let row =
-                plane_row(form) + comptime!(own / 2 * SIDE) + sum_row(lane(), comptime!(own % 2));
-            let value =
-                sums.index(comptime!(own / 2 * products + product))[comptime!(own % 2)] + bias;
-            let mut start = next_bias;
-            if comptime!(form.residual) {
-                start += value;
-            }
-            ends.index_mut(comptime!(own / 2 * products + product))[comptime!(own % 2)] = start;
-            let mut kept: Pair<F> = Vector::cast_from(value);
-            keep::<F>(between, kept, row, channel, token, end, form);
-            if comptime!(form.relu) {
-                kept = opened::<F>(kept);
-            }
-            middle[pair_place(row, channel, windows)] = kept;
-        }
-    }
-}
-
-/// What is between the maps, for the gradient: what comes through the second map, where its ReLU
-/// was open, and past it.
-#[cube]
-fn leave_second<F: Float>(
-    sums: &Sums,
-    gate: &Tensor<Pair<F>>,
-    inputs: &Shared<[Pair<F>]>,
-    between: &mut Tensor<Pair<F>>,
-    middle: &mut Shared<[Pair<F>]>,
-    token: usize,
-    end: usize,
-    #[comptime] form: BothForm,
-) {
-    let products = comptime!(form.first.products());
-    let (of_first, of_second) = comptime!((form.first.windows, form.second.windows));
-    #[unroll]
-    for product in 0..products {
-        let channel = comptime!(product * COLUMNS) + sum_column(lane());
-        #[unroll]
-        for own in 0..comptime!(2 * form.parts) {
-            let row =
-                plane_row(form) + comptime!(own / 2 * SIDE) + sum_row(lane(), comptime!(own % 2));
-            let mut value = sums.index(comptime!(own / 2 * products + product))[comptime!(own % 2)];
-            if comptime!(form.relu) {
-                let open = gate[place_between(row, channel, token, end, form)];
-                #[unroll]
-                for nth in 0..2usize {
-                    let is_open = f32::cast_from(open.extract(nth)) > f32::new(0.0);
-                    value.insert(nth, select(is_open, value.extract(nth), f32::new(0.0)));
-                }
-            }
-            if comptime!(form.residual) {
-                value += Vector::cast_from(inputs[pair_place(row, channel, of_first)]);
-            }
-            let kept: Pair<F> = Vector::cast_from(value);
-            keep::<F>(between, kept, row, channel, token, end, form);
-            middle[pair_place(row, channel, of_second)] = kept;
-        }
-    }
-}
-
-/// Where a row's channels `channel` and `channel + 1` are in [N, P, A], in pairs; those of the last
-/// token stand for those beyond it.
-#[cube]
-fn place_between(
-    row: usize,
-    channel: usize,
-    token: usize,
-    end: usize,
-    #[comptime] form: BothForm,
-) -> usize {
-    let positions = comptime!(form.first.windows.positions);
-    let n = min(token + row / positions, end - 1);
-    ((n * positions + row % positions) * comptime!(form.between()) + channel) / 2
-}
-
-/// Writes a pair of what is between the maps, where it is kept and there is such a token.
-#[cube]
-fn keep<F: Float>(
-    between: &mut Tensor<Pair<F>>,
-    kept: Pair<F>,
-    row: usize,
-    channel: usize,
-    token: usize,
-    end: usize,
-    #[comptime] form: BothForm,
-) {
-    if comptime!(form.keep) {
-        if token + row / comptime!(form.first.windows.positions) < end {
-            between[place_between(row, channel, token, end, form)] = kept;
         }
     }
 }

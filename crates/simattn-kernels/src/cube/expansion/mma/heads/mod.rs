@@ -5,6 +5,7 @@
 //! ([`Windows`](layout::Windows)). What is between two maps is kept as [N, P, A], as a thread has it
 //! in registers, and as backward reads it.
 
+mod between;
 mod both;
 mod form;
 mod gradients;
