@@ -124,7 +124,8 @@ type SimulatedAttention = fn(
 /// Output and gradients of the inputs and of the weights' matrices: those of some biases are zero
 /// by symmetry.
 fn simulated_attention(device: &Device, dtype: DType, attend: SimulatedAttention) -> Vec<Vec<f64>> {
-    let (tokens, heads, expanded_heads, width, expanded_width, taps) = (40, 2, 6, 16, 24, 5);
+    // Widths that the kernels for tensor cores take, where a device has these.
+    let (tokens, heads, expanded_heads, width, expanded_width, taps) = (40, 2, 6, 16, 32, 5);
     let mut leaves = Leaves {
         device,
         dtype,
